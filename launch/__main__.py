@@ -1,0 +1,154 @@
+"""`python -m launch`: everything on one machine, from nothing, below one data folder."""
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from launch import secrets
+from launch.process import Lock, StartFailed, spawn, tie_to_parent
+from launch.redis import PrivateRedis, find_binaries
+from launch.settings import LaunchSettings, reachable
+from launch.supervisor import Child, Output, Supervisor, readiness
+from models.migrate import is_current
+from models.settings import DatabaseSettings, SettingsError
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+_RUNNING: Final = 1.0
+"""Seconds: one that was killed this instant has let go by then."""
+_LEFT_OVER: Final = 5.0
+"""Seconds: the children of one that was killed are gone by then, where the system ends them with it."""
+_PYTHON_CHILDREN: Final = (
+    # The worker finishes its jobs first; workers/settings.py says how long it may take.
+    ("worker", ("workers",), 32.0),
+    ("tick", ("workers.tick",), 8.0),
+    ("api", ("api",), 8.0),
+    ("simulator", ("platforms.simulation", "serve"), 8.0),
+)
+"""Name, module and arguments, seconds to end. Stopped in the opposite order: no new work comes in while old is done."""
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    os.umask(0o077)
+    try:
+        if "--with-parent" in arguments:
+            tie_to_parent(os.getppid())
+        settings = LaunchSettings.from_env(environ, Path.cwd())
+        with _alone(settings) as family:
+            _claim(settings.host, settings.port)
+            secrets.write(settings.keys, secrets.OURS)
+            _migrate(settings, family)
+            _supervisor(settings, family, environ.get("PATH", "")).run()
+    except (SettingsError, StartFailed, OSError) as error:
+        sys.stderr.write(f"Latchkey cannot start: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+@contextmanager
+def _alone(settings: LaunchSettings) -> Iterator[Lock]:
+    """Be the only one in this data folder. Yields the lock that every child inherits."""
+    for folder in (settings.data, settings.log):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    path = settings.data / "launch.lock"
+    ours = Lock.take(path, patience=_RUNNING)
+    if ours is None:
+        raise StartFailed(
+            f"it is running already on {settings.data} (process {path.read_text()}). Stop that one, or choose another "
+            f"folder: DATA_DIR={settings.data.name}2 make run"
+        )
+    ours.note(str(os.getpid()))
+    path = settings.data / "children.lock"
+    family = Lock.take(path, patience=_LEFT_OVER)
+    if family is None:
+        raise StartFailed(f"processes of an earlier run still work on {settings.data}: end them (lsof {path})")
+    yield family
+
+
+def _claim(host: str, port: int) -> None:
+    """Raise StartFailed when the address cannot be had, with what to do about it."""
+    try:
+        _bind(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = f"port {port} on {host} is taken by another program."
+        elif error.errno == errno.EACCES:
+            why = f"port {port} is for the system's own programs."
+        else:
+            raise StartFailed(f"HOST={host} is no address of this machine ({error.strerror})") from error
+        free = next((other for other in range(max(port, 8080) + 1, 65_536) if _is_free(host, other)), None)
+        raise StartFailed(f"{why} Choose another: PORT={free} make run") from error
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        _bind(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def _bind(host: str, port: int) -> None:
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do: a port that only remembers closed connections is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+
+
+def _migrate(settings: LaunchSettings, family: Lock) -> None:
+    """In a process of its own, and only when there is something to do: what it imports would outlast its use."""
+    if is_current(DatabaseSettings(settings.database_url)):
+        return
+    environment = {**settings.machine, "DATABASE_URL": settings.database_url}
+    _once("models.migrations", environment, family)
+
+
+def _once(module: str, environment: Mapping[str, str], family: Lock) -> None:
+    process = _python([module], environment, family, sys.stderr.fileno())
+    if process.wait() != 0:
+        raise StartFailed(f"{module} ended with status {process.returncode}")
+
+
+def _python(words: Sequence[str], environment: Mapping[str, str], family: Lock, output: int) -> subprocess.Popen[bytes]:
+    return spawn(
+        [sys.executable, "-m", *words],
+        environment=environment,
+        directory=ROOT,
+        output=output,
+        keep=[family.descriptor],
+    )
+
+
+def _supervisor(settings: LaunchSettings, family: Lock, search_path: str) -> Supervisor:
+    children = []
+    redis_url = settings.redis_url
+    if redis_url is None:
+        private = PrivateRedis(settings.data / "redis", find_binaries(search_path))
+        redis_url = private.url
+        children.append(Child("redis", private.start, stop=private.stop, quiet=True))
+    environment = settings.environment(redis_url)
+    for name, words, grace in _PYTHON_CHILDREN:
+        start = partial(_python, words, environment, family)
+        children.append(Child(name, start, grace=grace))
+    return Supervisor(
+        children,
+        Output(settings.log, sys.stdout.fileno(), max(len(child.name) for child in children)),
+        partial(readiness, reachable(settings.host), settings.port),
+        f"Latchkey is up: {settings.public_url} (accounts: {settings.data / 'demo.json'}; Ctrl-C stops it)",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
