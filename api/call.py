@@ -1,0 +1,130 @@
+"""What a handler is given and what it gives back: plain values, so that no handler knows the web framework."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from api.settings import ApiSettings
+from models.database import Database
+from models.errors import NotFound
+from models.event import Actor
+from models.session import Who
+from models.vocabulary import PlatformName
+from platforms.base import PlatformHandler
+from workers.queue import QueueDoor
+
+if TYPE_CHECKING:
+    from models.sealed import Keyring
+
+    from api.openapi import Documents
+    from api.passwords import Hasher
+    from api.stream import Streams
+    from api.texts import Texts
+
+Body = TypeVar("Body")
+Query = TypeVar("Query")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What this process holds open; made once, in app.py."""
+
+    settings: ApiSettings
+    database: Database
+    keys: "Keyring"
+    platforms: Mapping[PlatformName, PlatformHandler]
+    door: QueueDoor
+    hasher: "Hasher"
+    streams: "Streams"
+    texts: "Texts"
+    throttle_key: bytes = field(repr=False)
+    """Makes the counters of typed sign-in names unreadable (models/throttle.py)."""
+    documents: "Documents"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Body, Query]):
+    """One request that passed its guard. `Call[None, None]`: neither body nor query parameters."""
+
+    needs: Needs
+    actor: Actor
+    """Who acts, from where; goes into every record."""
+    body: Body
+    query: Query
+    path: Mapping[str, str] = field(default_factory=dict)
+    who: Who | None = None
+    token_hash: bytes | None = field(default=None, repr=False)
+    """Of the session's token, as `models.session` stores it."""
+    token: str | None = field(default=None, repr=False)
+    """As the client sent it: the CSRF token is derived from it."""
+    by_cookie: bool = False
+    """A browser: it wants its tokens as cookies, too."""
+    idempotency_key: str | None = None
+    if_match: str | None = None
+    if_none_match: str | None = None
+    last_event_id: str | None = None
+    re_sign_in_token: str | None = field(default=None, repr=False)
+    """From the window's own cookie."""
+    language: str = "en"
+    """The account's, else what the client accepts."""
+    address_group: str | None = None
+    """The caller's /24 or /64: what floods are counted by."""
+
+    @property
+    def person(self) -> Who:
+        """Whoever passed the guard; every guard but `open` and `device` has made sure that there is one."""
+        if self.who is None:
+            raise RuntimeError("this route's guard lets everybody in")
+        return self.who
+
+    def id(self, name: str) -> UUID:
+        """An id from the path. What is no id names nothing: NotFound."""
+        try:
+            return UUID(self.path[name])
+        except ValueError:
+            raise NotFound from None
+
+
+class CookieName(StrEnum):
+    """The names without what `ApiSettings.cookie_rules` puts before them."""
+
+    SESSION = "latchkey-session"
+    RE_SIGN_IN = "latchkey-re-sign-in"
+
+
+@dataclass(frozen=True, slots=True)
+class SetCookie:
+    """Secure, HttpOnly, Path=/ and SameSite come from `ApiSettings.cookie_rules`."""
+
+    name: CookieName
+    value: str = field(repr=False)
+    max_age: int
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearCookie:
+    name: CookieName
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`body` is sent as JSON, bytes as they are. Every answer is `no-store` unless `headers` say otherwise."""
+
+    status: int
+    body: msgspec.Struct | bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[SetCookie | ClearCookie, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReply:
+    """Keep the connection and tell the account's notifications on it, after `last_seq` (None: from now on)."""
+
+    who: Who
+    token_hash: bytes = field(repr=False)
+    last_seq: int | None

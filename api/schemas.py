@@ -1,0 +1,306 @@
+"""The outside shape: what is sent in and what goes out. Names here are promises; fields are added, never renamed."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, field
+
+from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
+
+Moment = Annotated[datetime, Meta(tz=True)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Token = Annotated[str, Meta(min_length=1, max_length=128)]
+Limit = Annotated[int, Meta(ge=1, le=100, description="How many at most.")]
+
+
+class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a client sends: a field that nobody knows is refused."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client is told."""
+
+
+# Signing in
+
+
+class SignIn(Given):
+    account: Annotated[str, Meta(min_length=1, max_length=320, description="The sign-in name.")]
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    re_sign_in: Annotated[Token, Meta(description="The window's token, where there is no cookie.")] | None = None
+
+
+class SecondFactor(Given):
+    method_id: UUID
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ProofGiven(Given):
+    """Either the password, or a method and its code."""
+
+    password: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    method_id: UUID | None = None
+    code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+
+class Confirmation(Given):
+    confirm: Annotated[bool, Meta(description="Must be true: a clear yes.")]
+
+
+class ReSignInAsked(Given):
+    device_id: UUID
+    act: Act
+
+
+class Organization(Answer):
+    id: UUID
+    name: str
+
+
+class Account(Answer):
+    id: UUID
+    sign_in_name: str
+    display_name: str
+    language: str
+    organization: Organization
+    roles: list[str]
+
+
+class Session(Answer):
+    id: UUID
+    account: Account
+    signed_in_at: Moment
+    proven_at: Moment
+    strength: Annotated[int, Meta(description="How many different factors were shown.")]
+    current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
+    where: Annotated[str | None, Meta(description="The address from which it was opened.")]
+    client: str | None
+
+
+class CurrentSession(Session):
+    csrf_token: Annotated[str, Meta(description="For `X-CSRF-Token`, where the session is in a cookie.")]
+
+
+class SessionPage(Answer):
+    items: list[Session]
+    next_cursor: UUID | None
+
+
+class ReSignIn(Answer):
+    id: UUID
+    state: Literal["open", "proven", "used", "lapsed", "cancelled"]
+    device_id: UUID
+    act: Act
+    opened_at: Moment
+    closes_at: Moment
+    usable_until: Moment | None
+    server_time: Moment
+
+
+class ReSignInOpened(ReSignIn):
+    token: str
+
+
+class SignedIn(Answer, tag_field="state", tag="signed_in"):
+    token: str
+    csrf_token: str
+    session: Session
+    re_sign_in: ReSignIn | None = None
+
+
+class Method(Answer):
+    id: UUID
+    kind: str
+    label: str
+    default: bool
+
+
+class SecondFactorRequired(Answer, tag_field="state", tag="second_factor_required"):
+    token: str
+    csrf_token: str
+    methods: list[Method]
+
+
+class Proven(Answer):
+    """The token was changed: the old one is dead."""
+
+    token: str
+    csrf_token: str
+    proven_at: Moment
+
+
+# Devices and what is asked of them
+
+
+class ActOffer(Answer):
+    act: Act
+    available: bool
+    reason: Annotated[str | None, Meta(description="Why it is not available; a word for `/texts`.")]
+    proof: Proof
+
+
+class PasscodeWaiting(Answer):
+    available_until: Moment
+
+
+class Device(Answer):
+    id: UUID
+    name: str
+    platform: str
+    ownership: Ownership
+    state: Literal["pending", "active", "disabled", "left"]
+    last_seen_at: Moment | None
+    acts: list[ActOffer]
+    passcode: PasscodeWaiting | None
+    os_version: str | None
+    model: str | None
+    created_at: Moment
+
+
+class DevicePage(Answer):
+    items: list[Device]
+    next_cursor: UUID | None
+
+
+class EnrollmentAsked(Given):
+    platform: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: Name | None = None
+    ownership: Ownership = Ownership.PERSONAL
+
+
+class Enrollment(Answer):
+    id: UUID
+    device_id: UUID
+    url: Annotated[str, Meta(description="To be opened once, on the device.")]
+    expires_at: Moment
+
+
+class Move(Answer):
+    at: Moment
+    from_: JobState | None = field(name="from")
+    to: JobState
+    by: str
+    why: str | None
+    attempt: int
+
+
+class Job(Answer):
+    id: UUID
+    kind: Act
+    state: JobState
+    reason: str | None
+    device_id: UUID | None
+    created_at: Moment
+    expires_at: Moment | None
+    ended_at: Moment | None
+    available_actions: list[Literal["cancel"]]
+    timeline: Annotated[list[Move] | UnsetType, Meta(description="Given where one job is shown.")] = UNSET
+    late_result: Annotated[
+        dict[str, Any] | UnsetType | None, Meta(description="What came after the ending; for operators.")
+    ] = UNSET
+    detail: Annotated[dict[str, str] | UnsetType | None, Meta(description="The device's words; for operators.")] = UNSET
+
+
+class JobPage(Answer):
+    items: list[Job]
+    next_cursor: UUID | None
+
+
+class Revealed(Answer):
+    passcode: str
+    kind: PasscodeKind
+    readable_until: Moment
+
+
+# What the person is told, and the record
+
+
+class Notification(Answer):
+    id: UUID
+    seq: Annotated[int, Meta(description="The line's place; the stream's event id.")]
+    key: Annotated[str, Meta(description="Words for it are at `/api/v1/texts/{language}`.")]
+    params: dict[str, Any]
+    severity: Literal["info", "success", "warning", "error"]
+    job_id: UUID | None
+    device_id: UUID | None
+    created_at: Moment
+    read_at: Moment | None
+    expires_at: Moment
+    version: int
+
+
+class NotificationPage(Answer):
+    items: list[Notification]
+    next_cursor: int | None
+    unread: Annotated[int, Meta(description="100 means more than 99.")]
+
+
+class ReadUpTo(Given):
+    up_to: Annotated[int, Meta(ge=0, le=2**62, description="The `seq` of the newest line that the person saw.")]
+
+
+class Unread(Answer):
+    unread: Annotated[int, Meta(description="100 means more than 99.")]
+
+
+class Party(Answer):
+    kind: str
+    id: UUID | None
+
+
+class Event(Answer):
+    id: UUID
+    at: Moment
+    action: Annotated[str, Meta(description="source:subject:verb")]
+    outcome: str
+    reason: str | None
+    actor: Party
+    subject: Party | None
+    where: str | None
+    client: str | None
+    facts: dict[str, Any]
+
+
+class EventPage(Answer):
+    items: list[Event]
+    next_cursor: UUID | None
+
+
+# The house itself
+
+
+class Check(Answer):
+    ok: bool
+    says: str
+
+
+class Health(Answer):
+    ok: bool
+    checks: dict[str, Check]
+
+
+class Texts(Answer):
+    language: str
+    texts: dict[str, str]
+
+
+# Query parameters
+
+
+class Paging(Given):
+    cursor: UUID | None = None
+    limit: Limit = 25
+
+
+class JobQuery(Paging):
+    device_id: UUID | None = None
+    state: JobState | None = None
+    everyone: Annotated[bool, Meta(description="All jobs of the installation; for operators.")] = False
+
+
+class NotificationQuery(Given):
+    cursor: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+    limit: Limit = 25
+    unread: Annotated[bool, Meta(description="Only what is unread.")] = False
