@@ -26,18 +26,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 # Signing in
 
 
-class SignIn(Given):
+class SignIn(Given, frozen=True, kw_only=True):
     account: Annotated[str, Meta(min_length=1, max_length=320, description="The sign-in name.")]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
     re_sign_in: Annotated[Token, Meta(description="The window's token, where there is no cookie.")] | None = None
 
 
-class SecondFactor(Given):
+class SecondFactor(Given, frozen=True, kw_only=True):
     method_id: UUID
     code: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class ProofGiven(Given):
+class ProofGiven(Given, frozen=True, kw_only=True):
     """Either the password, or a method and its code."""
 
     password: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
@@ -45,21 +45,21 @@ class ProofGiven(Given):
     code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
-class Confirmation(Given):
+class Confirmation(Given, frozen=True, kw_only=True):
     confirm: Annotated[bool, Meta(description="Must be true: a clear yes.")]
 
 
-class ReSignInAsked(Given):
+class ReSignInAsked(Given, frozen=True, kw_only=True):
     device_id: UUID
     act: Act
 
 
-class Organization(Answer):
+class Organization(Answer, frozen=True, kw_only=True):
     id: UUID
     name: str
 
 
-class Account(Answer):
+class Account(Answer, frozen=True, kw_only=True):
     id: UUID
     sign_in_name: str
     display_name: str
@@ -68,7 +68,7 @@ class Account(Answer):
     roles: list[str]
 
 
-class Session(Answer):
+class Session(Answer, frozen=True, kw_only=True):
     id: UUID
     account: Account
     signed_in_at: Moment
@@ -79,16 +79,16 @@ class Session(Answer):
     client: str | None
 
 
-class CurrentSession(Session):
+class CurrentSession(Session, frozen=True, kw_only=True):
     csrf_token: Annotated[str, Meta(description="For `X-CSRF-Token`, where the session is in a cookie.")]
 
 
-class SessionPage(Answer):
+class SessionPage(Answer, frozen=True, kw_only=True):
     items: list[Session]
     next_cursor: UUID | None
 
 
-class ReSignIn(Answer):
+class ReSignIn(Answer, frozen=True, kw_only=True):
     id: UUID
     state: Literal["open", "proven", "used", "lapsed", "cancelled"]
     device_id: UUID
@@ -99,31 +99,31 @@ class ReSignIn(Answer):
     server_time: Moment
 
 
-class ReSignInOpened(ReSignIn):
+class ReSignInOpened(ReSignIn, frozen=True, kw_only=True):
     token: str
 
 
-class SignedIn(Answer, tag_field="state", tag="signed_in"):
+class SignedIn(Answer, tag_field="state", tag="signed_in", frozen=True, kw_only=True):
     token: str
     csrf_token: str
     session: Session
     re_sign_in: ReSignIn | None = None
 
 
-class Method(Answer):
+class Method(Answer, frozen=True, kw_only=True):
     id: UUID
     kind: str
     label: str
     default: bool
 
 
-class SecondFactorRequired(Answer, tag_field="state", tag="second_factor_required"):
+class SecondFactorRequired(Answer, tag_field="state", tag="second_factor_required", frozen=True, kw_only=True):
     token: str
     csrf_token: str
     methods: list[Method]
 
 
-class Proven(Answer):
+class Proven(Answer, frozen=True, kw_only=True):
     """The token was changed: the old one is dead."""
 
     token: str
@@ -134,18 +134,18 @@ class Proven(Answer):
 # Devices and what is asked of them
 
 
-class ActOffer(Answer):
+class ActOffer(Answer, frozen=True, kw_only=True):
     act: Act
     available: bool
     reason: Annotated[str | None, Meta(description="Why it is not available; a word for `/texts`.")]
     proof: Proof
 
 
-class PasscodeWaiting(Answer):
+class PasscodeWaiting(Answer, frozen=True, kw_only=True):
     available_until: Moment
 
 
-class Device(Answer):
+class Device(Answer, frozen=True, kw_only=True):
     id: UUID
     name: str
     platform: str
@@ -159,25 +159,25 @@ class Device(Answer):
     created_at: Moment
 
 
-class DevicePage(Answer):
+class DevicePage(Answer, frozen=True, kw_only=True):
     items: list[Device]
     next_cursor: UUID | None
 
 
-class EnrollmentAsked(Given):
+class EnrollmentAsked(Given, frozen=True, kw_only=True):
     platform: Annotated[str, Meta(min_length=1, max_length=64)]
     name: Name | None = None
     ownership: Ownership = Ownership.PERSONAL
 
 
-class Enrollment(Answer):
+class Enrollment(Answer, frozen=True, kw_only=True):
     id: UUID
     device_id: UUID
     url: Annotated[str, Meta(description="To be opened once, on the device.")]
     expires_at: Moment
 
 
-class Move(Answer):
+class Move(Answer, frozen=True, kw_only=True):
     at: Moment
     from_: JobState | None = field(name="from")
     to: JobState
@@ -186,7 +186,7 @@ class Move(Answer):
     attempt: int
 
 
-class Job(Answer):
+class Job(Answer, frozen=True, kw_only=True):
     id: UUID
     kind: Act
     state: JobState
@@ -203,12 +203,12 @@ class Job(Answer):
     detail: Annotated[dict[str, str] | UnsetType | None, Meta(description="The device's words; for operators.")] = UNSET
 
 
-class JobPage(Answer):
+class JobPage(Answer, frozen=True, kw_only=True):
     items: list[Job]
     next_cursor: UUID | None
 
 
-class Revealed(Answer):
+class Revealed(Answer, frozen=True, kw_only=True):
     passcode: str
     kind: PasscodeKind
     readable_until: Moment
@@ -217,7 +217,7 @@ class Revealed(Answer):
 # What the person is told, and the record
 
 
-class Notification(Answer):
+class Notification(Answer, frozen=True, kw_only=True):
     id: UUID
     seq: Annotated[int, Meta(description="The line's place; the stream's event id.")]
     key: Annotated[str, Meta(description="Words for it are at `/api/v1/texts/{language}`.")]
@@ -231,26 +231,26 @@ class Notification(Answer):
     version: int
 
 
-class NotificationPage(Answer):
+class NotificationPage(Answer, frozen=True, kw_only=True):
     items: list[Notification]
     next_cursor: int | None
     unread: Annotated[int, Meta(description="100 means more than 99.")]
 
 
-class ReadUpTo(Given):
+class ReadUpTo(Given, frozen=True, kw_only=True):
     up_to: Annotated[int, Meta(ge=0, le=2**62, description="The `seq` of the newest line that the person saw.")]
 
 
-class Unread(Answer):
+class Unread(Answer, frozen=True, kw_only=True):
     unread: Annotated[int, Meta(description="100 means more than 99.")]
 
 
-class Party(Answer):
+class Party(Answer, frozen=True, kw_only=True):
     kind: str
     id: UUID | None
 
 
-class Event(Answer):
+class Event(Answer, frozen=True, kw_only=True):
     id: UUID
     at: Moment
     action: Annotated[str, Meta(description="source:subject:verb")]
@@ -263,7 +263,7 @@ class Event(Answer):
     facts: dict[str, Any]
 
 
-class EventPage(Answer):
+class EventPage(Answer, frozen=True, kw_only=True):
     items: list[Event]
     next_cursor: UUID | None
 
@@ -271,17 +271,17 @@ class EventPage(Answer):
 # The house itself
 
 
-class Check(Answer):
+class Check(Answer, frozen=True, kw_only=True):
     ok: bool
     says: str
 
 
-class Health(Answer):
+class Health(Answer, frozen=True, kw_only=True):
     ok: bool
     checks: dict[str, Check]
 
 
-class Texts(Answer):
+class Texts(Answer, frozen=True, kw_only=True):
     language: str
     texts: dict[str, str]
 
@@ -289,18 +289,18 @@ class Texts(Answer):
 # Query parameters
 
 
-class Paging(Given):
+class Paging(Given, frozen=True, kw_only=True):
     cursor: UUID | None = None
     limit: Limit = 25
 
 
-class JobQuery(Paging):
+class JobQuery(Paging, frozen=True, kw_only=True):
     device_id: UUID | None = None
     state: JobState | None = None
     everyone: Annotated[bool, Meta(description="All jobs of the installation; for operators.")] = False
 
 
-class NotificationQuery(Given):
+class NotificationQuery(Given, frozen=True, kw_only=True):
     cursor: Annotated[int, Meta(ge=0, le=2**62)] | None = None
     limit: Limit = 25
     unread: Annotated[bool, Meta(description="Only what is unread.")] = False
