@@ -1,0 +1,59 @@
+"""Which messages a worker understands: one table of queue, priority and time limit, bound to a plain function.
+
+An actor a queue, since Dramatiq keeps priority and time limit with the actor: what a person waits for overtakes what
+was fetched beside it. The names are `queue.actor_name`'s.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from dramatiq import Actor, Broker
+
+from models.log import bound
+from models.vocabulary import Queue
+from workers.queue import actor_name
+
+N = TypeVar("N")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`priority`: lower is earlier. `limit`: past it the run is cancelled and its lease left to expire."""
+
+    priority: int
+    limit: timedelta
+
+
+TABLE: Final[Mapping[Queue, Terms]] = {
+    Queue.INTERACTIVE: Terms(priority=0, limit=timedelta(seconds=60)),
+    Queue.SYSTEM: Terms(priority=1, limit=timedelta(minutes=5)),
+    Queue.BULK: Terms(priority=2, limit=timedelta(minutes=5)),
+}
+
+
+class QuietActor(Actor[Any, Any]):
+    """Dramatiq's own prints the arguments at DEBUG."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.fn(*args, **kwargs)
+
+
+def declare(broker: Broker, needs: Callable[[], N], run_job: Callable[[N, UUID], Awaitable[None]]) -> None:
+    """`needs` is asked at each run: they are opened on the event loop, after this and before the first message."""
+
+    async def run(job_id: str) -> None:
+        with bound(job=UUID(job_id)):
+            await run_job(needs(), UUID(job_id))
+
+    for queue, terms in TABLE.items():
+        QuietActor(
+            run,
+            broker=broker,
+            actor_name=actor_name(queue),
+            queue_name=queue.value,
+            priority=terms.priority,
+            options={"time_limit": terms.limit // timedelta(milliseconds=1)},
+        )
