@@ -1,0 +1,111 @@
+"""Password hashes: argon2id in a few threads off the event loop, with a bounded queue before them.
+
+Whoever tries a name that nobody has waits as long as for a wrong password: a hash that nothing fits is verified
+instead.
+"""
+
+import asyncio
+import os
+import threading
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Self, TypeVar
+
+from argon2 import PasswordHasher, Type, extract_parameters
+from argon2.exceptions import VerifyMismatchError
+from argon2.low_level import ARGON2_VERSION
+
+from models.errors import Busy
+from models.settings import SettingsError
+
+T = TypeVar("T")
+
+FLOOR: Final = ((46 * 1024, 1), (19 * 1024, 2))
+"""(KiB, passes), equally strong (OWASP; ASVS 5.0, appendix C): a setting below both is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashSettings:
+    memory_kib: int = 46 * 1024
+    passes: int = 1
+    lanes: int = 1
+    threads: int = 2
+    """Each holds `memory_kib` while it works, and argon2 uses a whole core: more threads than cores gain nothing."""
+    waiting: int = 32
+    """With two threads about a second's work: whoever comes later is told to come again."""
+
+    def __post_init__(self) -> None:
+        if self.lanes < 1 or not any(self.memory_kib >= kib and self.passes >= passes for kib, passes in FLOOR):
+            raise SettingsError("password hashes must cost at least 46 MiB in one pass, or 19 MiB in two")
+        if self.threads < 1 or self.waiting < 0:
+            raise SettingsError("password hashes need a thread, and a queue that is not negative")
+
+
+def normalised(password: str) -> bytes:
+    """NFC once, and nothing else: a composed and a decomposed é are the same key on somebody's keyboard."""
+    return unicodedata.normalize("NFC", password).encode()
+
+
+class Hasher:
+    """Closed by leaving its block; what is under way is finished."""
+
+    def __init__(self, settings: HashSettings) -> None:
+        self._settings = settings
+        self._argon2 = PasswordHasher(
+            time_cost=settings.passes,
+            memory_cost=settings.memory_kib,
+            parallelism=settings.lanes,
+            hash_len=32,
+            salt_len=16,
+            type=Type.ID,
+        )
+        self._dummy = self._argon2.hash(os.urandom(32))
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="argon2")
+        self._places = threading.BoundedSemaphore(settings.threads + settings.waiting)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._pool.shutdown)
+
+    async def hash(self, password: str) -> str:
+        """Raises Busy."""
+        return await self._run(lambda: self._argon2.hash(normalised(password)))
+
+    async def verify(self, known: str | None, password: str) -> bool:
+        """Whether it is the password; None, where there is no hash, costs the same and is never right. Raises Busy."""
+        right = await self._run(lambda: self._fits(self._dummy if known is None else known, password))
+        return right and known is not None
+
+    def is_weak(self, known: str) -> bool:
+        """Whether the hash is to be made anew now that the password is at hand."""
+        found = extract_parameters(known)
+        return (
+            found.type is not Type.ID
+            or found.version < ARGON2_VERSION
+            or found.memory_cost * found.time_cost < self._settings.memory_kib * self._settings.passes
+        )
+
+    def _fits(self, known: str, password: str) -> bool:
+        try:
+            return self._argon2.verify(known, normalised(password))
+        except VerifyMismatchError:
+            return False
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        try:
+            future = self._pool.submit(work)
+        except BaseException:
+            self._places.release()
+            raise
+        # The place is free when the work is done or was never begun, not when its caller has gone away.
+        future.add_done_callback(self._leave)
+        return await asyncio.wrap_future(future)
+
+    def _leave(self, _: "Future[T]") -> None:
+        self._places.release()
