@@ -1,0 +1,157 @@
+"""Row → the outside shape. Nothing goes out that is not named here."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from msgspec import UNSET
+
+from api import schemas
+from models.device import ActOffer, Device
+from models.job import Job
+from models.notification import Notification
+from models.re_sign_in import ReSignIn
+from models.session import Session, Who
+from models.vocabulary import JobState
+
+
+def account(who: Who) -> schemas.Account:
+    return schemas.Account(
+        id=who.account_id,
+        sign_in_name=who.sign_in_name,
+        display_name=who.display_name,
+        language=who.language,
+        organization=schemas.Organization(id=who.organization_id, name=who.organization_name),
+        roles=roles(who),
+    )
+
+
+def roles(who: Who) -> list[str]:
+    """Operators belong to the installation, so that role stands on the account and not on a membership."""
+    return [*who.roles, "operator"] if who.is_operator else list(who.roles)
+
+
+def session(held: Session, who: Who) -> schemas.Session:
+    """One of the person's sessions, seen from the one that asks."""
+    return schemas.Session(
+        id=held.id,
+        account=account(who),
+        signed_in_at=held.signed_in_at,
+        proven_at=held.proven_at,
+        strength=held.strength,
+        current=held.id == who.session.id,
+        where=held.address,
+        client=held.client,
+    )
+
+
+def re_sign_in(window: ReSignIn, now: datetime) -> schemas.ReSignIn:
+    return schemas.ReSignIn(
+        id=window.id,
+        state=window.seen_at(now).value,
+        device_id=window.device_id,
+        act=window.act,
+        opened_at=window.opened_at,
+        closes_at=window.closes_at,
+        usable_until=window.usable_until,
+        server_time=now,
+    )
+
+
+def re_sign_in_opened(window: ReSignIn, now: datetime, token: str) -> schemas.ReSignInOpened:
+    return schemas.ReSignInOpened(
+        id=window.id,
+        state=window.seen_at(now).value,
+        device_id=window.device_id,
+        act=window.act,
+        opened_at=window.opened_at,
+        closes_at=window.closes_at,
+        usable_until=window.usable_until,
+        server_time=now,
+        token=token,
+    )
+
+
+def device(held: Device, acts: Iterable[ActOffer], passcode_until: datetime | None) -> schemas.Device:
+    return schemas.Device(
+        id=held.id,
+        name=held.name,
+        platform=held.platform,
+        ownership=held.ownership,
+        state=held.state.value,
+        last_seen_at=held.last_seen_at,
+        acts=[
+            schemas.ActOffer(act=one.act, available=one.available, reason=one.reason, proof=one.proof) for one in acts
+        ],
+        passcode=None if passcode_until is None else schemas.PasscodeWaiting(available_until=passcode_until),
+        os_version=held.os_version,
+        model=held.model,
+        created_at=held.created_at,
+    )
+
+
+def job(held: Job, timeline: Iterable[Any] | None = None, *, for_operator: bool = False) -> schemas.Job:
+    """`timeline`: rows of `job_move`, where one job is shown. What the device said is the operator's alone."""
+    return schemas.Job(
+        id=held.id,
+        kind=held.kind,
+        state=held.state,
+        reason=held.reason,
+        device_id=held.device_id,
+        created_at=held.created_at,
+        expires_at=held.expires_at,
+        ended_at=held.ended_at,
+        available_actions=cast("list[Literal['cancel']]", held.available_actions()),
+        timeline=UNSET if timeline is None else [move(row) for row in timeline],
+        late_result=held.late_result if for_operator else UNSET,
+        detail=held.detail if for_operator else UNSET,
+    )
+
+
+def move(row: Any) -> schemas.Move:
+    return schemas.Move(
+        at=row.at,
+        from_=None if row.from_state is None else JobState(row.from_state),
+        to=JobState(row.to_state),
+        by=row.by,
+        why=row.why,
+        attempt=row.attempt,
+    )
+
+
+def notification(line: Notification) -> schemas.Notification:
+    return schemas.Notification(
+        id=line.id,
+        seq=line.seq,
+        key=line.key,
+        params=dict(line.params),
+        severity=line.severity.value,
+        job_id=line.job_id,
+        device_id=line.device_id,
+        created_at=line.created_at,
+        read_at=line.read_at,
+        expires_at=line.expires_at,
+        version=line.version,
+    )
+
+
+def event(row: Any) -> schemas.Event:
+    """A line of the record as the person whom it is about may see it."""
+    return schemas.Event(
+        id=row.id,
+        at=row.at,
+        action=row.action,
+        outcome=row.outcome,
+        reason=row.reason,
+        actor=schemas.Party(kind=row.actor_kind, id=row.actor_id),
+        subject=None if row.subject_kind is None else schemas.Party(kind=row.subject_kind, id=row.subject_id),
+        where=row.address,
+        client=row.client,
+        facts=dict(row.facts),
+    )
+
+
+def next_cursor(ids: list[UUID], limit: int) -> UUID | None:
+    """A full page may be followed by another."""
+    return ids[-1] if len(ids) == limit else None
