@@ -24,7 +24,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 _RUNNING: Final = 1.0
 """Seconds: one that was killed this instant has let go by then."""
-_LEFT_OVER: Final = 5.0
+_LEFT_OVER: Final = 3.0
 """Seconds: the children of one that was killed are gone by then, where the system ends them with it."""
 _PYTHON_CHILDREN: Final = (
     # The worker finishes its jobs first; workers/settings.py says how long it may take.

@@ -5,6 +5,7 @@ One thread, on purpose: children are tied to the thread that starts them, and a 
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import socket
@@ -63,7 +64,9 @@ class Output:
     def line(self, name: str, text: bytes, *, quiet: bool = False) -> None:
         if not quiet:
             self.show(f"{name:<{self._width}} | ".encode() + text)
-        os.write(self._file(name), text + b"\n")
+        # A full disk must not end what works.
+        with contextlib.suppress(OSError):
+            os.write(self._file(name), text + b"\n")
 
     def show(self, text: bytes) -> None:
         if self._screen is None:
@@ -340,7 +343,6 @@ def readiness(host: str, port: int, path: str = "/readyz", patience: float = 1.0
     except OSError as error:
         return f"http://{host}:{port} does not answer ({error.strerror or error})"
     head, _, body = answer.partition(b"\r\n\r\n")
-    status = head.split(b" ", 2)[1:2]
-    if status == [b"200"]:
+    if re.match(rb"HTTP/1\.[01] 200\b", head):
         return None
     return f"{path} says {body.decode(errors='replace').strip() or head.decode(errors='replace')}"

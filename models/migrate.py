@@ -27,9 +27,9 @@ def head(folder: Path = FOLDER) -> str:
     return heads.pop()
 
 
-def is_current(settings: DatabaseSettings) -> bool:
+def is_current(settings: DatabaseSettings, folder: Path = FOLDER) -> bool:
     """Whether the database stands at the newest revision. False as well when it is not there yet."""
-    return set(_revisions(settings.url)) == {head()}
+    return set(_revisions(settings.url)) == {head(folder)}
 
 
 def upgrade(settings: DatabaseSettings) -> None:

@@ -21,21 +21,22 @@ class Talk:
     process: subprocess.Popen[bytes]
     lines: list[str] = field(default_factory=list)
     _rest: bytes = b""
+    _asked: set[int] = field(default_factory=set)
 
     def until(self, wanted: str) -> str:
-        """The next line, of those not read yet, that holds `wanted`."""
+        """The first line that holds `wanted` and was not asked for before; processes speak in no fixed order."""
         deadline = time.monotonic() + DEADLINE
         while True:
-            while b"\n" in self._rest:
-                line, self._rest = self._rest.split(b"\n", 1)
-                self.lines.append(line.decode())
-                if wanted in self.lines[-1]:
-                    return self.lines[-1]
+            for index, line in enumerate(self.lines):
+                if wanted in line and index not in self._asked:
+                    self._asked.add(index)
+                    return line
             assert self.process.stdout is not None
             ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             more = os.read(self.process.stdout.fileno(), 65_536) if ready else b""
             assert more, f"{wanted!r} was never said, only: {self.lines}"
-            self._rest += more
+            *lines, self._rest = (self._rest + more).split(b"\n")
+            self.lines += [line.decode() for line in lines]
 
     def rest(self) -> list[str]:
         """All that is said up to the end of the process."""
