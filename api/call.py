@@ -1,6 +1,6 @@
 """What a handler is given and what it gives back: plain values, so that no handler knows the web framework."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -44,6 +44,8 @@ class Needs:
     throttle_key: bytes = field(repr=False)
     """Makes the counters of typed sign-in names unreadable (models/throttle.py)."""
     documents: "Documents"
+    is_migrated: Callable[[], Awaitable[bool]]
+    """Whether the database's schema is ours; asks the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,5 +128,4 @@ class StreamReply:
     """Keep the connection and tell the account's notifications on it, after `last_seq` (None: from now on)."""
 
     who: Who
-    token_hash: bytes = field(repr=False)
     last_seq: int | None

@@ -46,6 +46,21 @@ def session(held: Session, who: Who) -> schemas.Session:
     )
 
 
+def current_session(who: Who, csrf_token: str) -> schemas.CurrentSession:
+    held = who.session
+    return schemas.CurrentSession(
+        id=held.id,
+        account=account(who),
+        signed_in_at=held.signed_in_at,
+        proven_at=held.proven_at,
+        strength=held.strength,
+        current=True,
+        where=held.address,
+        client=held.client,
+        csrf_token=csrf_token,
+    )
+
+
 def re_sign_in(window: ReSignIn, now: datetime) -> schemas.ReSignIn:
     return schemas.ReSignIn(
         id=window.id,
@@ -134,6 +149,10 @@ def notification(line: Notification) -> schemas.Notification:
         expires_at=line.expires_at,
         version=line.version,
     )
+
+
+def unread(count: int) -> schemas.Unread:
+    return schemas.Unread(unread=count)
 
 
 def event(row: Any) -> schemas.Event:

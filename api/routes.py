@@ -4,36 +4,47 @@ The OpenAPI document is made from this page, and the server answers from it: one
 A path segment whose name ends in `_id` is an id; a text that is none names nothing (404).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from api import schemas
 from api.call import Call, Reply, StreamReply
-from models.errors import DomainError
+from api.guards import Guard
+from api.handlers import document, event, health, notification, re_sign_in, session, text
+from models.errors import (
+    Busy,
+    CodeRefused,
+    DomainError,
+    HiddenByAdmin,
+    NotFound,
+    NotOffered,
+    NotSignedIn,
+    ProofRequired,
+    ReSignInLapsed,
+    ReSignInNotOpen,
+    SecondFactorRequired,
+    SignInFailed,
+    TooManyTries,
+)
 
-Handler = Callable[[Call[Any, Any]], Awaitable[Reply | StreamReply]]
 
+class Handler(Protocol):
+    """A function of handlers/; `Call`'s two parameters are the route's `body` and `query`."""
 
-class Guard(StrEnum):
-    """Who may pass. Every route names one."""
+    __module__: str
+    __name__: str
 
-    OPEN = "open"
-    SIGNED_IN = "signed_in"
-    HALF_SIGNED_IN = "half_signed_in"
-    """A finished sign-in, or one that waits for its second factor."""
-    ADMINISTRATOR = "administrator"
-    OPERATOR = "operator"
+    def __call__(self, call: Call[Any, Any], /) -> Awaitable[Reply | StreamReply]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`answers`: what each status of success carries (a Struct, a media type's name, or None for no content).
+    """`answers`: what each status of success carries: a Struct, a media type, or None for no content.
 
-    `errors` are the route's own; what the guard and the reading of a request can raise is known without being said.
+    `errors` are the route's own; what its guard and the reading of a request can raise goes without saying.
     """
 
     method: str
@@ -41,20 +52,237 @@ class Route:
     guard: Guard
     handler: Handler
     summary: str
-    answers: Mapping[int, type[msgspec.Struct] | str | None]
+    answers: Mapping[int, type[msgspec.Struct] | Any | str | None]
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None
     errors: tuple[type[DomainError], ...] = ()
     needs_key: bool = False
     """Whether `Idempotency-Key` must be sent."""
-    flood_limits: bool = False
-    """Counted per address: somebody who is not signed in can make it costly."""
     public: bool = False
-    """The answer holds nothing of anybody's: it may be kept by caches."""
+    """The answer holds nothing of anybody's and asks no database."""
     example: Mapping[str, Any] = field(default_factory=dict)
     """Of the body."""
 
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
 
-ROUTES: Final[tuple[Route, ...]] = ()
 
-__all__ = ["ROUTES", "Guard", "Handler", "Route", "schemas"]
+_V1: Final = "/api/v1"
+
+ROUTES: Final[tuple[Route, ...]] = (
+    # Signing in
+    Route(
+        "POST",
+        f"{_V1}/sessions",
+        Guard.OPEN,
+        session.sign_in,
+        "Sign in",
+        {201: schemas.SignedIn, 202: schemas.SecondFactorRequired},
+        body=schemas.SignIn,
+        errors=(SignInFailed, TooManyTries, Busy),
+        example={"account": "sanne@example.org", "password": "correct horse battery staple"},
+    ),
+    Route(
+        "POST",
+        f"{_V1}/sessions/current/second-factor",
+        Guard.HALF_SIGNED_IN,
+        session.second_factor,
+        "Finish the sign-in with a second factor",
+        {201: schemas.SignedIn},
+        body=schemas.SecondFactor,
+        errors=(CodeRefused, TooManyTries, Busy),
+        example={"method_id": "01930c2e-4b7a-7c1f-9a55-0d3f1c9be001", "code": "123456"},
+    ),
+    Route(
+        "POST",
+        f"{_V1}/sessions/current/proof",
+        Guard.SIGNED_IN,
+        session.prove,
+        "Show again that it is you; the token is changed",
+        {200: schemas.Proven},
+        body=schemas.ProofGiven,
+        errors=(CodeRefused, TooManyTries, Busy),
+        example={"password": "correct horse battery staple"},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/sessions",
+        Guard.SIGNED_IN,
+        session.page,
+        "Where you are signed in, oldest first",
+        {200: schemas.SessionPage},
+        query=schemas.Paging,
+    ),
+    Route(
+        "GET",
+        f"{_V1}/sessions/current",
+        Guard.SIGNED_IN,
+        session.current,
+        "The session that asks",
+        {200: schemas.CurrentSession},
+    ),
+    Route(
+        "DELETE",
+        f"{_V1}/sessions/current",
+        Guard.HALF_SIGNED_IN,
+        session.sign_out,
+        "Sign out",
+        {204: None},
+    ),
+    Route(
+        "DELETE",
+        f"{_V1}/sessions/{{session_id}}",
+        Guard.SIGNED_IN,
+        session.end,
+        "End one of your sessions; another than this takes a proof not older than fifteen minutes",
+        {204: None},
+        errors=(NotFound, ProofRequired),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/sign-out-everywhere",
+        Guard.SIGNED_IN,
+        session.sign_out_everywhere,
+        "End every session of the account at once",
+        {204: None},
+        body=schemas.Confirmation,
+        example={"confirm": True},
+    ),
+    Route(
+        "POST",
+        f"{_V1}/re-sign-ins",
+        Guard.MAYBE_SIGNED_IN,
+        re_sign_in.open_window,
+        "Sign out to sign in again within five minutes; repeated with the window's own token, the same window is shown",
+        {200: schemas.ReSignInOpened, 201: schemas.ReSignInOpened},
+        body=schemas.ReSignInAsked,
+        errors=(
+            NotSignedIn,
+            SecondFactorRequired,
+            NotFound,
+            NotOffered,
+            HiddenByAdmin,
+            ReSignInNotOpen,
+            ReSignInLapsed,
+            TooManyTries,
+        ),
+        example={"device_id": "01930c2e-4b7a-7c1f-9a55-0d3f1c9be002", "act": "reset_passcode"},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/re-sign-ins/{{re_sign_in_id}}",
+        Guard.SIGNED_IN,
+        re_sign_in.show,
+        "One of your re-sign-ins",
+        {200: schemas.ReSignIn},
+        errors=(NotFound,),
+    ),
+    # What you were told
+    Route(
+        "GET",
+        f"{_V1}/notifications",
+        Guard.SIGNED_IN,
+        notification.page,
+        "What you were told, newest first",
+        {200: schemas.NotificationPage},
+        query=schemas.NotificationQuery,
+    ),
+    Route(
+        "POST",
+        f"{_V1}/notifications/read",
+        Guard.SIGNED_IN,
+        notification.mark_read_up_to,
+        "Mark everything read up to a line",
+        {200: schemas.Unread},
+        body=schemas.ReadUpTo,
+        example={"up_to": 12},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/notifications/stream",
+        Guard.SIGNED_IN,
+        notification.stream,
+        "Server-sent events: `unread` and `notification`; `Last-Event-ID` brings what was missed",
+        {200: "text/event-stream"},
+        errors=(TooManyTries,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/notifications/{{notification_id}}/read",
+        Guard.SIGNED_IN,
+        notification.mark_read,
+        "Mark one read",
+        {200: schemas.Notification},
+        errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/notifications/{{notification_id}}/unread",
+        Guard.SIGNED_IN,
+        notification.mark_unread,
+        "Mark one unread",
+        {200: schemas.Notification},
+        errors=(NotFound,),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/events",
+        Guard.SIGNED_IN,
+        event.page,
+        "Your own view of the record, newest first",
+        {200: schemas.EventPage},
+        query=schemas.Paging,
+    ),
+    # The house itself
+    Route(
+        "GET",
+        f"{_V1}/texts/{{language}}",
+        Guard.OPEN,
+        text.show,
+        "The words behind keys, reasons and problem codes: en, nl",
+        {200: schemas.Texts, 304: None},
+        errors=(NotFound,),
+        public=True,
+    ),
+    Route(
+        "GET", "/healthz", Guard.OPEN, health.alive, "Whether the process answers", {200: schemas.Health}, public=True
+    ),
+    Route(
+        "GET",
+        "/readyz",
+        Guard.OPEN,
+        health.ready,
+        "Whether all that the process needs is there",
+        {200: schemas.Health, 503: schemas.Health},
+        public=True,
+    ),
+    Route(
+        "GET",
+        "/openapi.json",
+        Guard.OPEN,
+        document.openapi,
+        "This description",
+        {200: "application/json", 304: None},
+        public=True,
+    ),
+    Route(
+        "GET",
+        "/docs",
+        Guard.OPEN,
+        document.docs,
+        "This description, to be read",
+        {200: "text/html", 304: None},
+        public=True,
+    ),
+    Route(
+        "GET",
+        "/docs/style.css",
+        Guard.OPEN,
+        document.style,
+        "How that page looks",
+        {200: "text/css", 304: None},
+        public=True,
+    ),
+)
+"""A fixed segment stands before a parameter in its place: the first that fits answers."""

@@ -52,6 +52,9 @@ class Confirmation(Given, frozen=True, kw_only=True):
 class ReSignInAsked(Given, frozen=True, kw_only=True):
     device_id: UUID
     act: Act
+    token: (
+        Annotated[Token, Meta(description="The window's own, to be told of it again; where there is no cookie.")] | None
+    ) = None
 
 
 class Organization(Answer, frozen=True, kw_only=True):

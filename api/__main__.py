@@ -1,0 +1,79 @@
+"""`python -m api`: reads the environment once, builds, serves until SIGTERM or SIGINT."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+
+from aiohttp import web
+from models.sealed import Keyring
+
+from api.app import make_app
+from api.passwords import HashSettings
+from api.settings import HEADER_LIMIT, SHUTDOWN_GRACE, ApiSettings
+from api.stream import StreamSettings
+from models import clock, log
+from models.database import Database
+from models.settings import DatabaseSettings, SettingsError, resolve_files
+from platforms import registry
+from workers.queue import QueueDoor, QueueSettings
+
+
+async def serve(environ: dict[str, str]) -> None:
+    settings = ApiSettings.from_env(environ)
+    database_settings = DatabaseSettings.from_env(environ)
+    app = make_app(
+        settings,
+        database_settings,
+        database=Database(database_settings, clock.from_env(environ)),
+        door=QueueDoor(QueueSettings.from_env(environ)),
+        platforms=registry.load(environ),
+        keys=Keyring.from_env(environ),
+        hash_settings=HashSettings(),
+        stream_settings=StreamSettings(),
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,  # what is small on the wire must not become large here
+        max_field_size=HEADER_LIMIT,
+        shutdown_timeout=SHUTDOWN_GRACE,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.reuse_port or None).start()
+        # What is there now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        logging.getLogger("api").info(
+            "ready",
+            extra={"host": settings.host, "port": settings.port, "cpu_ms": round(time.process_time() * 1000)},
+        )
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def main() -> int:
+    try:
+        environ = resolve_files(os.environ)
+        log.configure(environ.get("LOG_LEVEL") or "INFO", environ.get("MODE", "production"))
+        asyncio.run(serve(environ))
+    except SettingsError as error:
+        sys.stderr.write(f"api: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"api: {error.strerror or error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

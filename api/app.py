@@ -1,0 +1,310 @@
+"""All wiring of this process: what it holds open, and how a request becomes a call and a reply an answer."""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from models.sealed import Keyring
+from multidict import CIMultiDict
+
+from api import guards, middleware
+from api.call import Call, CookieName, Needs, Reply, SetCookie, StreamReply
+from api.handlers import checkin
+from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, REQUEST_ID
+from api.middleware import TooLarge, UnsupportedMediaType
+from api.openapi import Documents
+from api.passwords import Hasher, HashSettings
+from api.routes import ROUTES, Route
+from api.settings import BODY_LIMIT, ApiSettings
+from api.stream import Streams, StreamSettings
+from api.texts import Texts, choose, folders
+from models import migrate
+from models.database import Database
+from models.errors import Invalid, NotFound, Unreadable
+from models.event import Actor
+from models.settings import DatabaseSettings
+from models.vocabulary import PlatformName
+from platforms.base import DeviceRequest, PlatformHandler, Refusal
+from workers.queue import QueueDoor
+
+BODY_PATIENCE: Final = 20.0
+"""Seconds a client has to send its body."""
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def make_app(
+    settings: ApiSettings,
+    database_settings: DatabaseSettings,
+    *,
+    database: Database,
+    door: QueueDoor,
+    platforms: Mapping[PlatformName, PlatformHandler],
+    keys: Keyring,
+    hash_settings: HashSettings,
+    stream_settings: StreamSettings,
+) -> web.Application:
+    needs = Needs(
+        settings=settings,
+        database=database,
+        keys=keys,
+        platforms=platforms,
+        door=door,
+        hasher=Hasher(hash_settings),
+        streams=Streams(database, door, middleware.security_headers(settings), stream_settings),
+        texts=Texts(folders(platforms)),
+        throttle_key=settings.throttle_key,
+        documents=Documents(ROUTES, settings),
+        is_migrated=_migrated(database_settings),
+    )
+    app = web.Application(middlewares=[middleware.build(settings)])
+    app[NEEDS] = needs
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, endpoint(route, needs))
+    devices = device_endpoint(needs)
+    app.router.add_route("*", "/devices/{platform}/{tail:.*}", devices)
+    for name, handler in platforms.items():
+        for alias in handler.aliases:
+            app.router.add_route("*", alias, device_endpoint(needs, name))
+    app.on_shutdown.append(_close_streams)
+    app.cleanup_ctx.append(_hold_open)
+    return app
+
+
+async def _hold_open(app: web.Application) -> AsyncIterator[None]:
+    """Opened in this order, closed in the opposite one; what did not open is not closed."""
+    needs = app[NEEDS]
+    async with contextlib.AsyncExitStack() as stack:
+        await needs.database.open()
+        stack.push_async_callback(needs.database.close)
+        await stack.enter_async_context(needs.door)
+        await stack.enter_async_context(needs.hasher)
+        await stack.enter_async_context(needs.streams.running())
+        yield
+
+
+async def _close_streams(app: web.Application) -> None:
+    app[NEEDS].streams.close()
+
+
+def _migrated(settings: DatabaseSettings) -> Callable[[], Awaitable[bool]]:
+    """Asked until it is so, once: a newer release migrates while we still serve, and that is no reason to stop."""
+    known = False
+
+    async def is_migrated() -> bool:
+        nonlocal known
+        known = known or await asyncio.to_thread(migrate.is_current, settings)
+        return known
+
+    return is_migrated
+
+
+# A request becomes a call
+
+
+def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    body_of = None if route.body is None else msgspec.json.Decoder(route.body)
+    unsafe = route.method not in guards.SAFE
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        headers = request.headers
+        request[LANGUAGE] = choose(headers.get("Accept-Language"))
+        passed = await guards.pass_guard(route.guard, route.method, headers, needs)
+        who, given = (None, None) if passed is None else passed
+        if who is not None:
+            request[ACCOUNT_ID] = who.account_id
+            request[LANGUAGE] = who.language
+        here = guards.address(request.remote, headers.get("X-Forwarded-For"), needs.settings.trusted_proxies)
+        call = Call(
+            needs=needs,
+            actor=Actor(
+                "anonymous" if who is None else "account",
+                None if who is None else who.account_id,
+                session_id=None if who is None else who.session.id,
+                request_id=request[REQUEST_ID],
+                address=None if here is None else str(here),
+                client=_client(headers.get("User-Agent")),
+            ),
+            body=_decode(body_of, await _body(request, BODY_LIMIT), headers) if unsafe else None,
+            query=None if route.query is None else _query(request, route.query),
+            path=request.match_info,
+            who=who,
+            token_hash=None if given is None else given.token_hash,
+            token=None if given is None else given.token,
+            by_cookie=given is not None and given.by_cookie,
+            idempotency_key=_idempotency_key(headers.get("Idempotency-Key")),
+            if_match=headers.get("If-Match"),
+            if_none_match=headers.get("If-None-Match"),
+            last_event_id=headers.get("Last-Event-ID"),
+            re_sign_in_token=guards.cookie(headers, CookieName.RE_SIGN_IN, needs.settings),
+            language=request[LANGUAGE],
+            address_group=guards.group_of(here),
+        )
+        reply = await route.handler(call)
+        if isinstance(reply, StreamReply):
+            return await needs.streams.serve(request, reply)
+        return _response(reply, needs.settings)
+
+    return answer
+
+
+async def _body(request: web.Request, limit: int) -> bytes:
+    """The whole body, or TooLarge as soon as that is certain."""
+    if (request.content_length or 0) > limit:
+        raise TooLarge(limit=limit)
+    if not request.body_exists:
+        return b""
+    chunks = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            while chunk := await request.content.readany():
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge(limit=limit)
+                chunks.append(chunk)
+    except (TimeoutError, HttpProcessingError, web.RequestPayloadError):
+        raise Unreadable from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _decode(decoder: msgspec.json.Decoder[Any] | None, body: bytes, headers: Mapping[str, str]) -> Any:
+    if body and headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType
+    if decoder is None:
+        if body.strip() not in {b"", b"{}"}:
+            raise Invalid(errors=[{"field": "", "rule": "nothing is expected in the body"}])
+        return None
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unreadable from None
+
+
+def _query(request: web.Request, kind: type[msgspec.Struct]) -> Any:
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in given:
+            raise Invalid(errors=[{"field": name, "rule": "given twice"}])
+        given[name] = value
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: msgspec.ValidationError) -> Invalid:
+    """Field and rule, without the value: what was typed is not sent back."""
+    rule, _, place = str(error).partition(" - at `")
+    if rule.startswith("Invalid enum value"):
+        rule = "Not one of the known values"
+    return Invalid(errors=[{"field": place.rstrip("`").removeprefix("$").removeprefix("."), "rule": rule}])
+
+
+def _client(user_agent: str | None) -> str | None:
+    """What is stored and shown: printable, and not without end."""
+    if not user_agent:
+        return None
+    cut = user_agent[:200]
+    if cut.isascii() and cut.isprintable():
+        return cut
+    return "".join(one if " " <= one <= "~" else "?" for one in cut)
+
+
+def _idempotency_key(key: str | None) -> str | None:
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable() and " " not in key):
+        raise Unreadable(field="Idempotency-Key")
+    return key
+
+
+# A device's request, frozen
+
+_OF_THE_PROXY: Final = frozenset({"client-cert", "client-cert-chain", "forwarded", "x-forwarded-for"})
+"""What a proxy of ours says of the connection. No device says it, and no platform reads it as a device's word."""
+
+
+def device_endpoint(
+    needs: Needs, alias_of: PlatformName | None = None
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """`/devices/{platform}/{tail}`, or an absolute path that others fixed and that leads to one platform."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        name = PlatformName(request.match_info["platform"]) if alias_of is None else alias_of
+        platform = needs.platforms.get(name)
+        if platform is None:
+            raise NotFound
+        try:
+            body = await _body(request, platform.max_body)
+        except (TooLarge, Unreadable):
+            reply = platform.refuse(Refusal.UNREADABLE)
+        else:
+            frozen = DeviceRequest(
+                method=request.method,
+                path=request.match_info["tail"] if alias_of is None else request.path,
+                headers=_joined(request.headers),
+                body=body,
+                certificate=_certificate(request, needs.settings),
+            )
+            reply = await checkin.talk(needs, platform, frozen, request[REQUEST_ID])
+        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+
+    return answer
+
+
+def _joined(headers: Mapping[str, str]) -> dict[str, str]:
+    """Lower-case names; a field that came twice is one with a comma, as HTTP says."""
+    joined: dict[str, str] = {}
+    for name, value in headers.items():
+        key = name.lower()
+        if key not in _OF_THE_PROXY:
+            joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined
+
+
+def _certificate(request: web.Request, settings: ApiSettings) -> bytes | None:
+    """What TLS proved: to us, or to a proxy that we trust and that hands it on (RFC 9440)."""
+    tls = request.get_extra_info("ssl_object")
+    if tls is not None and (proven := tls.getpeercert(binary_form=True)):
+        return bytes(proven)
+    handed_on = request.headers.getall("Client-Cert", [])
+    if len(handed_on) != 1 or not guards.is_trusted(request.remote, settings.trusted_proxies):
+        return None
+    text = handed_on[0].strip()
+    if len(text) < 3 or not (text.startswith(":") and text.endswith(":")):
+        return None
+    try:
+        return base64.b64decode(text[1:-1], validate=True)
+    except binascii.Error:
+        return None
+
+
+# A reply becomes an answer
+
+
+def _response(reply: Reply, settings: ApiSettings) -> web.Response:
+    headers = CIMultiDict(reply.headers)
+    body = reply.body
+    if isinstance(body, msgspec.Struct):
+        headers["Content-Type"] = "application/json"
+        body = _ENCODER.encode(body)
+    for cookie in reply.cookies:
+        headers.add("Set-Cookie", _spell(cookie.name, cookie, settings))
+    return web.Response(status=reply.status, body=body, headers=headers)
+
+
+_SAME_SITE: Final[Mapping[CookieName, str]] = {CookieName.SESSION: "Lax", CookieName.RE_SIGN_IN: "Strict"}
+
+
+def _spell(name: CookieName, cookie: Any, settings: ApiSettings) -> str:
+    value, age = (cookie.value, cookie.max_age) if isinstance(cookie, SetCookie) else ("", 0)
+    rules = settings.cookie_rules
+    secure = "; Secure" if rules.secure else ""
+    return f"{rules.prefix}{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite={_SAME_SITE[name]}{secure}"

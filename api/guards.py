@@ -1,0 +1,222 @@
+"""Who may pass, and from where they come: sessions, CSRF, floods. Every route names one guard."""
+
+import base64
+import functools
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from api.call import CookieName, Needs
+from api.settings import ApiSettings, Network
+from models import session
+from models.errors import Busy, CsrfRefused, NotAllowed, NotSignedIn, SecondFactorRequired, TooManyTries
+from models.session import SessionState, Who
+from workers.queue import QueueDoor, QueueDown
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+LONGEST_TOKEN: Final = 128
+
+
+class Guard(StrEnum):
+    OPEN = "open"
+    """Everybody; whoever is signed in is not looked up."""
+    MAYBE_SIGNED_IN = "maybe_signed_in"
+    """Everybody; a living session counts, a dead one is as none."""
+    SIGNED_IN = "signed_in"
+    HALF_SIGNED_IN = "half_signed_in"
+    """A finished sign-in, or one that waits for its second factor."""
+    ADMINISTRATOR = "administrator"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The token that a request carries. Bearer wins over a cookie."""
+
+    token: str = field(repr=False)
+    by_cookie: bool
+
+    @property
+    def token_hash(self) -> bytes:
+        return session.hash_token(self.token)
+
+
+def cookie(headers: Mapping[str, str], name: CookieName, settings: ApiSettings) -> str | None:
+    """One cookie's value. No general cookie grammar: ours are plain, and others' are none of our business."""
+    header = headers.get("Cookie")
+    if header is None:
+        return None
+    wanted = settings.cookie_rules.prefix + name
+    for part in header.split(";"):
+        found, _, value = part.strip().partition("=")
+        if found == wanted and 0 < len(value) <= LONGEST_TOKEN:
+            return value
+    return None
+
+
+def credentials(headers: Mapping[str, str], settings: ApiSettings) -> Credentials | None:
+    authorization = headers.get("Authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() == "bearer" and 0 < len(token) <= LONGEST_TOKEN:
+            return Credentials(token, by_cookie=False)
+    value = cookie(headers, CookieName.SESSION, settings)
+    return None if value is None else Credentials(value, by_cookie=True)
+
+
+def csrf_token(token: str) -> str:
+    """Bound to the session by being made from its token, which a page cannot read from its cookie."""
+    mac = hmac.digest(token.encode(), b"latchkey/csrf", hashlib.sha256)
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def check_origin(headers: Mapping[str, str], settings: ApiSettings) -> None:
+    """A browser says where an unsafe request comes from: it must be here. Raises CsrfRefused."""
+    origin = headers.get("Origin")
+    if origin is not None and origin != settings.public_url:
+        raise CsrfRefused
+    if headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        raise CsrfRefused
+
+
+def check_csrf(headers: Mapping[str, str], token: str, settings: ApiSettings) -> None:
+    """Of an unsafe request whose session is in a cookie: it must say its origin, and know the session's own token."""
+    if headers.get("Origin") != settings.public_url:
+        raise CsrfRefused
+    if not hmac.compare_digest(headers.get("X-CSRF-Token", "").encode(), csrf_token(token).encode()):
+        raise CsrfRefused
+
+
+async def pass_guard(
+    guard: Guard, method: str, headers: Mapping[str, str], needs: Needs
+) -> tuple[Who, Credentials] | None:
+    """Who asks; None where nobody is signed in and nobody needs to be. Raises what the guard refuses with."""
+    unsafe = method not in SAFE
+    given = None if guard is Guard.OPEN else credentials(headers, needs.settings)
+    bearer = given is not None and not given.by_cookie
+    if unsafe and not bearer:
+        check_origin(headers, needs.settings)
+    who = None if given is None else await _resolve(given, needs)
+    if who is None or given is None:
+        if guard in {Guard.OPEN, Guard.MAYBE_SIGNED_IN}:
+            return None
+        raise NotSignedIn
+    if unsafe and given.by_cookie:
+        check_csrf(headers, given.token, needs.settings)
+    _admit(guard, who)
+    return who, given
+
+
+async def _resolve(given: Credentials, needs: Needs) -> Who | None:
+    async with needs.database.read() as tx:
+        found = await session.resolve(tx, given.token_hash)
+    if found is None:
+        return None
+    who, now = found
+    if session.needs_touch(who.session, now):
+        async with needs.database.write() as tx:
+            await session.touch(tx, who.session.id, now)
+    return who
+
+
+def _admit(guard: Guard, who: Who) -> None:
+    if who.session.state is SessionState.SECOND_FACTOR and guard not in {Guard.HALF_SIGNED_IN, Guard.MAYBE_SIGNED_IN}:
+        raise SecondFactorRequired
+    if guard is Guard.ADMINISTRATOR and "administrator" not in who.roles:
+        raise NotAllowed
+    if guard is Guard.OPERATOR and not who.is_operator:
+        raise NotAllowed
+
+
+# Where a request comes from
+
+
+def address(peer: str | None, forwarded: str | None, proxies: tuple[Network, ...]) -> Address | None:
+    """The nearest hop that is no proxy of ours. What stands left of it could be anybody's invention."""
+    here = _parsed(peer or "")
+    if here is None or not _trusted(here, proxies):
+        return here
+    for hop in reversed((forwarded or "").split(",")):
+        said = _parsed(hop.strip())
+        if said is None:
+            break
+        here = said
+        if not _trusted(said, proxies):
+            break
+    return here
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if found.version == 6 else None
+    return found if mapped is None else mapped
+
+
+def _trusted(here: Address, proxies: tuple[Network, ...]) -> bool:
+    return any(here in network for network in proxies)
+
+
+def is_trusted(peer: str | None, proxies: tuple[Network, ...]) -> bool:
+    here = _parsed(peer or "")
+    return here is not None and _trusted(here, proxies)
+
+
+def group_of(here: Address | None) -> str:
+    """What floods are counted by: one subscriber has a whole /64, and often shares a /24."""
+    if here is None:
+        return "unknown"
+    return str(ipaddress.ip_network((here, 24 if here.version == 4 else 64), strict=False))
+
+
+# Floods
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """So many failures from one group of addresses in a window."""
+
+    name: str
+    limit: int
+    window: timedelta
+
+
+SIGN_IN_FLOODS: Final = (
+    Flood("sign_in_5m", 10, timedelta(minutes=5)),
+    Flood("sign_in_1h", 50, timedelta(hours=1)),
+)
+SECOND_FACTOR_FLOODS: Final = (
+    Flood("second_factor_5m", 10, timedelta(minutes=5)),
+    Flood("second_factor_1h", 50, timedelta(hours=1)),
+)
+
+
+async def count_floods(door: QueueDoor, floods: tuple[Flood, ...], group: str, *, signed_in: bool) -> None:
+    """Count before anything is verified. Raises TooManyTries; without Redis, Busy for whoever is not signed in."""
+    try:
+        for flood in floods:
+            if await door.count(f"{flood.name}:{group}", flood.window) > flood.limit:
+                raise TooManyTries(flood.window)
+    except QueueDown:
+        if not signed_in:
+            raise Busy from None
+
+
+async def forgive(door: QueueDoor, floods: tuple[Flood, ...], group: str) -> None:
+    """It was no failure: what was counted for it is taken back."""
+    for flood in floods:
+        try:
+            await door.uncount(f"{flood.name}:{group}")
+        except QueueDown:
+            return

@@ -1,0 +1,18 @@
+"""For whoever watches over processes."""
+
+from api import schemas
+from api.call import Call, Reply
+from api.operations import health
+
+
+async def alive(call: Call[None, None]) -> Reply:
+    """This process answers; nothing else was asked."""
+    return Reply(200, schemas.Health(ok=True, checks={}))
+
+
+async def ready(call: Call[None, None]) -> Reply:
+    needs = call.needs
+    found = await health.look(needs.database, needs.door, needs.is_migrated)
+    ok = all(one.ok for one in found)
+    checks = {one.name: schemas.Check(ok=one.ok, says=one.says) for one in found}
+    return Reply(200 if ok else 503, schemas.Health(ok=ok, checks=checks))
