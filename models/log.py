@@ -7,6 +7,7 @@ an id, a count, a state. Secrets have no printable form (`vocabulary.Secret`), m
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,7 +61,7 @@ class Fields(logging.Formatter):
     """A record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_fields(self, record), default=str, ensure_ascii=False)
+        return json.dumps(_fields(self, record), default=str)
 
 
 class Pairs(logging.Formatter):
@@ -88,4 +89,10 @@ def _plain(value: object) -> str:
     text = str(value)
     if text and text.isprintable() and not any(character in ' "=\\' for character in text):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text)
+
+
+def where(error: BaseException) -> str:
+    """The way an error came, newest first, by functions and lines: its own words may hold what somebody typed."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

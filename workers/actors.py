@@ -4,6 +4,7 @@ An actor a queue, since Dramatiq keeps priority and time limit with the actor: w
 was fetched beside it. The names are `queue.actor_name`'s.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,7 @@ from models.vocabulary import Queue
 from workers.queue import actor_name
 
 N = TypeVar("N")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ def declare(broker: Broker, needs: Callable[[], N], run_job: Callable[[N, UUID],
 
     async def run(job_id: str) -> None:
         with bound(job=UUID(job_id)):
-            await run_job(needs(), UUID(job_id))
+            try:
+                await run_job(needs(), UUID(job_id))
+            except Exception:  # noqa: BLE001 - whatever it was, the row's lease decides what comes next
+                _LOG.exception("a run failed")
 
     for queue, terms in TABLE.items():
         QuietActor(

@@ -7,6 +7,7 @@ worker's memory that an outage takes along; the row's `available_at`, `attempt` 
 import json
 import logging
 import random
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any, Final
@@ -24,7 +25,7 @@ MAINTENANCE_CHANCE: Final = 50_000
 BELL_WAIT_MS: Final = 1_000
 """How long an idle consumer waits for the bell; well below the client's socket timeout."""
 CROWDED_PAUSE: Final = 0.010
-"""Seconds until a consumer whose threads are all busy looks again."""
+"""Seconds until a consumer whose threads are all busy looks again, at the latest."""
 SIGN_OF_LIFE: Final = 3.0
 """Seconds between the heartbeats of a consumer that has no room to fetch: Dramatiq itself gives none then."""
 MAX_AGE_MS: Final = 24 * 60 * 60 * 1000
@@ -106,6 +107,8 @@ class DoorbellConsumer(Consumer):
         self._fetched: list[bytes | None] = []
         self._held: set[str] = set()
         """Redis ids handed to worker threads and not yet acknowledged. Single set operations are atomic."""
+        self._emptied = threading.Event()
+        """Half of what was held is done: worth a fetch before the pause is over, which short jobs would wait out idle."""
         self._failures = 0
         self._last_sign = time.monotonic()
 
@@ -123,7 +126,8 @@ class DoorbellConsumer(Consumer):
         room = self._prefetch - len(self._held)
         if room <= 0:
             self._show_life()
-            time.sleep(CROWDED_PAUSE)
+            self._emptied.clear()
+            self._emptied.wait(CROWDED_PAUSE)
             return False
         self._fetched = self._broker.do_fetch(self._queue_name, room)
         self._last_sign = time.monotonic()
@@ -180,6 +184,8 @@ class DoorbellConsumer(Consumer):
         except redis.RedisError as error:
             raise _closed(error) from None
         self._held.discard(redis_id)
+        if len(self._held) <= self._prefetch // 2:
+            self._emptied.set()
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Give back what was fetched and not begun, and ring, so that another process takes it at once."""

@@ -1,10 +1,10 @@
-"""What runs on the event loop for as long as the worker does: the database, the channels, the sign of life."""
+"""The needs of a worker live exactly as long as its threads: opened before the first works, closed after the last."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar
 
@@ -12,7 +12,6 @@ from dramatiq import Broker, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import MiddlewareError
 
-BEAT_EVERY: Final = timedelta(seconds=5)
 CLOSE_WITHIN: Final = timedelta(seconds=5)
 N = TypeVar("N")
 _LOG = logging.getLogger(__name__)
@@ -73,24 +72,3 @@ class Resources(Middleware, Generic[N]):
             if self._opened.done():
                 raise
             self._opened.set_exception(error)
-
-
-@asynccontextmanager
-async def beating(beat: Callable[[], Awaitable[None]], every: timedelta = BEAT_EVERY) -> AsyncIterator[None]:
-    """Give a sign of life now and then; a database that is away costs a line in the log, not the worker."""
-
-    async def keep_on() -> None:
-        while True:
-            try:
-                await beat()
-            except Exception:  # noqa: BLE001 - whatever the database says, the next beat may pass
-                _LOG.warning("the sign of life was not written", exc_info=True)
-            await asyncio.sleep(every.total_seconds())
-
-    task = asyncio.create_task(keep_on())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -25,7 +25,7 @@ from workers.actors import declare
 from workers.broker import BELL_WAIT_MS, DoorbellBroker, build_broker
 from workers.database import Resources
 from workers.queue import worker_client
-from workers.settings import SHUTDOWN_GRACE, WorkerSettings
+from workers.settings import WorkerSettings
 
 WATCH_EVERY: Final = timedelta(seconds=1)
 REDIS_AT_START: Final = timedelta(seconds=60)
@@ -65,7 +65,7 @@ def serve(
                 },
             )
             broken = _watch(worker, resources, heard)
-            _stop(worker)
+            _stop(worker, settings.grace)
         finally:
             client.close()
     return BROKEN if broken else ENDED
@@ -129,13 +129,13 @@ def _watch(worker: Worker, resources: Resources[Any], heard: socket.socket) -> b
             return True
 
 
-def _stop(worker: Worker) -> None:
+def _stop(worker: Worker, grace: timedelta) -> None:
     """Finish what runs, give back what was fetched, within the grace; a job still running then is left to its lease."""
-    limit = SHUTDOWN_GRACE + LAST_WORD
+    limit = grace + LAST_WORD
     last_word = threading.Timer(limit.total_seconds(), os._exit, [BROKEN])
     last_word.daemon = True
     last_word.start()
-    worker.stop(timeout=SHUTDOWN_GRACE // timedelta(milliseconds=1))
+    worker.stop(timeout=grace // timedelta(milliseconds=1))
     if any(thread.is_alive() for thread in worker.workers):
         logging.shutdown()
         os._exit(BROKEN)  # a thread cannot be ended otherwise, and its loop is gone
@@ -144,15 +144,15 @@ def _stop(worker: Worker) -> None:
 
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """Each signal as a byte to read: a handler that did more could meet a lock it interrupts. The second one kills."""
+    """Each signal as a byte to read: a handler that did more could meet a lock it interrupts. The same twice kills."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    heard: list[int] = []
+    heard: set[int] = set()
 
     def note(number: int, _: object) -> None:
-        heard.append(number)
-        if len(heard) > 1:
+        if number in heard:
             os._exit(128 + number)
+        heard.add(number)
 
     wakeup = signal.set_wakeup_fd(writer.fileno())
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -59,6 +59,10 @@ local count = redis.call("INCR", KEYS[1])
 if count == 1 then redis.call("PEXPIRE", KEYS[1], ARGV[1]) end
 return count
 """
+_UNCOUNT: Final = """
+if tonumber(redis.call("GET", KEYS[1]) or "0") > 0 then return redis.call("DECR", KEYS[1]) end
+return 0
+"""
 
 
 class QueueDown(Exception):
@@ -345,6 +349,11 @@ class QueueDoor:
                 _COUNT, 1, f"{self._settings.namespace}:count:{key}", str(_milliseconds(window))
             )
             return int(await counted)
+
+    async def uncount(self, key: str) -> None:
+        """Take one back, because it turned out not to be one. Raises QueueDown."""
+        async with _or_down():
+            await self._client.eval(_UNCOUNT, 1, f"{self._settings.namespace}:count:{key}")
 
     async def ping(self) -> bool:
         try:

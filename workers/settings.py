@@ -19,6 +19,7 @@ class WorkerSettings:
     threads: int = 32
     """A running job holds a thread, asynchronous or not. Past 64 the interpreter lock eats the gain."""
     queues: frozenset[Queue] = frozenset(Queue)
+    grace: timedelta = SHUTDOWN_GRACE
 
     def __post_init__(self) -> None:
         if not 1 <= self.threads <= 256:

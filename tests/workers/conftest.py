@@ -104,7 +104,6 @@ class WorkerProcess:
         ]
         for reader in self._readers:
             reader.start()
-        assert self.next()["what"] == "opened"
 
     def _read_told(self) -> None:
         assert self._process.stdout is not None
@@ -133,6 +132,17 @@ class WorkerProcess:
             pass
         return UUID(told["job"])
 
+    def opened(self) -> Self:
+        assert self.next()["what"] == "opened"
+        return self
+
+    def end_a_thread(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("die\n")
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def release(self, count: int = 1) -> None:
         """Let jobs end that hold on (WAIT=yes)."""
         assert self._process.stdin is not None
@@ -141,9 +151,6 @@ class WorkerProcess:
     def kill(self) -> None:
         self._process.kill()
         self.wait()
-
-    def terminate(self) -> None:
-        self._process.terminate()
 
     def wait(self, within: float = 30.0) -> int:
         code = self._process.wait(within)

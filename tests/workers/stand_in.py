@@ -8,11 +8,19 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import UUID
 
+from dramatiq.threading import raise_thread_exception
+from dramatiq.worker import WorkerThread
+
+import workers.actors
+import workers.broker
 from models.fault import Fault
 from models.log import configure
+from models.vocabulary import Queue
+from workers.actors import Terms
 from workers.main import serve
 from workers.settings import WorkerSettings
 
@@ -33,11 +41,14 @@ async def open_needs() -> AsyncIterator[Needs]:
     gate = asyncio.Semaphore(0 if os.environ.get("WAIT") else 1_000_000)
     loop = asyncio.get_running_loop()
 
-    def read_releases() -> None:
-        for _ in sys.stdin:
-            loop.call_soon_threadsafe(gate.release)
+    def obey() -> None:
+        for line in sys.stdin:
+            if line == "go\n":
+                loop.call_soon_threadsafe(gate.release)
+            else:
+                end_a_thread()
 
-    threading.Thread(target=read_releases, daemon=True).start()
+    threading.Thread(target=obey, daemon=True).start()
     if os.environ.get("CANNOT_OPEN"):
         raise RuntimeError("no database")
     tell("opened")
@@ -54,6 +65,25 @@ async def run_job(needs: Needs, job_id: UUID) -> None:
     tell("done", job_id)
 
 
-if __name__ == "__main__":
+def end_a_thread() -> None:
+    """As a time limit does that strikes between two jobs."""
+    thread = next(thread for thread in threading.enumerate() if isinstance(thread, WorkerThread))
+    assert thread.ident is not None
+    raise_thread_exception(thread.ident, SystemExit)
+
+
+def main() -> int:
     configure(os.environ.get("LOG_LEVEL", "info"), "embedded")
-    raise SystemExit(serve(WorkerSettings.from_env(os.environ), open_needs, run_job))
+    settings = WorkerSettings.from_env(os.environ)
+    if grace := os.environ.get("GRACE"):
+        settings = replace(settings, grace=timedelta(seconds=float(grace)))
+    if limit := os.environ.get("LIMIT"):
+        terms = Terms(priority=0, limit=timedelta(seconds=float(limit)))
+        workers.actors.TABLE = dict.fromkeys(Queue, terms)
+    if os.environ.get("ALWAYS_MAINTAIN"):
+        workers.broker.MAINTENANCE_CHANCE = 1_000_000
+    return serve(settings, open_needs, run_job)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
