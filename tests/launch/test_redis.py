@@ -1,7 +1,10 @@
+import contextlib
 import os
+import random
 import shutil
 import signal
 import stat
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,6 +180,23 @@ def test_kill_9_of_its_parent_ends_it_and_the_next_start_works_at_once(
     with client(patient) as line:
         assert line.get("kept") == "yes"
     patient.stop()
+
+
+@pytest.mark.prove
+def test_whenever_starters_are_killed_the_next_start_works_and_nothing_is_lost(start: Callable, folder: Path) -> None:
+    dice = random.Random(20)
+    patient = PrivateRedis(folder, find_binaries(""))
+    for number in range(40):
+        starters = [start("-c", START, str(folder), "0.2") for _ in range(dice.randint(1, 3))]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            starters[0].process.wait(dice.random() * 0.4)
+        for starter in starters:
+            starter.signal(signal.SIGKILL)
+
+        assert patient.start() is not None
+        with client(patient) as line:
+            assert line.incr("rounds") == number + 1
+        patient.stop()
 
 
 def test_where_it_outlives_its_parent_the_next_start_adopts_it_and_ends_it(
