@@ -9,7 +9,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import redis
@@ -108,7 +109,9 @@ class DoorbellConsumer(Consumer):
         self._held: set[str] = set()
         """Redis ids handed to worker threads and not yet acknowledged. Single set operations are atomic."""
         self._emptied = threading.Event()
-        """Half of what was held is done: worth a fetch before the pause is over, which short jobs would wait out idle."""
+        """Half of what was held is done: worth a fetch at once, or threads with short jobs would idle the pause out."""
+        self._owed: deque[tuple[Callable[[str, str], object], str]] = deque()
+        """Acknowledgements that Redis did not take. Dramatiq would let the worker thread sleep until it does."""
         self._failures = 0
         self._last_sign = time.monotonic()
 
@@ -123,6 +126,7 @@ class DoorbellConsumer(Consumer):
         return self._hand_out()
 
     def _fetch(self) -> bool:
+        self._pay()
         room = self._prefetch - len(self._held)
         if room <= 0:
             self._show_life()
@@ -134,6 +138,12 @@ class DoorbellConsumer(Consumer):
         if not self._fetched:
             self._broker.await_bell(self._queue_name, self._patience)
         return bool(self._fetched)
+
+    def _pay(self) -> None:
+        while self._owed:
+            command, redis_id = self._owed[0]
+            command(self._queue_name, redis_id)
+            self._owed.popleft()
 
     def _show_life(self) -> None:
         """Any command stamps this process's heartbeat; without one, others would take its running jobs for lost."""
@@ -177,12 +187,12 @@ class DoorbellConsumer(Consumer):
     def nack(self, message: MessageProxy) -> None:
         self._finish(self._broker.do_nack, message)
 
-    def _finish(self, command: Any, message: MessageProxy) -> None:
+    def _finish(self, command: Callable[[str, str], object], message: MessageProxy) -> None:
         redis_id = message.options["redis_message_id"]
         try:
             command(self._queue_name, redis_id)
-        except redis.RedisError as error:
-            raise _closed(error) from None
+        except redis.RedisError:
+            self._owed.append((command, redis_id))
         self._held.discard(redis_id)
         if len(self._held) <= self._prefetch // 2:
             self._emptied.set()
@@ -196,14 +206,9 @@ class DoorbellConsumer(Consumer):
             self._broker.do_requeue(self._queue_name, *ids)
             self._broker.ring(self._queue_name, len(ids))
         except redis.RedisError as error:
-            raise _closed(error) from None
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # dramatiq's errors are untyped
 
     def close(self) -> None:
         cached = [message for message in map(self._read, self._fetched) if message is not None]
         self._fetched = []
         self.requeue(MessageProxy(message) for message in cached)
-
-
-def _closed(error: redis.RedisError) -> ConnectionClosed:
-    """What Dramatiq tries again. A timeout too: by itself it would give the acknowledgement up."""
-    return ConnectionClosed(error)  # type: ignore[no-untyped-call] # dramatiq leaves its errors untyped

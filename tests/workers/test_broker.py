@@ -19,7 +19,7 @@ from models.settings import SettingsError
 from models.vocabulary import Queue
 from tests.workers.conftest import RedisServer
 from workers.actors import TABLE, declare
-from workers.broker import DoorbellBroker, QuietMessage, build_broker
+from workers.broker import DoorbellBroker, DoorbellConsumer, QuietMessage, build_broker
 from workers.database import NotOpened, Resources
 from workers.main import build_worker, dead_threads
 from workers.queue import QueueSettings, Relay, actor_name, worker_client
@@ -303,6 +303,24 @@ def test_a_consumer_lives_through_an_outage_and_says_so_once(
     running.needs.wait(lambda: running.needs.ran == [job_id])
     assert {name: thread.consumer for name, thread in running.worker.consumers.items()} == consumers
     assert sum(record.message == lost for record in caplog.records) == len(consumers)
+
+
+def test_a_thread_whose_job_ends_while_redis_is_away_is_free_at_once_and_acknowledges_later(
+    running: Running, relay: Relay, redis_server: RedisServer
+) -> None:
+    for _ in range(2):
+        relay.ring(uuid4(), Queue.INTERACTIVE)
+    running.needs.wait(lambda: len(running.needs.ran) == 2)
+    consumer = running.worker.consumers["interactive"].consumer
+    assert isinstance(consumer, DoorbellConsumer)
+
+    redis_server.kill()
+    running.needs.open_gate()
+    eventually(lambda: not consumer._held)
+    redis_server.start()
+
+    eventually(lambda: not redis_server.client.exists("latchkey:interactive.msgs"))
+    assert dead_threads(running.worker) == []
 
 
 def test_a_consumer_that_is_closed_gives_back_what_it_has_not_handed_out(
