@@ -1,0 +1,46 @@
+"""What a run and the sweep are handed: read from the environment by a main, opened on the loop that uses it."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from models import clock
+from models.database import Database
+from models.fault import Fault
+from models.sealed import Keyring
+from models.settings import DatabaseSettings
+from models.vocabulary import PlatformName
+from platforms.base import Channel, PlatformHandler
+from platforms.registry import load
+from workers.queue import QueueDoor, QueueSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    database: Database
+    platforms: Mapping[PlatformName, PlatformHandler]
+    channels: Mapping[PlatformName, Channel]
+    keys: Keyring
+    door: QueueDoor
+    fault: Fault
+
+
+def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManager[Needs]]:
+    """Raises SettingsError here, and nothing that only an open connection could tell."""
+    queue, database = QueueSettings.from_env(environ), DatabaseSettings.from_env(environ)
+    now, keys, fault = clock.from_env(environ), Keyring.from_env(environ), Fault.from_env(environ)
+    platforms = load(environ)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Needs]:
+        async with AsyncExitStack() as stack:
+            data = Database(database, now)
+            await data.open()
+            stack.push_async_callback(data.close)
+            door = await stack.enter_async_context(QueueDoor(queue))
+            channels = {
+                name: await stack.enter_async_context(handler.open_channel()) for name, handler in platforms.items()
+            }
+            yield Needs(data, platforms, channels, keys, door, fault)
+
+    return opened
