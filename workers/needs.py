@@ -28,7 +28,8 @@ class Needs:
 def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManager[Needs]]:
     """Raises SettingsError here, and nothing that only an open connection could tell."""
     queue, database = QueueSettings.from_env(environ), DatabaseSettings.from_env(environ)
-    now, keys, fault = clock.from_env(environ), Keyring.from_env(environ), Fault.from_env(environ)
+    now, fault = clock.from_env(environ), Fault.from_env(environ)
+    keys = Keyring.from_settings(environ.get("SEAL_KEYS", ""))
     platforms = load(environ)
 
     @asynccontextmanager
