@@ -1,0 +1,150 @@
+"""Sign in, second factor, proof, the list of sign-ins, sign out."""
+
+from typing import Final
+
+from api import render, schemas
+from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
+from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, count_floods, csrf_token, forgive
+from api.operations import session as operations
+from api.operations.session import HalfSignedIn, SignedIn
+from models.errors import DomainError, Invalid
+from models.re_sign_in import ReSignInState
+from models.session import SessionState
+from models.settings import SECOND_FACTOR_WAIT, SESSION_ABSOLUTE
+
+FORGET: Final = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
+NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_SIGN_IN))
+
+
+async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
+    needs, group = call.needs, call.address_group or "unknown"
+    await count_floods(needs.door, SIGN_IN_FLOODS, group, signed_in=False)
+    done = await operations.sign_in(
+        needs.database,
+        needs.hasher,
+        name=call.body.account,
+        password=call.body.password,
+        re_sign_in_token=call.body.re_sign_in or call.re_sign_in_token,
+        throttle_key=needs.throttle_key,
+        actor=call.actor,
+    )
+    if isinstance(done, DomainError):
+        raise done
+    await forgive(needs.door, SIGN_IN_FLOODS, group)
+    return _half_signed_in(done) if isinstance(done, HalfSignedIn) else _signed_in(call, done)
+
+
+async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
+    needs, group = call.needs, call.address_group or "unknown"
+    await count_floods(needs.door, SECOND_FACTOR_FLOODS, group, signed_in=False)
+    done = await operations.second_factor(
+        needs.database,
+        needs.keys,
+        call.person,
+        method_id=call.body.method_id,
+        code=call.body.code,
+        actor=call.actor,
+    )
+    if isinstance(done, DomainError):
+        raise done
+    await forgive(needs.door, SECOND_FACTOR_FLOODS, group)
+    return _signed_in(call, done)
+
+
+async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
+    needs, given = call.needs, call.body
+    if given.password is not None and given.method_id is None and given.code is None:
+        done = await operations.prove_by_password(
+            needs.database,
+            needs.hasher,
+            call.person,
+            password=given.password,
+            throttle_key=needs.throttle_key,
+            actor=call.actor,
+        )
+    elif given.password is None and given.method_id is not None and given.code is not None:
+        done = await operations.prove_by_code(
+            needs.database,
+            needs.keys,
+            call.person,
+            method_id=given.method_id,
+            code=given.code,
+            actor=call.actor,
+        )
+    else:
+        raise Invalid(errors=[{"field": "password", "rule": "either a password, or a method_id and a code"}])
+    if isinstance(done, DomainError):
+        raise done
+    body = schemas.Proven(token=done.token, csrf_token=csrf_token(done.token), proven_at=done.proven_at)
+    left = done.who.session.expires_at - done.proven_at
+    return Reply(200, body, cookies=(_session_cookie(done.token, int(left.total_seconds())),))
+
+
+async def page(call: Call[None, schemas.Paging]) -> Reply:
+    who, limit = call.person, call.query.limit
+    found = await operations.page(call.needs.database, who, after=call.query.cursor, limit=limit)
+    cursor = render.next_cursor([held.id for held in found], limit)
+    return Reply(200, schemas.SessionPage(items=[render.session(held, who) for held in found], next_cursor=cursor))
+
+
+async def current(call: Call[None, None]) -> Reply:
+    return Reply(200, render.current_session(call.person, csrf_token(call.token or "")))
+
+
+async def end(call: Call[None, None]) -> Reply:
+    session_id = call.id("session_id")
+    await operations.end(call.needs.database, call.person, session_id, actor=call.actor)
+    call.needs.door.nudge(call.person.account_id)
+    return _signed_out() if session_id == call.person.session.id else Reply(204)
+
+
+async def sign_out(call: Call[None, None]) -> Reply:
+    await operations.sign_out(call.needs.database, call.person, actor=call.actor)
+    if call.person.session.state is SessionState.SIGNED_IN:
+        call.needs.door.nudge(call.person.account_id)
+    return _signed_out()
+
+
+async def sign_out_everywhere(call: Call[schemas.Confirmation, None]) -> Reply:
+    if not call.body.confirm:
+        raise Invalid(errors=[{"field": "confirm", "rule": "must be true; nothing was changed"}])
+    await operations.sign_out_everywhere(call.needs.database, call.person, actor=call.actor)
+    call.needs.door.nudge(call.person.account_id)
+    return _signed_out()
+
+
+def _signed_in(call: Call[schemas.SignIn, None] | Call[schemas.SecondFactor, None], done: SignedIn) -> Reply:
+    if done.window is not None and done.window.state is ReSignInState.LAPSED:
+        call.needs.door.nudge(done.who.account_id)
+    body = schemas.SignedIn(
+        token=done.token,
+        csrf_token=csrf_token(done.token),
+        session=render.session(done.who.session, done.who),
+        re_sign_in=None if done.window is None else render.re_sign_in(done.window, done.now),
+    )
+    cookies = (
+        _session_cookie(done.token, int(SESSION_ABSOLUTE.total_seconds())),
+        # The window is tied to this session from here on, or it is over: its token has done its part.
+        ClearCookie(CookieName.RE_SIGN_IN),
+    )
+    return Reply(201, body, cookies=cookies)
+
+
+def _half_signed_in(done: HalfSignedIn) -> Reply:
+    body = schemas.SecondFactorRequired(
+        token=done.token,
+        csrf_token=csrf_token(done.token),
+        methods=[
+            schemas.Method(id=one.id, kind=one.kind.value, label=one.label, default=one.is_default)
+            for one in done.methods
+        ],
+    )
+    return Reply(202, body, cookies=(_session_cookie(done.token, int(SECOND_FACTOR_WAIT.total_seconds())),))
+
+
+def _session_cookie(token: str, seconds: int) -> SetCookie:
+    return SetCookie(CookieName.SESSION, token, max_age=seconds)
+
+
+def _signed_out() -> Reply:
+    return Reply(204, headers=FORGET, cookies=NO_COOKIES)

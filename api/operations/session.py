@@ -1,0 +1,397 @@
+"""Signing in, proving it is still oneself, and ending it.
+
+A try is counted before it is verified, and what was counted must stay: a verb that refuses for that reason gives the
+refusal back as a value, for its caller to raise. Argon2 works between two transactions, never inside one.
+"""
+
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from models.sealed import Keyring
+
+from api.passwords import Hasher
+from models import account, event, notification, re_sign_in, session, throttle, verification
+from models.database import Database, Transaction
+from models.errors import CodeRefused, DomainError, NotFound, NotSignedIn, ProofRequired, SignInFailed, TooManyTries
+from models.event import Actor
+from models.notification import Severity
+from models.re_sign_in import ReSignIn, ReSignInState
+from models.session import Session, SessionState, Who, hash_token
+from models.settings import RECENT_PROOF, SECOND_FACTOR_WAIT, SESSION_ABSOLUTE
+from models.throttle import PASSWORD, SECOND_FACTOR
+from models.verification import Verification
+from models.vocabulary import new_id
+
+PASSWORD_METHOD: Final = "password"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    who: Who
+    token: str = field(repr=False)
+    window: ReSignIn | None
+    """What became of the re-sign-in it was done for; None: none, or one that is no affair of this person."""
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSignedIn:
+    token: str = field(repr=False)
+    methods: list[Verification]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    who: Who
+    token: str = field(repr=False)
+    proven_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A counted try at somebody's password. `row` is None where nobody has that name."""
+
+    counter: str
+    row: Any | None
+    wait: timedelta | None
+
+    @property
+    def password_hash(self) -> str | None:
+        return None if self.row is None else self.row.password_hash
+
+    @property
+    def blocked(self) -> bool:
+        return self.row is not None and self.row.blocked_at is not None
+
+
+def new_token() -> str:
+    """256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+async def sign_in(
+    db: Database,
+    hasher: Hasher,
+    *,
+    name: str,
+    password: str,
+    re_sign_in_token: str | None,
+    throttle_key: bytes,
+    actor: Actor,
+) -> SignedIn | HalfSignedIn | DomainError:
+    """The first factor, and the last one for whoever has no other. Unknown, blocked and wrong are the same outside."""
+    tried = await _count_password(db, name, throttle_key, "open", actor)
+    if tried.wait is not None:
+        return TooManyTries(tried.wait)
+    right = await hasher.verify(tried.password_hash, password)
+    if tried.row is None or tried.blocked or not right:
+        await _refuse_password(db, tried, "open", actor)
+        return SignInFailed()
+    better = await hasher.hash(password) if hasher.is_weak(tried.row.password_hash) else None
+    async with db.write() as tx:
+        held = await _unchanged(tx, tried)
+        if held is None:
+            return SignInFailed()
+        now = await tx.now()
+        await throttle.clear(tx, PASSWORD, tried.counter)
+        if better is not None:
+            await account.set_password_hash(tx, held.id, old=tried.row.password_hash, new=better)
+        window = None
+        if re_sign_in_token is not None:
+            window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
+        methods = await verification.of_account(tx, held.id)
+        token = new_token()
+        opened = await session.open_session(
+            tx,
+            organization_id=held.organization_id,
+            account_id=held.id,
+            token_hash=hash_token(token),
+            generation=held.session_generation,
+            state=SessionState.SECOND_FACTOR if methods else SessionState.SIGNED_IN,
+            strength=1,
+            methods=(PASSWORD_METHOD,),
+            lifetime=SECOND_FACTOR_WAIT if methods else SESSION_ABSOLUTE,
+            now=now,
+            re_sign_in_id=None if window is None else window.id,
+            address=actor.address,
+            client=actor.client,
+        )
+        person = _as_person(actor, opened)
+        if methods:
+            await _record(tx, opened, "begin", actor=person, now=now)
+            return HalfSignedIn(token, methods)
+        return await _signed_in(tx, opened, token, window, actor=person, now=now)
+
+
+async def second_factor(
+    db: Database, keys: Keyring, who: Who, *, method_id: UUID, code: str, actor: Actor
+) -> SignedIn | DomainError:
+    """The last factor: half a sign-in becomes a session with a new token."""
+    async with db.write() as tx:
+        generation, now = await hold_account(tx, who)
+        half = await session.by_id(tx, who, who.session.id)
+        if half is None or not half.lives(generation, now):
+            raise NotSignedIn
+        if half.state is not SessionState.SECOND_FACTOR:
+            raise CodeRefused
+        window = None if half.re_sign_in_id is None else await re_sign_in.by_id(tx, half.re_sign_in_id, hold=True)
+        accepted = await _spend_code(tx, keys, who, method_id, code, now)
+        if isinstance(accepted, DomainError):
+            await _record(tx, half, "second_factor", actor=actor, now=now, reason=accepted.code)
+            return accepted
+        token = new_token()
+        methods = (*half.methods, accepted.kind.value)
+        if not await session.complete(
+            tx, half, token_hash=hash_token(token), strength=len(set(methods)), methods=methods, now=now
+        ):
+            raise CodeRefused
+        return await _signed_in(tx, half, token, window, actor=actor, now=now)
+
+
+async def prove_by_password(
+    db: Database, hasher: Hasher, who: Who, *, password: str, throttle_key: bytes, actor: Actor
+) -> Proven | DomainError:
+    tried = await _count_password(db, who.sign_in_name, throttle_key, "prove", actor)
+    if tried.wait is not None:
+        return TooManyTries(tried.wait)
+    right = await hasher.verify(tried.password_hash, password)
+    if tried.row is None or tried.blocked or not right:
+        await _refuse_password(db, tried, "prove", actor)
+        return CodeRefused()
+    async with db.write() as tx:
+        if await _unchanged(tx, tried) is None:
+            raise NotSignedIn
+        generation, now = await hold_account(tx, who)
+        await throttle.clear(tx, PASSWORD, tried.counter)
+        return await _proven(tx, who, generation, actor=actor, now=now, method=PASSWORD_METHOD)
+
+
+async def prove_by_code(
+    db: Database, keys: Keyring, who: Who, *, method_id: UUID, code: str, actor: Actor
+) -> Proven | DomainError:
+    async with db.write() as tx:
+        generation, now = await hold_account(tx, who)
+        accepted = await _spend_code(tx, keys, who, method_id, code, now)
+        if isinstance(accepted, DomainError):
+            await _record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)
+            return accepted
+        return await _proven(tx, who, generation, actor=actor, now=now, method=accepted.kind.value)
+
+
+async def page(db: Database, who: Who, *, after: UUID | None, limit: int) -> list[Session]:
+    async with db.read() as tx:
+        return await session.living(tx, who, await tx.now(), after, limit)
+
+
+async def end(db: Database, who: Who, session_id: UUID, *, actor: Actor) -> None:
+    """End one of the person's sessions. Another than the one that asks takes a recent proof. Ended twice is ended."""
+    async with db.write() as tx:
+        generation, now = await hold_account(tx, who)
+        found = await session.by_id(tx, who, session_id)
+        if found is None:
+            raise NotFound
+        if found.id != who.session.id and not who.session.is_fresh(now, RECENT_PROOF):
+            raise ProofRequired
+        if found.lives(generation, now) and await session.end(tx, found.id, now):
+            await ended(tx, found, actor=actor, now=now)
+
+
+async def sign_out(db: Database, who: Who, *, actor: Actor) -> None:
+    """End the session that asks, or half of one."""
+    async with db.write() as tx:
+        _, now = await hold_account(tx, who)
+        if await session.end(tx, who.session.id, now):
+            await ended(tx, who.session, actor=actor, now=now)
+
+
+async def sign_out_everywhere(db: Database, who: Who, *, actor: Actor) -> None:
+    """Every session of the account, this one too, on every process, at once: one row, however many there are."""
+    async with db.write() as tx:
+        generation, now = await hold_account(tx, who)
+        if generation != who.session.generation:
+            raise NotSignedIn
+        await account.end_every_session(tx, who.account_id)
+        await re_sign_in.cancel_live(tx, who.account_id, None, "signed_out_everywhere", now, actor=actor)
+        await _record(tx, who.session, "end_all", actor=actor, now=now)
+        await notification.tell(
+            tx,
+            organization_id=who.organization_id,
+            account_id=who.account_id,
+            subject_id=new_id(now),
+            key="session.signed_out_everywhere",
+            params={},
+            severity=Severity.INFO,
+            now=now,
+        )
+
+
+async def _count_password(db: Database, name: str, throttle_key: bytes, verb: str, actor: Actor) -> _Tried:
+    """Counted as failed beforehand, and committed, so that parallel guesses cannot all be the first."""
+    counter = throttle.key_of_name(account.fold(name), throttle_key)
+    async with db.write() as tx:
+        row = await account.by_sign_in_name(tx, name)
+        now = await tx.now()
+        tried = _Tried(counter, row, await throttle.count_failure_first(tx, PASSWORD, counter, now))
+        if tried.wait is not None:
+            await _remember_failure(tx, tried, verb, actor, now, TooManyTries.code)
+        return tried
+
+
+async def _refuse_password(db: Database, tried: _Tried, verb: str, actor: Actor) -> None:
+    async with db.write() as tx:
+        await _remember_failure(
+            tx, tried, verb, actor, await tx.now(), "account_blocked" if tried.blocked else "wrong_password"
+        )
+
+
+async def _remember_failure(
+    tx: Transaction, tried: _Tried, verb: str, actor: Actor, now: datetime, reason: str
+) -> None:
+    """One line in the record of whose name it is. A name that nobody has is in nobody's record, at the same cost."""
+    shut = await throttle.shut_for(tx, PASSWORD, tried.counter, now)
+    if tried.row is None:
+        await throttle.keep(tx, PASSWORD, tried.counter, now)
+        return
+    await event.record(
+        tx,
+        organization_id=tried.row.organization_id,
+        action=f"account:session:{verb}",
+        actor=actor,
+        now=now,
+        outcome="failure",
+        reason=reason,
+        account_id=tried.row.id,
+        facts={} if shut is None else {"shut_for_seconds": int(shut.total_seconds())},
+    )
+
+
+async def _unchanged(tx: Transaction, tried: _Tried) -> Any | None:
+    """The account's row, held, if what was verified is still what opens it.
+
+    Another password always comes with another generation; another hash alone is the same password, hashed anew.
+    """
+    if tried.row is None:
+        return None
+    held = await account.lock(tx, tried.row.id)
+    if held is None or held.blocked_at is not None:
+        return None
+    same_hash = held.password_hash == tried.row.password_hash
+    same_generation = held.session_generation == tried.row.session_generation
+    return held if same_hash or same_generation else None
+
+
+async def hold_account(tx: Transaction, who: Who) -> tuple[int, datetime]:
+    """The account's generation, its row held, and the time from then on."""
+    held = await account.lock(tx, who.account_id)
+    if held is None or held.blocked_at is not None:
+        raise NotSignedIn
+    return held.session_generation, await tx.now()
+
+
+async def _spend_code(
+    tx: Transaction, keys: Keyring, who: Who, method_id: UUID, code: str, now: datetime
+) -> Verification | DomainError:
+    counter = str(who.account_id)
+    wait = await throttle.take(tx, SECOND_FACTOR, counter, now)
+    if wait is not None:
+        return TooManyTries(wait)
+    method = next((one for one in await verification.of_account(tx, who.account_id) if one.id == method_id), None)
+    step = None if method is None else method.step_of(code, keys, now)
+    if method is None or step is None or not await verification.spend(tx, method.id, step):
+        return CodeRefused()
+    await throttle.give_back(tx, SECOND_FACTOR, counter)
+    return method
+
+
+async def _signed_in(
+    tx: Transaction, opened: Session, token: str, window: ReSignIn | None, *, actor: Actor, now: datetime
+) -> SignedIn:
+    """The last factor was done, `now`: this is the moment that decides about the window."""
+    tied = None if window is None else await _tie(tx, window, opened, actor=actor, now=now)
+    await _record(tx, opened, "open", actor=actor, now=now)
+    found = await session.resolve(tx, hash_token(token))
+    if found is None:
+        raise NotSignedIn
+    return SignedIn(found[0], token, tied, now)
+
+
+async def _tie(tx: Transaction, window: ReSignIn, opened: Session, *, actor: Actor, now: datetime) -> ReSignIn | None:
+    """What a finished sign-in makes of the window it was done for, as far as it concerns who signed in."""
+    after = window.after_sign_in(opened.account_id, opened.organization_id, now)
+    if window.state is ReSignInState.OPEN:
+        if after is ReSignInState.PROVEN and await re_sign_in.prove(tx, window, opened.id, now):
+            await re_sign_in.record(tx, window, "prove", actor=actor, now=now)
+        elif after is ReSignInState.LAPSED:
+            await re_sign_in.lapse(tx, window, actor=actor, now=now)
+        elif after is ReSignInState.CANCELLED:
+            await _cancel_for_another(tx, window, opened, actor=actor, now=now)
+    if (window.account_id, window.organization_id) != (opened.account_id, opened.organization_id):
+        return None
+    tied = await re_sign_in.by_id(tx, window.id)
+    # Proven by an earlier sign-in: the right is that session's, and this one has none.
+    elsewhere = tied is not None and tied.state is ReSignInState.PROVEN and tied.session_id != opened.id
+    return None if elsewhere else tied
+
+
+async def _cancel_for_another(
+    tx: Transaction, window: ReSignIn, opened: Session, *, actor: Actor, now: datetime
+) -> None:
+    if not await re_sign_in.end_window(tx, window, ReSignInState.CANCELLED, "other_account", now):
+        return
+    # One organization's record does not name another's people.
+    seen = actor if opened.organization_id == window.organization_id else replace(actor, id=None, session_id=None)
+    await re_sign_in.record(tx, window, "cancel", actor=seen, now=now, reason="other_account")
+
+
+async def _proven(tx: Transaction, who: Who, generation: int, *, actor: Actor, now: datetime, method: str) -> Proven:
+    held = await session.by_id(tx, who, who.session.id)
+    token = new_token()
+    if (
+        held is None
+        or held.state is not SessionState.SIGNED_IN
+        or not held.lives(generation, now)
+        or not await session.prove(tx, held, token_hash=hash_token(token), now=now)
+    ):
+        raise NotSignedIn
+    await _record(tx, held, "prove", actor=actor, now=now, facts={"method": method})
+    return Proven(replace(who, session=replace(held, proven_at=now, used_at=now)), token, now)
+
+
+async def ended(tx: Transaction, held: Session, *, actor: Actor, now: datetime) -> None:
+    """What ends with a session."""
+    await re_sign_in.cancel_live(
+        tx, held.account_id, held.organization_id, "signed_out", now, actor=actor, session_id=held.id
+    )
+    await _record(tx, held, "end", actor=actor, now=now)
+
+
+async def _record(
+    tx: Transaction,
+    held: Session,
+    verb: str,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    await event.record(
+        tx,
+        organization_id=held.organization_id,
+        action=f"account:session:{verb}",
+        actor=actor,
+        now=now,
+        outcome="success" if reason is None else "failure",
+        reason=reason,
+        account_id=held.account_id,
+        subject=("session", held.id),
+        facts=facts,
+    )
+
+
+def _as_person(actor: Actor, opened: Session) -> Actor:
+    """From here on it is known who acts."""
+    return replace(actor, kind="account", id=opened.account_id, session_id=opened.id)

@@ -1,0 +1,68 @@
+"""The real app behind real HTTP, on both databases, with a real Redis and a clock that is set by hand."""
+
+import asyncio
+import ipaddress
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import DummyCookieJar
+from aiohttp.test_utils import TestClient, TestServer
+
+from api.app import make_app
+from api.settings import ApiSettings
+from api.stream import StreamSettings
+from models.database import Database
+from models.sealed import Keyring
+from models.settings import DatabaseSettings
+from tests.api.house import HASHES, PUBLIC_URL, Clock, House, Pocket
+from tests.people import found
+from tests.workers.conftest import RedisServer
+from workers.queue import QueueDoor, QueueSettings
+
+
+@pytest.fixture(scope="session")
+def one_redis() -> Iterator[RedisServer]:
+    """One server for all tests of this folder: nothing here stops it."""
+    folder = Path(tempfile.mkdtemp(prefix="latchkey-"))
+    server = RedisServer(folder)
+    try:
+        yield server.start()
+    finally:
+        server.close()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def stream_settings() -> StreamSettings:
+    return StreamSettings()
+
+
+@pytest.fixture
+async def house(
+    database_settings: DatabaseSettings, keys: Keyring, one_redis: RedisServer, stream_settings: StreamSettings
+) -> AsyncIterator[House]:
+    await asyncio.to_thread(one_redis.client.flushall)
+    clock, platform = Clock(), Pocket()
+    database = Database(database_settings, clock)
+    app = make_app(
+        ApiSettings(
+            mode="production",
+            host="127.0.0.1",
+            port=0,
+            public_url=PUBLIC_URL,
+            throttle_key=b"t" * 32,
+            trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),),
+        ),
+        database_settings,
+        database=database,
+        door=QueueDoor(QueueSettings(one_redis.url)),
+        platforms={platform.name: platform},  # type: ignore[dict-item] # a pocket of a platform
+        keys=keys,
+        hash_settings=HASHES,
+        stream_settings=stream_settings,
+    )
+    async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
+        yield House(client, database, clock, keys, platform, await found(database, clock.now))

@@ -1,0 +1,147 @@
+"""What a test of the HTTP surface holds in its hands: the app's client, its database, its clock, and its people."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+from argon2 import PasswordHasher
+
+from api.passwords import HashSettings
+from models import notification, session
+from models.database import Database
+from models.event import event
+from models.sealed import Keyring
+from models.session import SessionState, hash_token
+from models.settings import SESSION_ABSOLUTE
+from models.vocabulary import Act, PlatformName
+from platforms.base import Facts
+from tests.people import Person, give_totp, hire
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PUBLIC_URL = "https://latchkey.test"
+PASSWORD = "correct horse battery staple"
+HASHES = HashSettings(memory_kib=19 * 1024, passes=2)
+PASSWORD_HASH = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(PASSWORD)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Pocket:
+    """A platform that can do what the test says; nothing here is ever woken."""
+
+    name = PlatformName("pocket")
+    aliases = ()
+    max_body = 1024
+    passcode = None
+
+    def __init__(self) -> None:
+        self.offered: dict[Act, str | None] = {Act.RESET_PASSCODE: None, Act.WIPE: None, Act.REMOTE_LOCK: None}
+
+    def offers(self, facts: Facts) -> Mapping[Act, str | None]:
+        return self.offered
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    json: Any
+    cookies: Mapping[str, str]
+    set_cookies: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    client: TestClient[Any, Any]
+    db: Database
+    clock: Clock
+    keys: Keyring
+    platform: Pocket
+    organization_id: UUID
+
+    async def hire(self, name: str = "anna", *, second_factor: bool = False, **more: Any) -> Person:
+        more.setdefault("password_hash", PASSWORD_HASH)
+        person = await hire(self.db, more.pop("organization_id", self.organization_id), name, self.clock.now, **more)
+        person = replace(person, password=PASSWORD)
+        return await give_totp(self.db, self.keys, person, self.clock.now) if second_factor else person
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        address: str = "192.0.2.1",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        sent = {"X-Forwarded-For": address, **(headers or {})}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        async with self.client.request(method, f"/api/v1{path}", json=body, headers=sent) as response:
+            return await _read(response)
+
+    async def sign_in(self, person: Person, *, re_sign_in: str | None = None, **more: Any) -> Answer:
+        body = {"account": person.name, "password": person.password}
+        if re_sign_in is not None:
+            body["re_sign_in"] = re_sign_in
+        return await self.ask("POST", "/sessions", body, **more)
+
+    async def open_session(self, person: Person, token: str, *, strength: int = 1) -> UUID:
+        """Signed in without the way there."""
+        async with self.db.write() as tx:
+            opened = await session.open_session(
+                tx,
+                organization_id=person.organization_id,
+                account_id=person.id,
+                token_hash=hash_token(token),
+                generation=0,
+                state=SessionState.SIGNED_IN,
+                strength=strength,
+                methods=("password",),
+                lifetime=SESSION_ABSOLUTE,
+                now=self.clock.now,
+                re_sign_in_id=None,
+                address="192.0.2.1",
+                client="a browser",
+            )
+        return opened.id
+
+    async def events(self, person: Person | None = None) -> Counter[tuple[str, str, str | None]]:
+        """Action, outcome and reason of what the record says; the clock stands still, so there is no order."""
+        statement = sa.select(event)
+        if person is not None:
+            statement = statement.where(event.c.account_id == person.id)
+        return Counter((row.action, row.outcome, row.reason) for row in await self.rows(statement))
+
+    async def told(self, person: Person) -> list[str]:
+        """The keys of what the person was told, oldest first."""
+        async with self.db.read() as tx:
+            lines = await notification.after(tx, person.organization_id, person.id, 0, self.clock.now, 100)
+        return [line.key for line in lines]
+
+    async def rows(self, statement: sa.Select[Any]) -> list[Any]:
+        async with self.db.read() as tx:
+            return list((await tx.execute(statement)).all())
+
+
+async def _read(response: ClientResponse) -> Answer:
+    text = await response.text()
+    cookies = {name: morsel.value for name, morsel in response.cookies.items()}
+    json = await response.json(content_type=None) if text else None
+    return Answer(response.status, response.headers, json, cookies, response.headers.getall("Set-Cookie", []))

@@ -1,0 +1,130 @@
+"""The catalogs are whole: every key in both languages, with the same parameters."""
+
+import json
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+import api
+import models
+import platforms
+import workers
+from api.middleware import PROBLEMS
+from api.texts import LANGUAGES, Texts, choose, folders
+from models.job import ENDINGS
+from models.vocabulary import Act, JobState, PlatformName, Reason
+from tests.api.house import House
+
+FOLDERS = [
+    Path(models.__file__).parent / "texts",
+    *sorted(folder for folder in Path(platforms.__file__).parent.glob("*/texts") if folder.is_dir()),
+]
+
+
+def catalog(folder: Path, language: str) -> dict[str, str]:
+    loaded: dict[str, str] = json.loads((folder / f"{language}.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def parameters(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.name)
+def test_both_languages_say_the_same_keys_with_the_same_parameters(folder: Path) -> None:
+    english, dutch = catalog(folder, "en"), catalog(folder, "nl")
+
+    assert english.keys() == dutch.keys()
+    for key in english:
+        assert parameters(english[key]) == parameters(dutch[key]), key
+        assert english[key].strip() == english[key] != ""
+        assert dutch[key].strip() == dutch[key] != ""
+
+
+def test_everything_that_can_be_told_has_words() -> None:
+    english = catalog(FOLDERS[0], "en")
+
+    wanted = {f"problem.{code}" for code in PROBLEMS}
+    wanted |= {f"reason.{reason}" for reason in Reason}
+    wanted |= {f"state.{state}" for state in JobState}
+    wanted |= {f"act.{act}" for act in Act}
+    wanted |= {f"job.{act}.{state}" for act in Act for state in ENDINGS}
+    assert wanted <= english.keys()
+
+
+def test_every_key_that_the_code_tells_has_words() -> None:
+    known = {key for folder in FOLDERS for key in catalog(folder, "en")}
+    told = set()
+    for room in (api, models, platforms, workers):
+        for file in Path(room.__path__[0]).rglob("*.py"):
+            told |= set(re.findall(r'\b(?:done_|reveal_)?key="([a-z0-9_]+(?:\.[a-z0-9_]+)+)"', file.read_text("utf-8")))
+
+    assert told
+    assert told <= known
+
+
+def test_dutch_is_formal() -> None:
+    for folder in FOLDERS:
+        for key, text in catalog(folder, "nl").items():
+            assert not re.search(r"\b(je|jij|jou|jouw)\b", text, re.IGNORECASE), key
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        (None, "en"),
+        ("", "en"),
+        ("nl", "nl"),
+        ("nl-BE,nl;q=0.9,en;q=0.8", "nl"),
+        ("en;q=0.5, nl;q=0.9", "nl"),
+        ("de, fr;q=0.9", "en"),
+        ("nl;q=0", "en"),
+        ("nl;q=often", "en"),
+        ("de, nl;q=0.1", "nl"),
+    ],
+)
+def test_the_best_language_that_we_speak_is_chosen(accepted: str | None, language: str) -> None:
+    assert choose(accepted) == language
+
+
+def test_a_missing_text_falls_to_english_then_to_its_key(tmp_path: Path) -> None:
+    (tmp_path / "en.json").write_text('{"a": "hello {name}"}')
+    (tmp_path / "nl.json").write_text("{}")
+    texts = Texts([tmp_path])
+
+    assert texts.say("nl", "a", {"name": "Anna"}) == "hello Anna"
+    assert texts.say("fr", "a", {}) == "hello "
+    assert texts.say("nl", "b", {}) == "b"
+
+
+def test_two_folders_do_not_claim_one_key(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "en.json").write_text('{"a": "hello"}')
+
+    with pytest.raises(ValueError, match="second time"):
+        Texts([tmp_path / "one", tmp_path / "two"])
+
+
+def test_all_folders_together_are_one_catalog() -> None:
+    texts = Texts(folders(PlatformName(folder.parent.name) for folder in FOLDERS[1:]))
+
+    for language in LANGUAGES:
+        assert texts.catalog(language) is not None
+
+
+async def test_texts_are_served_with_a_mark_that_saves_the_second_fetch(house: House) -> None:
+    first = await house.ask("GET", "/texts/nl")
+    again = await house.ask("GET", "/texts/nl", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert first.status == 200
+    assert first.json["language"] == "nl"
+    assert first.json["texts"]["act.reset_passcode"] == "Wachtwoordcode opnieuw instellen"
+    assert first.headers["Cache-Control"] == "public, max-age=300"
+    assert (again.status, again.json) == (304, None)
+
+
+async def test_a_language_that_we_do_not_speak_is_not_found(house: House) -> None:
+    assert (await house.ask("GET", "/texts/fr")).status == 404
