@@ -9,7 +9,6 @@ import sys
 import time
 
 from aiohttp import web
-from models.sealed import Keyring
 
 from api.app import make_app
 from api.passwords import HashSettings
@@ -17,6 +16,7 @@ from api.settings import HEADER_LIMIT, SHUTDOWN_GRACE, ApiSettings
 from api.stream import StreamSettings
 from models import clock, log
 from models.database import Database
+from models.sealed import Keyring
 from models.settings import DatabaseSettings, SettingsError, resolve_files
 from platforms import registry
 from workers.queue import QueueDoor, QueueSettings
@@ -31,7 +31,7 @@ async def serve(environ: dict[str, str]) -> None:
         database=Database(database_settings, clock.from_env(environ)),
         door=QueueDoor(QueueSettings.from_env(environ)),
         platforms=registry.load(environ),
-        keys=Keyring.from_env(environ),
+        keys=Keyring.from_settings(environ.get("SEAL_KEYS", "")),
         hash_settings=HashSettings(),
         stream_settings=StreamSettings(),
     )

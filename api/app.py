@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from models.sealed import Keyring
 from multidict import CIMultiDict
 
 from api import guards, middleware
@@ -28,6 +27,7 @@ from models import migrate
 from models.database import Database
 from models.errors import Invalid, NotFound, Unreadable
 from models.event import Actor
+from models.sealed import Keyring
 from models.settings import DatabaseSettings
 from models.vocabulary import PlatformName
 from platforms.base import DeviceRequest, PlatformHandler, Refusal
@@ -112,7 +112,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
     body_of = None if route.body is None else msgspec.json.Decoder(route.body)
     unsafe = route.method not in guards.SAFE
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def read(request: web.Request) -> Call[Any, Any]:
         headers = request.headers
         request[LANGUAGE] = choose(headers.get("Accept-Language"))
         passed = await guards.pass_guard(route.guard, route.method, headers, needs)
@@ -121,7 +121,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             request[ACCOUNT_ID] = who.account_id
             request[LANGUAGE] = who.language
         here = guards.address(request.remote, headers.get("X-Forwarded-For"), needs.settings.trusted_proxies)
-        call = Call(
+        return Call(
             needs=needs,
             actor=Actor(
                 "anonymous" if who is None else "account",
@@ -146,7 +146,10 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             language=request[LANGUAGE],
             address_group=guards.group_of(here),
         )
-        reply = await route.handler(call)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        # No name for the call: a stream is answered for hours, and would hold it.
+        reply = await route.handler(await read(request))
         if isinstance(reply, StreamReply):
             return await needs.streams.serve(request, reply)
         return _response(reply, needs.settings)

@@ -18,12 +18,11 @@ from platforms.base import PlatformHandler
 from workers.queue import QueueDoor
 
 if TYPE_CHECKING:
-    from models.sealed import Keyring
-
     from api.openapi import Documents
     from api.passwords import Hasher
     from api.stream import Streams
     from api.texts import Texts
+    from models.sealed import Keyring
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")
@@ -125,7 +124,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class StreamReply:
-    """Keep the connection and tell the account's notifications on it, after `last_seq` (None: from now on)."""
+    """Keep the connection and tell the account's notifications on it, after `last_seq` (None: from now on).
 
-    who: Who
+    Ids alone: thousands of these are held.
+    """
+
+    session_id: UUID
+    organization_id: UUID
+    account_id: UUID
     last_seq: int | None

@@ -48,6 +48,10 @@ class Credentials:
         return session.hash_token(self.token)
 
 
+def _is_token(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_TOKEN and text.isascii()
+
+
 def cookie(headers: Mapping[str, str], name: CookieName, settings: ApiSettings) -> str | None:
     """One cookie's value. No general cookie grammar: ours are plain, and others' are none of our business."""
     header = headers.get("Cookie")
@@ -56,7 +60,7 @@ def cookie(headers: Mapping[str, str], name: CookieName, settings: ApiSettings) 
     wanted = settings.cookie_rules.prefix + name
     for part in header.split(";"):
         found, _, value = part.strip().partition("=")
-        if found == wanted and 0 < len(value) <= LONGEST_TOKEN:
+        if found == wanted and _is_token(value):
             return value
     return None
 
@@ -66,7 +70,7 @@ def credentials(headers: Mapping[str, str], settings: ApiSettings) -> Credential
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
-        if scheme.lower() == "bearer" and 0 < len(token) <= LONGEST_TOKEN:
+        if scheme.lower() == "bearer" and _is_token(token):
             return Credentials(token, by_cookie=False)
     value = cookie(headers, CookieName.SESSION, settings)
     return None if value is None else Credentials(value, by_cookie=True)
@@ -91,7 +95,8 @@ def check_csrf(headers: Mapping[str, str], token: str, settings: ApiSettings) ->
     """Of an unsafe request whose session is in a cookie: it must say its origin, and know the session's own token."""
     if headers.get("Origin") != settings.public_url:
         raise CsrfRefused
-    if not hmac.compare_digest(headers.get("X-CSRF-Token", "").encode(), csrf_token(token).encode()):
+    shown = headers.get("X-CSRF-Token", "")
+    if not shown.isascii() or not hmac.compare_digest(shown, csrf_token(token)):
         raise CsrfRefused
 
 

@@ -148,12 +148,12 @@ class Streams:
 
     @contextlib.contextmanager
     def _admitted(self, request: web.Request, asked: StreamReply) -> Iterator[_Stream]:
-        account_id = asked.who.account_id
+        account_id = asked.account_id
         if self._closing or self._open >= self._settings.per_process:
             raise Busy
         if len(self._by_account.get(account_id, ())) >= self._settings.per_account:
             raise TooManyTries(timedelta(seconds=self._settings.beat))
-        watch = Watch(asked.who.session.id, asked.who.organization_id, account_id)
+        watch = Watch(asked.session_id, asked.organization_id, account_id)
         stream = _Stream(watch, request, asked.last_seq)
         # Before the first look at the rows: what is told in between rings already.
         self._by_account.setdefault(account_id, []).append(stream)

@@ -40,7 +40,8 @@ async def mark_read_up_to(call: Call[schemas.ReadUpTo, None]) -> Reply:
 
 
 async def stream(call: Call[None, None]) -> StreamReply:
-    return StreamReply(call.person, _seq(call.last_event_id))
+    who = call.person
+    return StreamReply(who.session.id, who.organization_id, who.account_id, _seq(call.last_event_id))
 
 
 def _seq(last_event_id: str | None) -> int | None:

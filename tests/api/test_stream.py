@@ -94,7 +94,7 @@ def streams(house: House) -> Streams:
 
 async def until(there: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not there():
+        while not there():  # noqa: ASYNC110 - what the app holds open is asked, it rings nobody
             await asyncio.sleep(0.01)
 
 
