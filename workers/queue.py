@@ -370,8 +370,10 @@ class QueueDoor:
             try:
                 async with self._client.pubsub() as subscription:
                     await subscription.subscribe(self._settings.nudges)
+                    _heed_cancellation()
                     while True:
                         account_id = await _hear(subscription)
+                        _heed_cancellation()
                         failures = 0
                         if account_id is not None:
                             yield account_id
@@ -398,6 +400,13 @@ async def _or_down() -> AsyncIterator[None]:
             yield
     except _DOWN as error:
         raise QueueDown(type(error).__name__) from None
+
+
+def _heed_cancellation() -> None:
+    """redis-py sends through `wait_for`, and Python 3.11's loses a cancellation that comes in the moment it is done."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _hear(subscription: redis.asyncio.client.PubSub) -> UUID | None:

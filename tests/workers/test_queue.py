@@ -186,6 +186,22 @@ async def test_a_listener_comes_back_when_redis_does(settings: QueueSettings, re
         await heard.aclose()
 
 
+async def test_a_listener_that_is_cancelled_at_any_step_of_its_way_in_ends(settings: QueueSettings) -> None:
+    async with QueueDoor(settings) as door:
+
+        async def listen() -> None:
+            async for _ in door.listen():
+                pass
+
+        for steps in range(60):
+            listener = asyncio.create_task(listen())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            listener.cancel()
+            done, _ = await asyncio.wait({listener}, timeout=WITHIN)
+            assert done, f"cancelled at step {steps}, it goes on"
+
+
 async def test_a_listener_leaves_a_redis_that_fell_silent(
     settings: QueueSettings,
     redis_server: RedisServer,
