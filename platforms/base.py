@@ -33,7 +33,7 @@ class EnrollmentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceRequest:
-    """One HTTP request of a device, frozen. Header names are lower case; `path` is what follows /devices/{platform}/."""
+    """One HTTP request of a device, frozen. Header names are lower case; `path` follows /devices/{platform}/."""
 
     method: str
     path: str
@@ -170,7 +170,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PasscodeRule:
-    """What a passcode reset means here. `text` keys live in the folder's texts: what the person is told, and does next."""
+    """What a passcode reset means here. The keys lead to the folder's texts: what the person is told, and does next."""
 
     kind: PasscodeKind
     done_key: str
@@ -199,7 +199,7 @@ class PlatformHandler(Protocol):
     def passcode(self) -> PasscodeRule | None: ...
 
     def offers(self, facts: Facts) -> Mapping[Act, str | None]:
-        """Each act this platform has; None: available, else the reason why not. A missing act is platform_unsupported."""
+        """Each act this platform has; None: available, else the reason. A missing act is platform_unsupported."""
 
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """Decide once what a resend must not change. Raises Refused."""

@@ -1,0 +1,74 @@
+"""What every table stands on: one metadata, and the column types that both databases read alike."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from models.vocabulary import EPOCH
+
+# Names are spelled out so that a migration can drop by name what another database named by itself.
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = sa.Uuid
+"""uuid on PostgreSQL, CHAR(32) on SQLite."""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A UTC moment: timestamptz on PostgreSQL, whole microseconds since 1970 on SQLite.
+
+    SQLite has no type for time, and text of varying precision neither sorts nor compares exactly: integers do both.
+    Sums of times are made in Python, since an interval means nothing to an integer column.
+    """
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(sa.BigInteger() if dialect.name == "sqlite" else sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone could be any of 24 hours")
+        return (value - EPOCH) // _MICROSECOND if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return EPOCH + timedelta(microseconds=value)
+        moment: datetime = value
+        return moment.astimezone(UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """JSONB on PostgreSQL, JSON text on SQLite; None is NULL, not JSON's null."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415 - SQLite's start does not pay for it
+
+            return dialect.type_descriptor(JSONB(none_as_null=True))
+        return dialect.type_descriptor(sa.JSON(none_as_null=True))
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
+        # Without this a path such as column["a"] would itself be bound as JSON (SQLAlchemy, TypeDecorator and JSON).
+        return self.impl_instance.coerce_compared_value(op, value)

@@ -1,0 +1,448 @@
+"""The one door to the database: transactions, their clock, and every difference between the two databases.
+
+**PostgreSQL** goes through psycopg and SQLAlchemy's asyncio engine.
+
+**SQLite** goes through the plain synchronous engine, on the event loop itself. What makes SQLite slow under asyncio is
+not SQL, it is handing each statement to a thread and back, several times the statement's own cost. So statements run
+in place, and only what truly waits is sent to this database's one thread: COMMIT, which syncs the disk. This is safe
+because
+- a statement is executed and read to its end in one step of the loop (`_Cursor`), so one read connection serves
+  everybody and never keeps an old snapshot open;
+- the one write connection belongs to one transaction at a time, handed on first come, first served;
+- asking for the file's write lock never blocks: where another process holds it, we ask again a little later;
+- readers never wait for writers, nor writers for readers (WAL);
+- while a COMMIT is under way in the thread nobody else can reach its connection.
+"""
+
+import asyncio
+import logging
+import random
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+
+import sqlalchemy as sa
+import tenacity
+
+from models.base import Moment
+from models.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+log = logging.getLogger(__name__)
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+PATIENCE: Final = 10.0
+"""Seconds a transaction waits for its turn (a writer, a pooled connection) before it says that the database is away."""
+
+START_PATIENCE: Final = 60.0
+"""Seconds `open` waits: a database container that recovers after a crash needs tens of seconds; more is a fault."""
+
+
+class DatabaseDown(Exception):
+    """The database could not do it now: lost, unreachable, out of time or of space. Trying again later may work.
+
+    Nothing of the transaction was kept, with one exception that no client can close: when the connection is lost
+    during COMMIT itself, it may have been kept.
+    """
+
+
+class Transaction:
+    """One transaction. It remembers what time it is."""
+
+    def __init__(self, connection: "_Connection", clock: Callable[[], datetime] | None) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._now: datetime | None = None
+        self._ended = False
+
+    async def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[Any]:
+        if self._ended:
+            raise RuntimeError("this transaction has ended")
+        return await self._connection.execute(statement, parameters)
+
+    async def now(self) -> datetime:
+        """The transaction's time, asked once. Ask after the locks are held: what waited for them is older."""
+        if self._now is None:
+            if self._clock is not None:
+                return self.heard_now(self._clock())
+            answer = await self.execute(sa.select(sa.func.clock_timestamp(type_=Moment)))
+            return self.heard_now(answer.scalar_one())
+        return self._now
+
+    def now_column(self) -> sa.ColumnElement[datetime]:
+        """The question as a column `now`, to merge into a statement that is sent anyway; give `heard_now` the answer.
+
+        In a SELECT that itself waits for locks PostgreSQL may look at its clock before the wait: merge it into a
+        statement after that one, or into the RETURNING of an UPDATE, which is worked out when the row is locked.
+        """
+        known = self._now if self._now is not None else self._clock() if self._clock is not None else None
+        if known is not None:
+            return sa.literal(known, Moment).label("now")
+        return sa.func.clock_timestamp(type_=Moment).label("now")
+
+    def heard_now(self, value: datetime) -> datetime:
+        """Remember the answer; the first one heard stays."""
+        if value.tzinfo is None:
+            raise ValueError("a clock must say its time zone")
+        if self._now is None:
+            self._now = value.astimezone(UTC)
+        return self._now
+
+    def insert(self, table: sa.Table) -> "Insert":
+        """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`, spelled alike on both."""
+        return self._connection.insert(table)
+
+
+class Database:
+    """The database of one process, opened on the event loop that uses it."""
+
+    def __init__(self, settings: DatabaseSettings, clock: Callable[[], datetime] | None = None) -> None:
+        """`clock` overrules the database's (PostgreSQL) and the host's (SQLite)."""
+        url = sa.make_url(settings.url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.dialect = "sqlite" if self.is_sqlite else "postgresql"
+        self._driver: _Driver = _Sqlite(url) if self.is_sqlite else _PostgreSQL(url, settings.connections)
+        self._clock = clock if clock is not None else _host_clock if self.is_sqlite else None
+
+    async def open(self) -> None:
+        """Wait until the database is there. It may come up later than we do."""
+        # Random pauses, so that all processes of a deployment do not knock together at a database that just came up.
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(DatabaseDown),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
+            stop=tenacity.stop_after_delay(START_PATIENCE),
+            before_sleep=lambda state: log.warning("the database is not up yet: %s", _why(state)),
+            reraise=True,
+        )
+        await attempts(self._driver.open)
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        """Kept as a whole when the block ends, not at all when it raises.
+
+        A task cancelled meanwhile ends with one of the two: a COMMIT once begun is waited for, then it is cancelled.
+        """
+        connection = await self._driver.begin()
+        transaction = Transaction(connection, self._clock)
+        try:
+            yield transaction
+        except BaseException:
+            transaction._ended = True  # noqa: SLF001 - the two classes are one thing
+            await _to_the_end(connection.rollback())
+            raise
+        transaction._ended = True  # noqa: SLF001 - as above
+        await _to_the_end(connection.commit())
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        """Statements that change nothing, each with its own snapshot; no BEGIN and no COMMIT are sent."""
+        connection = await self._driver.look()
+        transaction = Transaction(connection, self._clock)
+        try:
+            yield transaction
+        finally:
+            transaction._ended = True  # noqa: SLF001 - as above
+            await connection.release()
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for it however often we are cancelled meanwhile; then be cancelled."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _why(state: tenacity.RetryCallState) -> str:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return "no reason given" if error is None else str(error)
+
+
+def _host_clock() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the one place that reads it: SQLite has no clock better than its host's
+
+
+class _Connection(Protocol):
+    async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]: ...
+    def insert(self, table: sa.Table) -> "Insert": ...
+    async def commit(self) -> None: ...
+    async def rollback(self) -> None: ...
+    async def release(self) -> None: ...
+
+
+class _Driver(Protocol):
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def begin(self) -> _Connection: ...
+    async def look(self) -> _Connection: ...
+
+
+class _Cursor(sqlite3.Cursor):
+    """Reads its answer to the end at once, so that no statement stays under way between two steps of the loop."""
+
+    def __init__(self, file: sqlite3.Connection) -> None:
+        super().__init__(file)
+        self._rows: deque[Any] = deque()
+
+    def execute(self, sql: str, parameters: Any = (), /) -> "_Cursor":
+        super().execute(sql, parameters)
+        self._rows = deque(super().fetchall()) if self.description is not None else deque()
+        return self
+
+    def fetchone(self) -> Any:
+        return self._rows.popleft() if self._rows else None
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        return [self._rows.popleft() for _ in range(min(size or 1, len(self._rows)))]
+
+    def fetchall(self) -> list[Any]:
+        rows = list(self._rows)
+        self._rows.clear()
+        return rows
+
+
+class _File(sqlite3.Connection):
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(factory or _Cursor)
+
+
+_TROUBLE: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
+
+
+def _sqlite_trouble(error: BaseException | None) -> bool:
+    """The file cannot be had now, as against a statement that is wrong."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith(_TROUBLE)
+
+
+class _SqliteConnection:
+    """One end of the file. SQLAlchemy compiles and reads; BEGIN, COMMIT and ROLLBACK are ours."""
+
+    def __init__(self, driver: "_Sqlite", connection: sa.Connection) -> None:
+        self._driver = driver
+        self._connection = connection
+        file = connection.connection.driver_connection
+        if not isinstance(file, _File):
+            raise TypeError("the engine was built with another connection class")
+        self.file = file
+
+    async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]:
+        try:
+            return self._connection.execute(statement, parameters)
+        except sa.exc.OperationalError as error:
+            if _sqlite_trouble(error.orig):
+                raise DatabaseDown(type(error.orig).__name__) from error
+            raise
+
+    def insert(self, table: sa.Table) -> "Insert":
+        from sqlalchemy.dialects.sqlite import Insert as SqliteInsert  # noqa: PLC0415 - only where SQLite is used
+
+        return SqliteInsert(table)  # type: ignore[return-value] # what we use of it is spelled alike
+
+    async def commit(self) -> None:
+        try:
+            await self._driver.in_thread(self.file, "COMMIT")
+        except sqlite3.Error as error:
+            await self.rollback()
+            if _sqlite_trouble(error):
+                raise DatabaseDown("the commit was refused") from error
+            raise
+        self._driver.turn.release()
+
+    async def rollback(self) -> None:
+        try:
+            if self.file.in_transaction:
+                self.file.execute("ROLLBACK")
+        finally:
+            self._driver.turn.release()
+
+    async def release(self) -> None:
+        """The read connection is everybody's and stays."""
+
+    def end(self) -> None:
+        self._connection.close()
+        self.file.close()
+
+
+class _Sqlite:
+    def __init__(self, url: sa.URL) -> None:
+        self._url = url
+        self._thread: ThreadPoolExecutor | None = None
+        self._engine: sa.Engine | None = None
+        self._reader: _SqliteConnection | None = None
+        self._writer: _SqliteConnection | None = None
+        self.turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        if self._engine is not None:
+            return
+        engine = sa.create_engine(
+            self._url,
+            poolclass=sa.NullPool,
+            # Busy answers come at once: the loop must not sleep inside SQLite.
+            connect_args={"factory": _File, "isolation_level": None, "check_same_thread": False, "timeout": 0},
+        )
+        try:
+            writer = self._connect(engine, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
+            # A reader meets a lock only while another process recovers the WAL after a crash: milliseconds.
+            reader = self._connect(engine, "PRAGMA query_only=ON", "PRAGMA busy_timeout=250")
+        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+            engine.dispose()
+            raise DatabaseDown("the file cannot be opened") from error
+        self._writer = _SqliteConnection(self, writer)
+        self._reader = _SqliteConnection(self, reader)
+        self._thread = ThreadPoolExecutor(1, "sqlite")
+        self._engine = engine
+
+    @staticmethod
+    def _connect(engine: sa.Engine, *pragmas: str) -> sa.Connection:
+        connection = engine.connect()
+        for pragma in ("PRAGMA foreign_keys=ON", *pragmas):
+            connection.exec_driver_sql(pragma)
+        return connection
+
+    async def close(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+        for end in (self._reader, self._writer):
+            if end is not None:
+                end.end()
+        if self._engine is not None:
+            self._engine.dispose()
+        self._thread = self._engine = self._reader = self._writer = None
+
+    async def in_thread(self, file: _File, sql: str) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, file.execute, sql)
+
+    async def begin(self) -> _Connection:
+        writer = self._writer
+        if writer is None:
+            raise DatabaseDown("the database is not open")
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.turn.acquire()
+                try:
+                    while not self._locked(writer.file):  # noqa: ASYNC110 - the holder is another process
+                        # Another process writes; it commits within milliseconds. Random, so that two who wait part.
+                        await asyncio.sleep(random.uniform(0.0005, 0.004))  # noqa: S311 - no secret
+                except BaseException:
+                    self.turn.release()
+                    raise
+        except TimeoutError as error:
+            raise DatabaseDown("no turn to write") from error
+        return writer
+
+    @staticmethod
+    def _locked(file: _File) -> bool:
+        try:
+            file.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                return False
+            if _sqlite_trouble(error):
+                raise DatabaseDown("the file cannot be written") from error
+            raise
+        return True
+
+    async def look(self) -> _Connection:
+        if self._reader is None:
+            raise DatabaseDown("the database is not open")
+        return self._reader
+
+
+class _PostgreSQLConnection:
+    def __init__(self, connection: "AsyncConnection") -> None:
+        self._connection = connection
+
+    async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]:
+        try:
+            return await self._connection.execute(statement, parameters)
+        except sa.exc.DBAPIError as error:
+            _down_or_again(error)
+
+    def insert(self, table: sa.Table) -> "Insert":
+        from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert  # noqa: PLC0415 - as for SQLite
+
+        return PostgreSQLInsert(table)
+
+    async def commit(self) -> None:
+        try:
+            await self._connection.commit()
+        except sa.exc.DBAPIError as error:
+            _down_or_again(error)
+        finally:
+            await self.release()
+
+    async def rollback(self) -> None:
+        await self.release()
+
+    async def release(self) -> None:
+        """Back to the pool, which rolls back what is open; a broken connection is thrown away there."""
+        await self._connection.close()
+
+
+def _down_or_again(error: sa.exc.DBAPIError) -> NoReturn:
+    if error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+        raise DatabaseDown(type(error.orig).__name__) from error
+    raise error
+
+
+class _PostgreSQL:
+    def __init__(self, url: sa.URL, connections: int) -> None:
+        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - SQLite needs none of it
+
+        self._engine = create_async_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=PATIENCE,
+            # A question to each connection before each use would cost what it guards: a broken one says so itself, and
+            # then the whole pool is renewed.
+            pool_pre_ping=False,
+            connect_args={
+                "application_name": "latchkey",
+                "connect_timeout": 5,
+                # No transaction of ours is long; one that hangs must not hold its locks for ever.
+                "options": "-c timezone=UTC -c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000",
+            },
+        )
+        self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def open(self) -> None:
+        connection = await self.look()
+        await connection.execute(sa.select(1), None)
+        await connection.release()
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def begin(self) -> _Connection:
+        return _PostgreSQLConnection(await self._take(self._engine.connect()))
+
+    async def look(self) -> _Connection:
+        return _PostgreSQLConnection(await self._take(self._looking.connect()))
+
+    @staticmethod
+    async def _take(connection: "AsyncConnection") -> "AsyncConnection":
+        try:
+            return await connection.start()
+        except sa.exc.TimeoutError as error:
+            raise DatabaseDown("no free connection") from error
+        except sa.exc.DBAPIError as error:
+            _down_or_again(error)

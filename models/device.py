@@ -1,0 +1,148 @@
+"""What people hold. Whether an act is offered is decided here, when a button is shown and again when it is run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.base import Id, Moment, metadata
+from models.database import Transaction
+from models.organization import OrganizationSettings
+from models.vocabulary import Act, Ownership, Proof, Reason
+
+device = sa.Table(
+    "device",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("ownership", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("os_version", sa.Text, nullable=True),
+    sa.Column("model", sa.Text, nullable=True),
+    sa.Column("serial", sa.Text, nullable=True),
+    sa.Column("last_seen_at", Moment, nullable=True),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Index("ix_device_account", "organization_id", "account_id", "id"),
+)
+
+LEAST_PROOF: Final[Mapping[Act, Proof]] = {
+    Act.RESET_PASSCODE: Proof.RE_SIGN_IN,
+    Act.WIPE: Proof.RE_SIGN_IN,
+    Act.REMOVE: Proof.FRESH,
+    Act.REMOTE_LOCK: Proof.NONE,
+    Act.RESTART: Proof.NONE,
+    Act.REFRESH: Proof.NONE,
+}
+
+
+class DeviceState(StrEnum):
+    PENDING = "pending"
+    """Enrolment was begun; the device has not finished it."""
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    id: UUID
+    organization_id: UUID
+    account_id: UUID
+    name: str
+    platform: str
+    ownership: Ownership
+    state: DeviceState
+    os_version: str | None
+    model: str | None
+    serial: str | None
+    last_seen_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> "Device":
+        return cls(
+            id=row.id,
+            organization_id=row.organization_id,
+            account_id=row.account_id,
+            name=row.name,
+            platform=row.platform,
+            ownership=Ownership(row.ownership),
+            state=DeviceState(row.state),
+            os_version=row.os_version,
+            model=row.model,
+            serial=row.serial,
+            last_seen_at=row.last_seen_at,
+            created_at=row.created_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActOffer:
+    """One button: may it be pressed, and if not, why not; what proof pressing it takes."""
+
+    act: Act
+    reason: str | None
+    proof: Proof
+
+    @property
+    def available(self) -> bool:
+        return self.reason is None
+
+
+def offer(
+    held: Device, act: Act, capability: str | None, settings: OrganizationSettings, *, in_progress: bool = False
+) -> ActOffer:
+    """The platform's capability, the organization's setting, and the device itself: all three must say yes.
+
+    `capability` is the platform's own reason why not, None where it can.
+    """
+    reason: str | None = capability
+    if held.state is DeviceState.DISABLED:
+        reason = Reason.DEVICE_DISABLED
+    elif held.state is not DeviceState.ACTIVE:
+        reason = Reason.NOT_ENROLLED
+    elif settings.hides(held.platform, held.ownership, act):
+        reason = Reason.HIDDEN_BY_ADMIN
+    elif reason is None and in_progress:
+        reason = Reason.ACTION_IN_PROGRESS
+    return ActOffer(act, reason, settings.proof_for(act, LEAST_PROOF[act]))
+
+
+def new_device(
+    *,
+    device_id: UUID,
+    organization_id: UUID,
+    account_id: UUID,
+    name: str,
+    platform: str,
+    ownership: Ownership,
+    state: DeviceState,
+    now: datetime,
+) -> sa.Insert:
+    return sa.insert(device).values(
+        id=device_id,
+        organization_id=organization_id,
+        account_id=account_id,
+        name=name,
+        platform=platform,
+        ownership=ownership.value,
+        state=state.value,
+        created_at=now,
+    )
+
+
+async def count_of_account(tx: Transaction, organization_id: UUID, account_id: UUID) -> int:
+    """Devices that count towards the quota."""
+    statement = sa.select(sa.func.count()).where(
+        device.c.organization_id == organization_id,
+        device.c.account_id == account_id,
+        device.c.state.in_([DeviceState.ACTIVE.value, DeviceState.PENDING.value]),
+    )
+    return int((await tx.execute(statement)).scalar_one())

@@ -1,0 +1,146 @@
+"""What ties a device to its platform: its address there, the certificate it proves itself by, and sealed memory.
+
+The memory is the platform's alone (push data, unlock token, nonces); the house seals it and hands it back.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.base import Id, Json, Moment, metadata
+from models.database import Transaction
+from models.sealed import Keyring
+from models.vocabulary import Secret
+
+enrollment = sa.Table(
+    "enrollment",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("device_id", Id, sa.ForeignKey("device.id"), nullable=False, index=True),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=True, comment="how the device is named on its platform"),
+    sa.Column("certificate_hash", sa.LargeBinary, nullable=True, unique=True),
+    sa.Column("memory", sa.LargeBinary, nullable=True, comment="sealed; the platform's alone"),
+    sa.Column("traits", Json, nullable=False),
+    sa.Column("link_hash", sa.LargeBinary, nullable=True, unique=True),
+    sa.Column("link_expires_at", Moment, nullable=True),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("enrolled_at", Moment, nullable=True),
+    sa.Column("left_at", Moment, nullable=True),
+    # A device that left keeps its row for the record; its address may enrol anew.
+    sa.Index(
+        "uq_enrollment_address",
+        "platform",
+        "address",
+        unique=True,
+        postgresql_where=sa.text("left_at IS NULL"),
+        sqlite_where=sa.text("left_at IS NULL"),
+    ),
+)
+
+PURPOSE: Final = "enrollment"
+
+
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """A row of this table. (The platforms' own view of it is `platforms.base.Enrollment`.)"""
+
+    id: UUID
+    organization_id: UUID
+    device_id: UUID
+    platform: str
+    state: str
+    address: str | None
+    certificate_hash: bytes | None
+    memory: bytes | None
+    traits: dict[str, str]
+
+    @classmethod
+    def of(cls, row: Any) -> "Bond":
+        return cls(
+            id=row.id,
+            organization_id=row.organization_id,
+            device_id=row.device_id,
+            platform=row.platform,
+            state=row.state,
+            address=row.address,
+            certificate_hash=row.certificate_hash,
+            memory=row.memory,
+            traits=dict(row.traits),
+        )
+
+    def open_memory(self, keys: Keyring) -> Secret | None:
+        if self.memory is None:
+            return None
+        return keys.open(self.memory, purpose=PURPOSE, owner=(self.organization_id, self.id))
+
+
+def seal_memory(keys: Keyring, organization_id: UUID, enrollment_id: UUID, memory: Secret) -> bytes:
+    return keys.seal(memory, purpose=PURPOSE, owner=(organization_id, enrollment_id))
+
+
+async def invite(
+    tx: Transaction,
+    *,
+    enrollment_id: UUID,
+    organization_id: UUID,
+    device_id: UUID,
+    platform: str,
+    link_hash: bytes,
+    link_expires_at: datetime,
+    now: datetime,
+) -> None:
+    await tx.execute(
+        sa.insert(enrollment).values(
+            id=enrollment_id,
+            organization_id=organization_id,
+            device_id=device_id,
+            platform=platform,
+            state="invited",
+            traits={},
+            link_hash=link_hash,
+            link_expires_at=link_expires_at,
+            created_at=now,
+        )
+    )
+
+
+async def of_link(tx: Transaction, link_hash: bytes, now: datetime) -> Bond | None:
+    """The invitation behind a link that is still good; held, so that it opens once."""
+    statement = (
+        sa.select(enrollment)
+        .where(
+            enrollment.c.link_hash == link_hash,
+            enrollment.c.state == "invited",
+            enrollment.c.link_expires_at >= now,
+        )
+        .with_for_update()
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Bond.of(row)
+
+
+async def open_link(tx: Transaction, bond: Bond, certificate_hash: bytes | None, memory: bytes | None) -> None:
+    """The link is spent; only the certificate that it handed out may come back."""
+    await tx.execute(
+        sa.update(enrollment)
+        .where(enrollment.c.id == bond.id)
+        .values(certificate_hash=certificate_hash, memory=memory, link_hash=None, link_expires_at=None)
+    )
+
+
+async def erase_unopened(tx: Transaction, now: datetime, limit: int) -> list[UUID]:
+    """Invitations whose link ran out: the devices that they were for."""
+    old = (
+        sa.select(enrollment.c.id)
+        .where(enrollment.c.link_expires_at < now, enrollment.c.state == "invited")
+        .limit(limit)
+        .scalar_subquery()
+    )
+    statement = sa.delete(enrollment).where(enrollment.c.id.in_(old)).returning(enrollment.c.device_id)
+    return list((await tx.execute(statement)).scalars())

@@ -1,0 +1,145 @@
+"""What went wrong, in our words: a stable code and facts, never a status. The front turns the code into HTTP.
+
+Anything that is not a DomainError is a bug or an outage.
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """`facts` go to the client as they are: nothing secret, nothing of somebody else's."""
+
+    code: ClassVar[str]
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(self.code)
+        self.facts = facts
+
+
+class Unreadable(DomainError):
+    """The request cannot be read."""
+
+    code = "unreadable"
+
+
+class Invalid(DomainError):
+    """The request was read, and breaks a rule; `errors` name field and rule."""
+
+    code = "invalid"
+
+
+class NotSignedIn(DomainError):
+    code = "sign_in_required"
+
+
+class SignInFailed(DomainError):
+    """Unknown account, wrong password, blocked account: all the same outside."""
+
+    code = "sign_in_failed"
+
+
+class CodeRefused(DomainError):
+    """Wrong, expired or already used."""
+
+    code = "code_refused"
+
+
+class SecondFactorRequired(DomainError):
+    """Half a sign-in opens nothing."""
+
+    code = "second_factor_required"
+
+
+class NotAllowed(DomainError):
+    code = "not_allowed"
+
+
+class CsrfRefused(DomainError):
+    code = "csrf_refused"
+
+
+class NotFound(DomainError):
+    """It does not exist, or it is not yours: nobody can tell which."""
+
+    code = "not_found"
+
+
+class TooManyTries(DomainError):
+    code = "too_many_tries"
+
+    def __init__(self, retry_after: timedelta, **facts: object) -> None:
+        super().__init__(retry_after=max(1, -(-int(retry_after.total_seconds() * 1000) // 1000)), **facts)
+
+
+class Busy(DomainError):
+    """Something this answer needs is full or away."""
+
+    code = "busy"
+
+    def __init__(self, retry_after: timedelta = timedelta(seconds=2), **facts: object) -> None:
+        super().__init__(retry_after=max(1, int(retry_after.total_seconds())), **facts)
+
+
+class NotOffered(DomainError):
+    code = "not_offered"
+
+
+class HiddenByAdmin(DomainError):
+    code = "hidden_by_admin"
+
+
+class ReSignInRequired(DomainError):
+    code = "re_sign_in_required"
+
+
+class ReSignInLapsed(DomainError):
+    code = "re_sign_in_lapsed"
+
+
+class ReSignInUsed(DomainError):
+    code = "re_sign_in_used"
+
+
+class ReSignInNotOpen(DomainError):
+    code = "re_sign_in_not_open"
+
+
+class ProofRequired(DomainError):
+    code = "proof_required"
+
+
+class KeyRequired(DomainError):
+    code = "idempotency_key_required"
+
+
+class KeyReused(DomainError):
+    code = "idempotency_key_reused"
+
+
+class ActionInProgress(DomainError):
+    code = "action_in_progress"
+
+
+class TooLateToCancel(DomainError):
+    """The device has the order already, or it has ended."""
+
+    code = "too_late_to_cancel"
+
+
+class NothingToReveal(DomainError):
+    code = "nothing_to_reveal"
+
+
+class PasscodeGone(DomainError):
+    code = "passcode_gone"
+
+
+class DeviceQuota(DomainError):
+    code = "device_quota"
+
+
+class IllegalMove(DomainError):
+    """A move that the table does not have: a bug of ours, never a person's mistake."""
+
+    code = "illegal_move"

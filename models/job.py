@@ -1,0 +1,619 @@
+"""What was asked: one act for one subject, and its way to an ending. The row decides; messages only ring.
+
+`available_at` says when a run may claim the job, `due_at` when the sweep must look at it again. A claim is a lease on a
+row, not a state; every later write of that run carries the attempt it was given, so that a run which lost its lease
+changes nothing. `move` alone writes `state`, along the one table of moves, with one line of timeline each.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models import event, notification, passcode
+from models.base import Id, Json, Moment, metadata
+from models.database import Transaction
+from models.errors import IllegalMove
+from models.event import Actor
+from models.notification import Severity
+from models.sealed import Keyring
+from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret
+
+OPEN: Final = (JobState.QUEUED, JobState.WAITING, JobState.DELIVERED)
+_OPEN_SQL: Final = "state IN ('queued', 'waiting', 'delivered')"
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False, comment="who asked"),
+    sa.Column("device_id", Id, sa.ForeignKey("device.id"), nullable=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=True),
+    sa.Column("moves", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="runs whose lease ran out"),
+    sa.Column("wakes", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("offers", sa.Integer, nullable=False, server_default="0", comment="hand-overs to the device"),
+    sa.Column("rings", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("lease_until", Moment, nullable=True),
+    sa.Column("available_at", Moment, nullable=False),
+    sa.Column("due_at", Moment, nullable=True),
+    sa.Column("command_ref", sa.Text, nullable=True),
+    sa.Column("plan", sa.LargeBinary, nullable=True, comment="sealed; what a resend must not change"),
+    sa.Column("receipt", sa.Text, nullable=True),
+    sa.Column("idempotency_key", sa.Text, nullable=True),
+    sa.Column("request_hash", sa.LargeBinary, nullable=True),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=True),
+    sa.Column("ended_at", Moment, nullable=True),
+    sa.Column("superseded_by", Id, nullable=True),
+    sa.Column("detail", Json, nullable=True, comment="what the device said, for the operator"),
+    sa.Column("late_result", Json, nullable=True, comment="what the device said after the ending"),
+    sa.Index("uq_job_idempotency", "account_id", "idempotency_key", unique=True),
+    sa.Index(
+        "uq_job_open",
+        "device_id",
+        "kind",
+        unique=True,
+        postgresql_where=sa.text(_OPEN_SQL),
+        sqlite_where=sa.text(_OPEN_SQL),
+    ),
+    sa.Index(
+        "ix_job_due",
+        "due_at",
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+    ),
+    sa.Index("ix_job_account", "organization_id", "account_id", "id"),
+    sa.Index("ix_job_device", "organization_id", "device_id", "id"),
+    sa.Index("ix_job_state", "state", "id"),
+)
+
+job_move = sa.Table(
+    "job_move",
+    metadata,
+    sa.Column("job_id", Id, sa.ForeignKey("job.id"), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("from_state", sa.Text, nullable=True),
+    sa.Column("to_state", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+)
+
+ENDINGS: Final = frozenset(set(JobState) - set(OPEN))
+_PERSONS_ENDINGS: Final = ENDINGS - {JobState.UNCONFIRMED}
+
+MOVES: Final[Mapping[JobState, frozenset[JobState]]] = {
+    JobState.QUEUED: _PERSONS_ENDINGS | {JobState.WAITING},
+    JobState.WAITING: ENDINGS | {JobState.DELIVERED},
+    JobState.DELIVERED: frozenset(
+        {
+            JobState.WAITING,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.UNSUPPORTED,
+            JobState.EXPIRED,
+            JobState.UNCONFIRMED,
+        }
+    ),
+    **{ending: frozenset() for ending in ENDINGS},
+}
+
+CANCELLABLE: Final = (JobState.QUEUED, JobState.WAITING)
+
+LIFE: Final[Mapping[Act, timedelta | None]] = {
+    Act.RESET_PASSCODE: timedelta(hours=24),
+    Act.REMOTE_LOCK: timedelta(hours=24),
+    Act.REFRESH: timedelta(hours=24),
+    Act.RESTART: timedelta(hours=1),
+    Act.REMOVE: None,
+    Act.WIPE: None,
+}
+
+LEASE: Final = timedelta(seconds=30)
+"""Well above the longest wake (its own deadline is 10 s): a lease that runs out means that the run is gone."""
+CRASHES: Final = 5
+"""A job whose runs die this often is itself the cause: it ends as failed."""
+OFFERS_TOLD: Final = 10
+"""A device that asks for the same order again and again fills the timeline only so far."""
+_FIRST_RING: Final = timedelta(seconds=3)
+_LONGEST_RING: Final = timedelta(seconds=60)
+_WAKE_PAUSES: Final = tuple(timedelta(minutes=m) for m in (1, 5, 15, 60))
+
+
+def wake_pause(wakes: int) -> timedelta:
+    """How long to leave a device alone after the n-th wake: growing, then steady."""
+    return _WAKE_PAUSES[min(wakes, len(_WAKE_PAUSES) - 1)]
+
+
+def ring_pause(rings: int) -> timedelta:
+    """How long a ring may go unheard before the next: a backlog must not be doubled by its own sweep."""
+    return min(_FIRST_RING * (1 << min(rings, 10)), _LONGEST_RING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: UUID
+    organization_id: UUID
+    account_id: UUID
+    device_id: UUID | None
+    kind: Act
+    queue: Queue
+    state: JobState
+    reason: str | None
+    attempt: int
+    crashes: int
+    wakes: int
+    offers: int
+    rings: int
+    lease_until: datetime | None
+    available_at: datetime
+    command_ref: str | None
+    plan: bytes | None
+    request_hash: bytes | None
+    created_at: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None
+    superseded_by: UUID | None
+    detail: Any
+    late_result: Any
+
+    @classmethod
+    def of(cls, row: Any) -> "Job":
+        return cls(
+            id=row.id,
+            organization_id=row.organization_id,
+            account_id=row.account_id,
+            device_id=row.device_id,
+            kind=Act(row.kind),
+            queue=Queue(row.queue),
+            state=JobState(row.state),
+            reason=row.reason,
+            attempt=row.attempt,
+            crashes=row.crashes,
+            wakes=row.wakes,
+            offers=row.offers,
+            rings=row.rings,
+            lease_until=row.lease_until,
+            available_at=row.available_at,
+            command_ref=row.command_ref,
+            plan=row.plan,
+            request_hash=row.request_hash,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            ended_at=row.ended_at,
+            superseded_by=row.superseded_by,
+            detail=row.detail,
+            late_result=row.late_result,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+    def available_actions(self) -> list[str]:
+        return ["cancel"] if self.state in CANCELLABLE else []
+
+    def due_by(self, at: datetime) -> datetime:
+        """When the sweep must look again: at `at`, and no later than the job's own end."""
+        return at if self.expires_at is None else min(at, self.expires_at)
+
+    def open_plan(self, keys: Keyring) -> Secret:
+        if self.plan is None:
+            raise ValueError("the job has no plan yet")
+        return keys.open(self.plan, purpose=PLAN_PURPOSE, owner=(self.organization_id, self.id))
+
+
+PLAN_PURPOSE: Final = "plan"
+
+
+def seal_plan(keys: Keyring, held: Job, plan: Secret) -> bytes:
+    return keys.seal(plan, purpose=PLAN_PURPOSE, owner=(held.organization_id, held.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a settled job tells its person: the key that fits success here, and the device's name."""
+
+    success_key: str
+    device_name: str
+
+
+async def ask(
+    tx: Transaction,
+    *,
+    organization_id: UUID,
+    account_id: UUID,
+    device_id: UUID,
+    act: Act,
+    queue: Queue,
+    by: str,
+    idempotency_key: str,
+    request_hash: bytes,
+    now: datetime,
+    job_id: UUID,
+) -> None:
+    """The row and its first line of timeline, in the asking transaction. The row is the outbox."""
+    life = LIFE[act]
+    expires_at = None if life is None else now + life
+    due_at = now + ring_pause(0)
+    await tx.execute(
+        sa.insert(job).values(
+            id=job_id,
+            organization_id=organization_id,
+            account_id=account_id,
+            device_id=device_id,
+            kind=act.value,
+            queue=queue.value,
+            state=JobState.QUEUED.value,
+            moves=1,
+            available_at=now,
+            due_at=due_at,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+            created_at=now,
+            expires_at=expires_at,
+        )
+    )
+    await _write_move(
+        tx, job_id, organization_id, seq=1, at=now, from_state=None, to=JobState.QUEUED, by=by, why=None, attempt=0
+    )
+
+
+async def claim(tx: Transaction, job_id: UUID, now: datetime) -> Job | None:
+    """Take the lease. None: somebody has it, it is not due, or the job has ended; a doubled message stops here."""
+    statement = (
+        sa.update(job)
+        .where(
+            job.c.id == job_id,
+            job.c.state.in_([state.value for state in OPEN]),
+            job.c.available_at <= now,
+            sa.or_(job.c.lease_until.is_(None), job.c.lease_until <= now),
+        )
+        .values(
+            attempt=job.c.attempt + 1,
+            crashes=job.c.crashes + sa.case((job.c.lease_until.is_not(None), 1), else_=0),
+            rings=0,
+            lease_until=now + LEASE,
+            due_at=now + LEASE,
+        )
+        .returning(job)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Job.of(row)
+
+
+async def release(
+    tx: Transaction, held: Job, *, available_at: datetime, woke: bool = False, receipt: str | None = None
+) -> bool:
+    """End a run that changed no state: when the next may claim. False: this run had lost its lease."""
+    values: dict[str, Any] = {
+        "lease_until": None,
+        "available_at": available_at,
+        "due_at": held.due_by(available_at),
+        "wakes": job.c.wakes + (1 if woke else 0),
+    }
+    if receipt is not None:
+        values["receipt"] = receipt
+    statement = (
+        sa.update(job)
+        .where(job.c.id == held.id, job.c.attempt == held.attempt, job.c.state == held.state.value)
+        .values(**values)
+    )
+    return (await tx.execute(statement)).rowcount == 1
+
+
+async def _write_move(
+    tx: Transaction,
+    job_id: UUID,
+    organization_id: UUID,
+    *,
+    seq: int,
+    at: datetime,
+    from_state: JobState | None,
+    to: JobState,
+    by: str,
+    why: str | None,
+    attempt: int,
+) -> None:
+    await tx.execute(
+        sa.insert(job_move).values(
+            job_id=job_id,
+            organization_id=organization_id,
+            seq=seq,
+            at=at,
+            from_state=None if from_state is None else from_state.value,
+            to_state=to.value,
+            by=by,
+            why=why,
+            attempt=attempt,
+        )
+    )
+
+
+async def move(
+    tx: Transaction,
+    held: Job,
+    to: JobState,
+    *,
+    by: str,
+    why: str | None,
+    now: datetime,
+    fence: bool = False,
+    values: Mapping[str, Any] | None = None,
+) -> bool:
+    """The one function that moves. False: the job is no longer where `held` saw it, or (fence) the run is not the last.
+
+    Raises IllegalMove for a move that the table does not have.
+    """
+    if to not in MOVES[held.state]:
+        raise IllegalMove(job_id=held.id, state=held.state, to=to)
+    changes: dict[str, Any] = {"state": to.value, "moves": job.c.moves + 1, "lease_until": None, **(values or {})}
+    if to in ENDINGS:
+        changes |= {"ended_at": now, "due_at": None, "reason": why, "plan": None}
+    statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value)
+    if fence:
+        statement = statement.where(job.c.attempt == held.attempt)
+    seq = (await tx.execute(statement.values(**changes).returning(job.c.moves))).scalar_one_or_none()
+    if seq is None:
+        return False
+    await _write_move(
+        tx,
+        held.id,
+        held.organization_id,
+        seq=seq,
+        at=now,
+        from_state=held.state,
+        to=to,
+        by=by,
+        why=why,
+        attempt=held.attempt,
+    )
+    return True
+
+
+async def store_plan(tx: Transaction, held: Job, *, ref: str, sealed: bytes, now: datetime) -> bool:
+    """Planned, and waiting for the device. The wake that follows is presumed to work: if it does not, or the run dies
+    before it, the sweep wakes again after the first pause. False: this run had lost its lease."""
+    again = now + wake_pause(0)
+    return await move(
+        tx,
+        held,
+        JobState.WAITING,
+        by="worker",
+        why=None,
+        now=now,
+        fence=True,
+        values={
+            "command_ref": ref,
+            "plan": sealed,
+            "wakes": 1,
+            "available_at": again,
+            "due_at": held.due_by(again),
+        },
+    )
+
+
+async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime) -> bool:
+    """Hand the order over. An order that was handed over before and never answered is offered again."""
+    again = now + wake_pause(min(held.offers, len(_WAKE_PAUSES) - 1))
+    values = {"offers": job.c.offers + 1, "available_at": again, "due_at": held.due_by(again)}
+    if held.state is JobState.DELIVERED:
+        if held.offers >= OFFERS_TOLD:
+            statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value).values(**values)
+            return (await tx.execute(statement)).rowcount == 1
+        if not await move(tx, held, JobState.WAITING, by=by, why=Reason.OFFERED_AGAIN, now=now):
+            return False
+        held = replace(held, state=JobState.WAITING)
+    return await move(tx, held, JobState.DELIVERED, by=by, why=None, now=now, values=values)
+
+
+async def put_off(tx: Transaction, held: Job, *, by: str, why: str, now: datetime) -> bool:
+    """The device said "not now": back to waiting, woken again after a growing pause."""
+    again = now + wake_pause(held.wakes)
+    values = {"wakes": job.c.wakes + 1, "available_at": again, "due_at": held.due_by(again)}
+    if held.state is JobState.WAITING:
+        statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value).values(**values)
+        return (await tx.execute(statement)).rowcount == 1
+    return await move(tx, held, JobState.WAITING, by=by, why=why, now=now, values=values)
+
+
+_SEVERITY: Final[Mapping[JobState, Severity]] = {
+    JobState.SUCCEEDED: Severity.SUCCESS,
+    JobState.CANCELLED: Severity.INFO,
+    JobState.EXPIRED: Severity.WARNING,
+    JobState.UNCONFIRMED: Severity.WARNING,
+    JobState.FAILED: Severity.ERROR,
+    JobState.UNSUPPORTED: Severity.ERROR,
+}
+
+
+async def settle(
+    tx: Transaction,
+    held: Job,
+    outcome: Outcome,
+    *,
+    actor: Actor,
+    words: Words,
+    keys: Keyring,
+    unread_passcode: timedelta,
+    now: datetime,
+    fence: bool = False,
+    superseded_by: UUID | None = None,
+) -> bool:
+    """Give a job its ending: state, sealed passcode, notification and event, together. False: it had moved on."""
+    if outcome.state is None:
+        raise ValueError("an outcome that is not final settles nothing")
+    values: dict[str, Any] = {"detail": dict(outcome.detail) or None, "superseded_by": superseded_by}
+    if not await move(tx, held, outcome.state, by=actor.kind, why=outcome.reason, now=now, fence=fence, values=values):
+        return False
+    if outcome.passcode is not None and outcome.passcode_kind is not None and held.device_id is not None:
+        await passcode.keep(
+            tx,
+            organization_id=held.organization_id,
+            device_id=held.device_id,
+            account_id=held.account_id,
+            job_id=held.id,
+            kind=outcome.passcode_kind,
+            secret=outcome.passcode,
+            keys=keys,
+            readable_until=now + unread_passcode,
+            now=now,
+        )
+    succeeded = outcome.state is JobState.SUCCEEDED
+    await notification.tell(
+        tx,
+        organization_id=held.organization_id,
+        account_id=held.account_id,
+        subject_id=held.id,
+        key=words.success_key if succeeded else f"job.{held.kind}.{outcome.state}",
+        params={"device": words.device_name, "reason": outcome.reason},
+        severity=_SEVERITY[outcome.state],
+        job_id=held.id,
+        device_id=held.device_id,
+        now=now,
+    )
+    await event.record(
+        tx,
+        organization_id=held.organization_id,
+        action=f"device:{held.kind}:{outcome.state}",
+        actor=actor,
+        now=now,
+        outcome="success" if succeeded else "failure",
+        reason=outcome.reason,
+        account_id=held.account_id,
+        subject=("job", held.id),
+        facts={"device_id": str(held.device_id), "attempt": held.attempt},
+    )
+    return True
+
+
+async def keep_late_result(tx: Transaction, held: Job, outcome: Outcome, *, actor: Actor, now: datetime) -> None:
+    """An answer after the ending: the ending stays, the answer is kept beside it for the operator. The first counts."""
+    if held.state is outcome.state:
+        return
+    late = {"at": now.isoformat(), "state": outcome.state, "reason": outcome.reason, "detail": dict(outcome.detail)}
+    statement = sa.update(job).where(job.c.id == held.id, job.c.late_result.is_(None)).values(late_result=late)
+    if (await tx.execute(statement)).rowcount == 1:
+        await event.record(
+            tx,
+            organization_id=held.organization_id,
+            action=f"device:{held.kind}:late_result",
+            actor=actor,
+            now=now,
+            account_id=held.account_id,
+            subject=("job", held.id),
+            facts={"state": outcome.state, "ended_as": held.state},
+        )
+
+
+async def by_id(tx: Transaction, job_id: UUID, *, hold: bool = False) -> Job | None:
+    statement = sa.select(job).where(job.c.id == job_id)
+    row = (await tx.execute(statement.with_for_update() if hold else statement)).one_or_none()
+    return None if row is None else Job.of(row)
+
+
+async def open_of_device(tx: Transaction, device_id: UUID, *, hold: bool = False) -> list[Job]:
+    """What is still to be done with a device: handed-over ones first (one in flight), then by age."""
+    statement = (
+        sa.select(job)
+        .where(job.c.device_id == device_id, job.c.state.in_([state.value for state in OPEN]))
+        .order_by(job.c.id)
+    )
+    rows = await tx.execute(statement.with_for_update() if hold else statement)
+    return sorted((Job.of(row) for row in rows), key=lambda held: held.state is not JobState.DELIVERED)
+
+
+async def by_ref(tx: Transaction, organization_id: UUID, device_id: UUID, ref: str) -> Job | None:
+    statement = sa.select(job).where(
+        job.c.organization_id == organization_id, job.c.device_id == device_id, job.c.command_ref == ref
+    )
+    row = (await tx.execute(statement.limit(1))).one_or_none()
+    return None if row is None else Job.of(row)
+
+
+async def timeline(tx: Transaction, job_id: UUID) -> Sequence[sa.Row[Any]]:
+    statement = sa.select(job_move).where(job_move.c.job_id == job_id).order_by(job_move.c.seq)
+    return (await tx.execute(statement)).all()
+
+
+async def page(
+    tx: Transaction,
+    *,
+    organization_id: UUID | None,
+    account_id: UUID | None,
+    device_id: UUID | None,
+    state: JobState | None,
+    before: UUID | None,
+    limit: int,
+) -> list[Job]:
+    """Newest first. Without an organization: the operator's view of all."""
+    statement = sa.select(job).order_by(job.c.id.desc()).limit(limit)
+    for column, value in (
+        (job.c.organization_id, organization_id),
+        (job.c.account_id, account_id),
+        (job.c.device_id, device_id),
+        (job.c.state, state),
+    ):
+        if value is not None:
+            statement = statement.where(column == value)
+    if before is not None:
+        statement = statement.where(job.c.id < before)
+    return [Job.of(row) for row in await tx.execute(statement)]
+
+
+async def due(tx: Transaction, now: datetime, limit: int) -> list[Job]:
+    """Open jobs that the sweep must look at, held for it."""
+    statement = (
+        sa.select(job).where(job.c.due_at <= now).order_by(job.c.due_at).limit(limit).with_for_update(skip_locked=True)
+    )
+    return [Job.of(row) for row in await tx.execute(statement)]
+
+
+async def rung(tx: Transaction, held: Sequence[Job], now: datetime) -> None:
+    """Written before the bell is rung: a ring that is lost is rung again, later each time."""
+    for one in held:
+        later = (
+            one.lease_until if one.lease_until is not None and one.lease_until > now else now + ring_pause(one.rings)
+        )
+        await tx.execute(
+            sa.update(job).where(job.c.id == one.id).values(rings=job.c.rings + 1, due_at=one.due_by(later))
+        )
+
+
+async def ring_all_again(tx: Transaction, now: datetime) -> int:
+    """The bells are gone (Redis was emptied): whatever waits for a run is due at once."""
+    statement = (
+        sa.update(job)
+        .where(job.c.state == JobState.QUEUED.value, job.c.due_at > now, job.c.available_at <= now)
+        .values(due_at=now, rings=0)
+    )
+    return (await tx.execute(statement)).rowcount
+
+
+async def make_available(tx: Transaction, device_id: UUID, now: datetime) -> list[Job]:
+    """The road to a device changed: what waits for it may be woken at once. Returns what to ring."""
+    statement = (
+        sa.update(job)
+        .where(
+            job.c.device_id == device_id,
+            job.c.state.in_([JobState.WAITING.value, JobState.DELIVERED.value]),
+            job.c.available_at > now,
+        )
+        .values(available_at=now, due_at=now + ring_pause(0), rings=0)
+        .returning(job)
+    )
+    return [Job.of(row) for row in await tx.execute(statement)]

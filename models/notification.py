@@ -1,0 +1,247 @@
+"""The line for the person: a key and parameters, never rendered text and never a secret.
+
+One per subject, updated in place.
+
+`seq` is the account's own count, raised under its row lock in the telling transaction: what a stream missed is
+`seq > last`, and nothing can slip in behind a number that was read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.account import account
+from models.base import Id, Json, Moment, metadata
+from models.database import Transaction
+from models.vocabulary import new_id
+
+notification = sa.Table(
+    "notification",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("subject_id", Id, nullable=False, unique=True, comment="the job, or the window, that it tells of"),
+    sa.Column("job_id", Id, nullable=True),
+    sa.Column("device_id", Id, nullable=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("params", Json, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("read_at", Moment, nullable=True),
+    sa.Column("expires_at", Moment, nullable=False, index=True),
+    sa.Index("uq_notification_account_seq", "organization_id", "account_id", "seq", unique=True),
+    sa.Index(
+        "ix_notification_unread",
+        "organization_id",
+        "account_id",
+        "expires_at",
+        postgresql_where=sa.text("read_at IS NULL"),
+        sqlite_where=sa.text("read_at IS NULL"),
+    ),
+)
+
+KEPT: Final = timedelta(days=30)
+UNREAD_SHOWN: Final = 99
+"""A count above this is told as "99+": nobody needs it exact, and counting stays cheap."""
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    SUCCESS = "success"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    id: UUID
+    seq: int
+    account_id: UUID
+    job_id: UUID | None
+    device_id: UUID | None
+    key: str
+    params: Mapping[str, Any]
+    severity: Severity
+    version: int
+    created_at: datetime
+    read_at: datetime | None
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> "Notification":
+        return cls(
+            id=row.id,
+            seq=row.seq,
+            account_id=row.account_id,
+            job_id=row.job_id,
+            device_id=row.device_id,
+            key=row.key,
+            params=row.params,
+            severity=Severity(row.severity),
+            version=row.version,
+            created_at=row.created_at,
+            read_at=row.read_at,
+            expires_at=row.expires_at,
+        )
+
+
+async def tell(
+    tx: Transaction,
+    *,
+    organization_id: UUID,
+    account_id: UUID,
+    subject_id: UUID,
+    key: str,
+    params: Mapping[str, Any],
+    severity: Severity,
+    now: datetime,
+    job_id: UUID | None = None,
+    device_id: UUID | None = None,
+) -> None:
+    """Tell the person, or tell it anew: what was told of the same subject is replaced and unread again."""
+    raised = (
+        sa.update(account)
+        .where(account.c.id == account_id)
+        .values(notification_seq=account.c.notification_seq + 1)
+        .returning(account.c.notification_seq)
+    )
+    seq = (await tx.execute(raised)).scalar_one()
+    line = {
+        "seq": seq,
+        "key": key,
+        "params": dict(params),
+        "severity": severity.value,
+        "read_at": None,
+        "expires_at": now + KEPT,
+    }
+    insert = (
+        tx.insert(notification)
+        .values(
+            id=new_id(now),
+            organization_id=organization_id,
+            account_id=account_id,
+            subject_id=subject_id,
+            job_id=job_id,
+            device_id=device_id,
+            version=1,
+            created_at=now,
+            **line,
+        )
+        .on_conflict_do_update(
+            index_elements=[notification.c.subject_id], set_={**line, "version": notification.c.version + 1}
+        )
+    )
+    await tx.execute(insert)
+
+
+async def page(
+    tx: Transaction,
+    organization_id: UUID,
+    account_id: UUID,
+    *,
+    now: datetime,
+    before: int | None,
+    unread_only: bool,
+    limit: int,
+) -> list[Notification]:
+    """Newest first."""
+    statement = (
+        sa.select(notification)
+        .where(
+            notification.c.organization_id == organization_id,
+            notification.c.account_id == account_id,
+            notification.c.expires_at > now,
+        )
+        .order_by(notification.c.seq.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        statement = statement.where(notification.c.seq < before)
+    if unread_only:
+        statement = statement.where(notification.c.read_at.is_(None))
+    return [Notification.of(row) for row in await tx.execute(statement)]
+
+
+async def after(
+    tx: Transaction, organization_id: UUID, account_id: UUID, seq: int, now: datetime, limit: int
+) -> list[Notification]:
+    """What a stream has not shown yet, oldest first."""
+    statement = (
+        sa.select(notification)
+        .where(
+            notification.c.organization_id == organization_id,
+            notification.c.account_id == account_id,
+            notification.c.seq > seq,
+            notification.c.expires_at > now,
+        )
+        .order_by(notification.c.seq)
+        .limit(limit)
+    )
+    return [Notification.of(row) for row in await tx.execute(statement)]
+
+
+async def newest_seq(tx: Transaction, account_id: UUID) -> int:
+    statement = sa.select(account.c.notification_seq).where(account.c.id == account_id)
+    return int((await tx.execute(statement)).scalar_one())
+
+
+async def unread(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> int:
+    """At most one more than is shown."""
+    few = (
+        sa.select(sa.literal(1))
+        .where(
+            notification.c.organization_id == organization_id,
+            notification.c.account_id == account_id,
+            notification.c.read_at.is_(None),
+            notification.c.expires_at > now,
+        )
+        .limit(UNREAD_SHOWN + 1)
+        .subquery()
+    )
+    return int((await tx.execute(sa.select(sa.func.count()).select_from(few))).scalar_one())
+
+
+async def mark(
+    tx: Transaction, organization_id: UUID, account_id: UUID, notification_id: UUID, *, read_at: datetime | None
+) -> Notification | None:
+    """Read, or unread again. None: it is not theirs."""
+    statement = (
+        sa.update(notification)
+        .where(
+            notification.c.id == notification_id,
+            notification.c.organization_id == organization_id,
+            notification.c.account_id == account_id,
+        )
+        .values(read_at=read_at)
+        .returning(notification)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Notification.of(row)
+
+
+async def mark_all_read(tx: Transaction, organization_id: UUID, account_id: UUID, up_to: int, now: datetime) -> int:
+    """Everything up to the line that the person has seen; what came after stays unread."""
+    statement = (
+        sa.update(notification)
+        .where(
+            notification.c.organization_id == organization_id,
+            notification.c.account_id == account_id,
+            notification.c.read_at.is_(None),
+            notification.c.seq <= up_to,
+        )
+        .values(read_at=now)
+    )
+    return (await tx.execute(statement)).rowcount
+
+
+async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
+    old = sa.select(notification.c.id).where(notification.c.expires_at <= now).limit(limit).scalar_subquery()
+    return (await tx.execute(sa.delete(notification).where(notification.c.id.in_(old)))).rowcount

@@ -1,0 +1,70 @@
+"""Where people belong: the tenant, what it demands, and whom it names for help. A membership ties an account to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.base import Id, Json, Moment, metadata
+from models.settings import UNREAD_PASSCODE_DEFAULT, UNREAD_PASSCODE_LIMIT
+from models.vocabulary import Act, Ownership, Proof
+
+organization = sa.Table(
+    "organization",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("settings", Json, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+membership = sa.Table(
+    "membership",
+    metadata,
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), primary_key=True),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), primary_key=True, index=True),
+    sa.Column("roles", Json, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+STRENGTH = {Proof.NONE: 0, Proof.FRESH: 1, Proof.RE_SIGN_IN: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationSettings:
+    """What one organization decided, read from its row; what it left open has the house's default."""
+
+    contact: Mapping[str, str]
+    hidden_acts: frozenset[tuple[str, str, str]]
+    act_proof: Mapping[Act, Proof]
+    unread_passcode: timedelta
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "OrganizationSettings":
+        unread = timedelta(seconds=settings.get("unread_passcode_seconds", UNREAD_PASSCODE_DEFAULT.total_seconds()))
+        return cls(
+            contact=settings.get("contact", {}),
+            hidden_acts=frozenset((h["platform"], h["ownership"], h["act"]) for h in settings.get("hidden_acts", ())),
+            act_proof={Act(act): Proof(proof) for act, proof in settings.get("act_proof", {}).items()},
+            unread_passcode=min(unread, UNREAD_PASSCODE_LIMIT),
+        )
+
+    def hides(self, platform: str, ownership: Ownership, act: Act) -> bool:
+        return (platform, ownership, act) in self.hidden_acts
+
+    def proof_for(self, act: Act, least: Proof) -> Proof:
+        """An organization may demand more per act, never less."""
+        return max(least, self.act_proof.get(act, least), key=STRENGTH.__getitem__)
+
+
+def new_organization(organization_id: UUID, name: str, settings: Mapping[str, Any], now: datetime) -> sa.Insert:
+    return sa.insert(organization).values(id=organization_id, name=name, settings=dict(settings), created_at=now)
+
+
+def new_membership(organization_id: UUID, account_id: UUID, roles: tuple[str, ...], now: datetime) -> sa.Insert:
+    return sa.insert(membership).values(
+        organization_id=organization_id, account_id=account_id, roles=list(roles), created_at=now
+    )

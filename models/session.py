@@ -1,0 +1,310 @@
+"""Where somebody is signed in. A session lives while it is of its account's generation, unexpired and not ended."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.account import account
+from models.base import Id, Json, Moment, metadata
+from models.database import Transaction
+from models.organization import membership, organization
+from models.settings import FRESH_PROOF, SESSION_ABSOLUTE, SESSION_IDLE, SESSION_TOUCH
+from models.vocabulary import new_id
+
+session = sa.Table(
+    "session",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("strength", sa.SmallInteger, nullable=False),
+    sa.Column("methods", Json, nullable=False, comment="the kinds of proof that opened it"),
+    sa.Column("signed_in_at", Moment, nullable=False),
+    sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
+    sa.Column("used_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("ended_at", Moment, nullable=True),
+    sa.Column("re_sign_in_id", Id, nullable=True, comment="the window that this sign-in was asked for"),
+    sa.Column("address", sa.Text, nullable=True),
+    sa.Column("client", sa.Text, nullable=True),
+    sa.Index("ix_session_account", "organization_id", "account_id", "generation", "id"),
+)
+
+
+class SessionState(StrEnum):
+    SECOND_FACTOR = "second_factor"
+    """The password was right; nothing is open yet."""
+    SIGNED_IN = "signed_in"
+
+
+def hash_token(token: str) -> bytes:
+    """Tokens have 256 random bits, so a plain hash is enough to store."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    id: UUID
+    organization_id: UUID
+    account_id: UUID
+    state: SessionState
+    generation: int
+    strength: int
+    methods: tuple[str, ...]
+    signed_in_at: datetime
+    proven_at: datetime
+    used_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    re_sign_in_id: UUID | None
+    address: str | None
+    client: str | None
+
+    @classmethod
+    def of(cls, row: Any) -> "Session":
+        return cls(
+            id=row.id,
+            organization_id=row.organization_id,
+            account_id=row.account_id,
+            state=SessionState(row.state),
+            generation=row.generation,
+            strength=row.strength,
+            methods=tuple(row.methods),
+            signed_in_at=row.signed_in_at,
+            proven_at=row.proven_at,
+            used_at=row.used_at,
+            expires_at=row.expires_at,
+            ended_at=row.ended_at,
+            re_sign_in_id=row.re_sign_in_id,
+            address=row.address,
+            client=row.client,
+        )
+
+    def lives(self, generation: int, now: datetime) -> bool:
+        return (
+            self.ended_at is None
+            and self.generation == generation
+            and now < self.expires_at
+            and now < self.used_at + SESSION_IDLE
+        )
+
+    def is_fresh(self, now: datetime, limit: timedelta = FRESH_PROOF) -> bool:
+        """Proof given lately enough; both bounds inclusive, a clock that ran backwards proves nothing."""
+        return timedelta(0) <= now - self.proven_at <= limit
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """The person behind a request: one session of one account in one organization."""
+
+    session: Session
+    sign_in_name: str
+    display_name: str
+    language: str
+    organization_name: str
+    roles: tuple[str, ...]
+    is_operator: bool
+
+    @property
+    def account_id(self) -> UUID:
+        return self.session.account_id
+
+    @property
+    def organization_id(self) -> UUID:
+        return self.session.organization_id
+
+
+async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | None:
+    """Who holds this token, and the moment it was asked; None unless the session lives. Half a sign-in counts."""
+    statement = (
+        sa.select(
+            session,
+            account.c.session_generation,
+            account.c.sign_in_name,
+            account.c.display_name,
+            account.c.language,
+            account.c.is_operator,
+            account.c.blocked_at,
+            organization.c.name.label("organization_name"),
+            membership.c.roles,
+            tx.now_column().label("now"),
+        )
+        .join_from(session, account, account.c.id == session.c.account_id)
+        .join(organization, organization.c.id == session.c.organization_id)
+        .join(
+            membership,
+            sa.and_(
+                membership.c.organization_id == session.c.organization_id,
+                membership.c.account_id == session.c.account_id,
+            ),
+        )
+        .where(session.c.token_hash == token_hash)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    now = tx.heard_now(row.now)
+    found = Session.of(row)
+    if row.blocked_at is not None or not found.lives(row.session_generation, now):
+        return None
+    who = Who(
+        session=found,
+        sign_in_name=row.sign_in_name,
+        display_name=row.display_name,
+        language=row.language,
+        organization_name=row.organization_name,
+        roles=tuple(row.roles),
+        is_operator=row.is_operator,
+    )
+    return who, now
+
+
+async def open_session(
+    tx: Transaction,
+    *,
+    organization_id: UUID,
+    account_id: UUID,
+    token_hash: bytes,
+    generation: int,
+    state: SessionState,
+    strength: int,
+    methods: tuple[str, ...],
+    lifetime: timedelta,
+    now: datetime,
+    re_sign_in_id: UUID | None,
+    address: str | None,
+    client: str | None,
+) -> Session:
+    values = {
+        "id": new_id(now),
+        "organization_id": organization_id,
+        "account_id": account_id,
+        "state": state.value,
+        "token_hash": token_hash,
+        "generation": generation,
+        "strength": strength,
+        "methods": list(methods),
+        "signed_in_at": now,
+        "proven_at": now,
+        "used_at": now,
+        "expires_at": now + lifetime,
+        "re_sign_in_id": re_sign_in_id,
+        "address": address,
+        "client": client,
+    }
+    await tx.execute(sa.insert(session).values(**values))
+    return Session(
+        **{k: v for k, v in values.items() if k not in {"token_hash", "state", "methods"}},  # type: ignore[arg-type] # one dict of mixed values
+        state=state,
+        methods=methods,
+        ended_at=None,
+    )
+
+
+async def by_id(tx: Transaction, who: Who, session_id: UUID) -> Session | None:
+    """One of the person's own sessions, dead or alive."""
+    statement = sa.select(session).where(
+        session.c.id == session_id,
+        session.c.organization_id == who.organization_id,
+        session.c.account_id == who.account_id,
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Session.of(row)
+
+
+async def living(tx: Transaction, who: Who, now: datetime, after: UUID | None, limit: int) -> list[Session]:
+    """The person's living sessions, oldest first."""
+    statement = (
+        sa.select(session)
+        .where(
+            session.c.organization_id == who.organization_id,
+            session.c.account_id == who.account_id,
+            session.c.state == SessionState.SIGNED_IN.value,
+            session.c.generation == who.session.generation,
+            session.c.ended_at.is_(None),
+            session.c.expires_at > now,
+            session.c.used_at > now - SESSION_IDLE,
+        )
+        .order_by(session.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(session.c.id > after)
+    return [Session.of(row) for row in await tx.execute(statement)]
+
+
+async def end(tx: Transaction, session_id: UUID, now: datetime) -> bool:
+    """End one session; False when it had ended before."""
+    statement = sa.update(session).where(session.c.id == session_id, session.c.ended_at.is_(None)).values(ended_at=now)
+    return (await tx.execute(statement)).rowcount == 1
+
+
+async def complete(
+    tx: Transaction, half: Session, *, token_hash: bytes, strength: int, methods: tuple[str, ...], now: datetime
+) -> bool:
+    """The last factor was done: the half sign-in becomes a session with a new token. False: it was no longer half."""
+    statement = (
+        sa.update(session)
+        .where(
+            session.c.id == half.id,
+            session.c.state == SessionState.SECOND_FACTOR.value,
+            session.c.ended_at.is_(None),
+        )
+        .values(
+            state=SessionState.SIGNED_IN.value,
+            token_hash=token_hash,
+            strength=strength,
+            methods=list(methods),
+            signed_in_at=now,
+            proven_at=now,
+            used_at=now,
+            expires_at=now + SESSION_ABSOLUTE,
+        )
+    )
+    return (await tx.execute(statement)).rowcount == 1
+
+
+async def prove(tx: Transaction, held: Session, *, token_hash: bytes, now: datetime) -> bool:
+    """Fresh proof was given: a new moment and a new token. False: it ended meanwhile."""
+    statement = (
+        sa.update(session)
+        .where(session.c.id == held.id, session.c.ended_at.is_(None))
+        .values(token_hash=token_hash, proven_at=now, used_at=now)
+    )
+    return (await tx.execute(statement)).rowcount == 1
+
+
+def needs_touch(held: Session, now: datetime) -> bool:
+    """Being idle is measured coarsely, so that reading a page does not write a row each time."""
+    return now - held.used_at >= SESSION_TOUCH
+
+
+async def touch(tx: Transaction, session_id: UUID, now: datetime) -> None:
+    await tx.execute(sa.update(session).where(session.c.id == session_id, session.c.used_at < now).values(used_at=now))
+
+
+async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) -> dict[UUID, int]:
+    """Of these sessions those that live, each with its account's `notification_seq`: what open streams compare
+    themselves with, many in one question."""
+    statement = (
+        sa.select(session.c.id, account.c.notification_seq)
+        .join_from(session, account, account.c.id == session.c.account_id)
+        .where(
+            session.c.id.in_(session_ids),
+            session.c.state == SessionState.SIGNED_IN.value,
+            session.c.generation == account.c.session_generation,
+            session.c.ended_at.is_(None),
+            session.c.expires_at > now,
+            session.c.used_at > now - SESSION_IDLE,
+            account.c.blocked_at.is_(None),
+        )
+    )
+    return {row.id: row.notification_seq for row in await tx.execute(statement)}

@@ -1,0 +1,88 @@
+"""Settings that every room shares: where the database is, and the numbers the rules turn on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Self
+
+RE_SIGN_IN_WINDOW: Final = timedelta(seconds=300)
+"""The five minutes, written nowhere else. Both bounds are inclusive."""
+
+FRESH_PROOF: Final = RE_SIGN_IN_WINDOW
+"""How old a proof may be that counts as fresh: the same five minutes, the same inclusive bounds."""
+
+RECENT_PROOF: Final = timedelta(minutes=15)
+"""How old a proof may be that ends another single session. Ending all of them needs none: that is a panic button."""
+
+SESSION_IDLE: Final = timedelta(minutes=30)
+SESSION_ABSOLUTE: Final = timedelta(hours=12)
+SECOND_FACTOR_WAIT: Final = timedelta(minutes=5)
+"""How long half a sign-in waits for its second factor."""
+SESSION_TOUCH: Final = timedelta(minutes=1)
+"""Use is written down this coarsely."""
+
+READABLE_PASSCODE: Final = timedelta(minutes=30)
+"""From the first reading."""
+UNREAD_PASSCODE_DEFAULT: Final = timedelta(hours=24)
+UNREAD_PASSCODE_LIMIT: Final = timedelta(days=7)
+
+DEVICES_PER_ACCOUNT: Final = 50
+ACTS_PER_DEVICE_AND_DAY: Final = 10
+ENROLLMENT_LINK: Final = timedelta(minutes=15)
+
+NOT_OURS: Final = frozenset({"CLOCK_OFFSET_FILE", "COMPOSE_FILE", "GIT_INDEX_FILE", "SSL_CERT_FILE"})
+"""Variables that name a file because the file is what they mean; its content is no setting of ours."""
+
+FILE_LIMIT: Final = 1024 * 1024
+"""Larger than any key or certificate chain: what is larger was named by mistake."""
+
+
+class SettingsError(ValueError):
+    """A process cannot start with these settings. Names the variable, never its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    url: str = field(repr=False)
+    """Not in the repr: it may hold a password."""
+    connections: int = 10
+    """PostgreSQL connections kept by one process; a transaction holds one for its length."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        url = environ.get("DATABASE_URL", "")
+        if not url.startswith(("sqlite:///", "postgresql://")):
+            raise SettingsError("DATABASE_URL must be sqlite:///path or postgresql://…")
+        return cls(url)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """Numbers a rule is handed; tests hand in others."""
+
+    re_sign_in_window: timedelta = RE_SIGN_IN_WINDOW
+
+
+def resolve_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with every `X_FILE` read into `X`, so that a secret can come as a mounted file.
+
+    Called once, in a main. One line end at the file's end is dropped: editors add it, no secret means it.
+    """
+    resolved = dict(environ)
+    for variable, name in environ.items():
+        target = variable.removesuffix("_FILE")
+        if target == variable or not target or variable in NOT_OURS or not name:
+            continue
+        if target in environ:
+            raise SettingsError(f"{target} and {variable} are both set; keep one")
+        try:
+            with Path(name).open("rb") as file:
+                content = file.read(FILE_LIMIT + 1)
+            text = content.decode()
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{variable} names a file that cannot be read as text") from error
+        if len(content) > FILE_LIMIT or "\0" in text:
+            raise SettingsError(f"{variable} names a file that holds no setting")
+        resolved[target] = text.removesuffix("\n").removesuffix("\r")
+    return resolved

@@ -1,0 +1,155 @@
+"""Limits that protect an account or a device, counted in the deciding transaction.
+
+A throttle is one row: how often, since when, shut until when. Counting comes before verifying, so that a hundred
+parallel tries are a hundred counted tries.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from models.base import Moment, metadata
+from models.database import Transaction
+from models.vocabulary import EPOCH
+
+throttle = sa.Table(
+    "throttle",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("shut_until", Moment, nullable=False),
+    sa.Column("erase_at", Moment, nullable=False, index=True),
+)
+
+KEEP: Final = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """So many in a period, counted from the first one."""
+
+    name: str
+    limit: int
+    period: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Lockout:
+    """From the `free`-th failure in a row each shuts the door longer, from the `most`-th on until it is cleared."""
+
+    name: str
+    free: int
+    first: timedelta
+    longest: timedelta
+    most: int
+
+    def pause(self, failures: int) -> timedelta:
+        if failures < self.free:
+            return timedelta(0)
+        if failures >= self.most:
+            return FOR_EVER
+        return min(self.first * (1 << min(failures - self.free, 30)), self.longest)
+
+
+FOR_EVER: Final = timedelta(days=36500)
+
+PASSWORD: Final = Lockout("password", 10, timedelta(seconds=60), timedelta(hours=1), 100)
+SECOND_FACTOR: Final = (
+    Budget("second_factor_5m", 5, timedelta(minutes=5)),
+    Budget("second_factor_1h", 20, timedelta(hours=1)),
+    Budget("second_factor_1d", 50, timedelta(days=1)),
+)
+RE_SIGN_INS: Final = (Budget("re_sign_in_1h", 5, timedelta(hours=1)),)
+ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
+
+
+def key_of_name(sign_in_name: str, key: bytes) -> str:
+    """A counter for what was typed, whether such an account exists or not; the name itself is not kept."""
+    return hmac.new(key, sign_in_name.encode(), hashlib.sha256).hexdigest()
+
+
+async def _hold(tx: Transaction, key: str, now: datetime) -> tuple[int, datetime, datetime]:
+    """The row, made if it was not there, and held until commit."""
+    await tx.execute(
+        tx.insert(throttle)
+        .values(key=key, tries=0, since=now, shut_until=EPOCH, erase_at=now + KEEP)
+        .on_conflict_do_nothing()
+    )
+    row = (await tx.execute(sa.select(throttle).where(throttle.c.key == key).with_for_update())).one()
+    return row.tries, row.since, row.shut_until
+
+
+async def _write(tx: Transaction, key: str, tries: int, since: datetime, shut_until: datetime, now: datetime) -> None:
+    await tx.execute(
+        sa.update(throttle)
+        .where(throttle.c.key == key)
+        .values(tries=tries, since=since, shut_until=shut_until, erase_at=max(now + KEEP, shut_until + KEEP))
+    )
+
+
+async def take(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> timedelta | None:
+    """Take one of each budget. None: there was room; else how long until there is, and nothing was taken."""
+    rows = []
+    wait = timedelta(0)
+    for budget in budgets:
+        key = f"{budget.name}:{who}"
+        tries, since, shut_until = await _hold(tx, key, now)
+        if not since <= now < since + budget.period:
+            tries, since = 0, now
+        if tries >= budget.limit:
+            wait = max(wait, since + budget.period - now)
+        rows.append((key, tries, since, shut_until))
+    if wait > timedelta(0):
+        return wait
+    for key, tries, since, shut_until in rows:
+        await _write(tx, key, tries + 1, since, shut_until, now)
+    return None
+
+
+async def give_back(tx: Transaction, budgets: tuple[Budget, ...], who: str) -> None:
+    """A success does not use up the budget for failures."""
+    keys = [f"{budget.name}:{who}" for budget in budgets]
+    await tx.execute(
+        sa.update(throttle).where(throttle.c.key.in_(keys), throttle.c.tries > 0).values(tries=throttle.c.tries - 1)
+    )
+
+
+async def count_failure_first(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> timedelta | None:
+    """Count a try as failed before it is verified. None: it may be verified; else how long the door stays shut."""
+    key = f"{lockout.name}:{who}"
+    tries, since, shut_until = await _hold(tx, key, now)
+    if now < shut_until:
+        return shut_until - now
+    tries += 1
+    await _write(tx, key, tries, since, now + lockout.pause(tries), now)
+    return None
+
+
+async def shut_for(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> timedelta | None:
+    """How long the door stays shut, without counting anything. None: it is open."""
+    statement = sa.select(throttle.c.shut_until).where(throttle.c.key == f"{lockout.name}:{who}")
+    until = (await tx.execute(statement)).scalar_one_or_none()
+    return None if until is None or until <= now else until - now
+
+
+async def keep(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> None:
+    """Nothing but the row's age: what is done for a name that nobody has, where others get a line in the record."""
+    statement = sa.update(throttle).where(throttle.c.key == f"{lockout.name}:{who}")
+    await tx.execute(
+        statement.values(erase_at=sa.case((throttle.c.erase_at < now + KEEP, now + KEEP), else_=throttle.c.erase_at))
+    )
+
+
+async def clear(tx: Transaction, lockout: Lockout, who: str) -> None:
+    """It was the right one after all: failures in a row begin at nought again."""
+    await tx.execute(sa.delete(throttle).where(throttle.c.key == f"{lockout.name}:{who}"))
+
+
+async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
+    old = sa.select(throttle.c.key).where(throttle.c.erase_at <= now).limit(limit).scalar_subquery()
+    return (await tx.execute(sa.delete(throttle).where(throttle.c.key.in_(old)))).rowcount
