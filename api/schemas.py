@@ -10,7 +10,9 @@ from msgspec import UNSET, Meta, UnsetType, field
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
 
 Moment = Annotated[datetime, Meta(tz=True)]
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
+# Both patterns are read alike by Python and by JSON Schema. PostgreSQL stores no NUL.
+NO_NUL = r"^(?![\s\S]*\x00)"
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^(?![\s\S]*[\x00-\x1f\x7f])")]
 Token = Annotated[str, Meta(min_length=1, max_length=128)]
 Limit = Annotated[int, Meta(ge=1, le=100, description="How many at most.")]
 
@@ -27,7 +29,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignIn(Given, frozen=True, kw_only=True):
-    account: Annotated[str, Meta(min_length=1, max_length=320, description="The sign-in name.")]
+    account: Annotated[str, Meta(min_length=1, max_length=320, pattern=NO_NUL, description="The sign-in name.")]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
     re_sign_in: Annotated[Token, Meta(description="The window's token, where there is no cookie.")] | None = None
 
@@ -168,7 +170,7 @@ class DevicePage(Answer, frozen=True, kw_only=True):
 
 
 class EnrollmentAsked(Given, frozen=True, kw_only=True):
-    platform: Annotated[str, Meta(min_length=1, max_length=64)]
+    platform: Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_NUL)]
     name: Name | None = None
     ownership: Ownership = Ownership.PERSONAL
 
