@@ -12,6 +12,7 @@ from api.settings import ApiSettings
 from models.database import Database
 from models.errors import NotFound
 from models.event import Actor
+from models.fault import Fault
 from models.session import Who
 from models.vocabulary import PlatformName
 from platforms.base import PlatformHandler
@@ -45,6 +46,7 @@ class Needs:
     documents: "Documents"
     is_migrated: Callable[[], Awaitable[bool]]
     """Whether the database's schema is ours; asks the database."""
+    fault: Fault = field(default_factory=Fault)
 
 
 @dataclass(frozen=True, slots=True)

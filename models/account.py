@@ -57,9 +57,6 @@ def new_account(
 
 
 async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> sa.Row[Any] | None:
-    # PostgreSQL's text cannot hold a NUL, and asking for one is an error; the question is asked all the same, so that
-    # such a name takes as long as any other.
-    sign_in_name = sign_in_name.replace("\0", "\ufffd")
     statement = sa.select(account).where(account.c.sign_in_name == fold(sign_in_name))
     return (await tx.execute(statement)).one_or_none()
 

@@ -127,6 +127,10 @@ class Database:
     async def close(self) -> None:
         await self._driver.close()
 
+    def roughly_now(self) -> datetime:
+        """Without asking the database: good enough for what lasts months, a certificate say; decides nothing else."""
+        return self._clock() if self._clock is not None else _host_clock()
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
         """Kept as a whole when the block ends, not at all when it raises.

@@ -146,3 +146,8 @@ async def count_of_account(tx: Transaction, organization_id: UUID, account_id: U
         device.c.state.in_([DeviceState.ACTIVE.value, DeviceState.PENDING.value]),
     )
     return int((await tx.execute(statement)).scalar_one())
+
+
+async def ownership_of(tx: Transaction, device_id: UUID) -> Ownership:
+    statement = sa.select(device.c.ownership).where(device.c.id == device_id)
+    return Ownership((await tx.execute(statement)).scalar_one())

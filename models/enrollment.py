@@ -4,7 +4,7 @@ The memory is the platform's alone (push data, unlock token, nonces); the house 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from models.base import Id, Json, Moment, metadata
 from models.database import Transaction
 from models.sealed import Keyring
+from models.settings import ENROLLMENT_LINK
 from models.vocabulary import Secret
 
 enrollment = sa.Table(
@@ -32,6 +33,12 @@ enrollment = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("enrolled_at", Moment, nullable=True),
     sa.Column("left_at", Moment, nullable=True),
+    sa.Index(
+        "ix_enrollment_unfinished",
+        "created_at",
+        postgresql_where=sa.text("state = 'invited'"),
+        sqlite_where=sa.text("state = 'invited'"),
+    ),
     # A device that left keeps its row for the record; its address may enrol anew.
     sa.Index(
         "uq_enrollment_address",
@@ -44,6 +51,8 @@ enrollment = sa.Table(
 )
 
 PURPOSE: Final = "enrollment"
+UNFINISHED: Final = timedelta(days=1)
+"""A device that fetched its profile has this long to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +119,14 @@ async def invite(
     )
 
 
-async def of_link(tx: Transaction, link_hash: bytes, now: datetime) -> Bond | None:
-    """The invitation behind a link that is still good; held, so that it opens once."""
-    statement = (
-        sa.select(enrollment)
-        .where(
-            enrollment.c.link_hash == link_hash,
-            enrollment.c.state == "invited",
-            enrollment.c.link_expires_at >= now,
-        )
-        .with_for_update()
+async def of_link(tx: Transaction, link_hash: bytes, now: datetime, *, hold: bool = False) -> Bond | None:
+    """The invitation behind a link that is still good; hold it, and it opens once."""
+    statement = sa.select(enrollment).where(
+        enrollment.c.link_hash == link_hash,
+        enrollment.c.state == "invited",
+        enrollment.c.link_expires_at >= now,
     )
-    row = (await tx.execute(statement)).one_or_none()
+    row = (await tx.execute(statement.with_for_update() if hold else statement)).one_or_none()
     return None if row is None else Bond.of(row)
 
 
@@ -134,13 +139,36 @@ async def open_link(tx: Transaction, bond: Bond, certificate_hash: bytes | None,
     )
 
 
-async def erase_unopened(tx: Transaction, now: datetime, limit: int) -> list[UUID]:
-    """Invitations whose link ran out: the devices that they were for."""
+async def erase_unfinished(tx: Transaction, now: datetime, limit: int) -> list[UUID]:
+    """Invitations that nobody opened in time, or that no device followed up; the devices that they were for."""
     old = (
         sa.select(enrollment.c.id)
-        .where(enrollment.c.link_expires_at < now, enrollment.c.state == "invited")
+        .where(
+            enrollment.c.state == "invited",
+            enrollment.c.created_at < now - ENROLLMENT_LINK,
+            sa.or_(enrollment.c.link_hash.is_not(None), enrollment.c.created_at < now - UNFINISHED),
+        )
+        .order_by(enrollment.c.created_at)
         .limit(limit)
         .scalar_subquery()
     )
     statement = sa.delete(enrollment).where(enrollment.c.id.in_(old)).returning(enrollment.c.device_id)
     return list((await tx.execute(statement)).scalars())
+
+
+async def living_at(tx: Transaction, platform: str, address: str) -> Bond | None:
+    """Who has this address on this platform now."""
+    statement = (
+        sa.select(enrollment)
+        .where(enrollment.c.platform == platform, enrollment.c.address == address, enrollment.c.left_at.is_(None))
+        .with_for_update()
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Bond.of(row)
+
+
+async def end(tx: Transaction, bond_id: UUID, now: datetime) -> None:
+    """The bond is over: its memory goes, its address is free, its row stays for the record."""
+    await tx.execute(
+        sa.update(enrollment).where(enrollment.c.id == bond_id).values(state="left", memory=None, left_at=now)
+    )

@@ -52,6 +52,33 @@ event_seal = sa.Table(
     sa.Column("mac", sa.LargeBinary, nullable=False),
 )
 
+
+def insert_only(table: str, dialect: str) -> tuple[str, ...]:
+    """What makes the database itself refuse to change or drop a row, as it refuses a broken foreign key."""
+    if dialect == "sqlite":
+        return tuple(
+            f"CREATE TRIGGER {table}_no_{what.lower()} BEFORE {what} ON {table}"
+            f" BEGIN SELECT RAISE(ABORT, '{table} is insert-only'); END"
+            for what in ("UPDATE", "DELETE")
+        )
+    return (
+        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE restrict_violation USING MESSAGE = TG_TABLE_NAME || ' is insert-only'; END $$",
+        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table}"
+        " FOR EACH ROW EXECUTE FUNCTION refuse_change()",
+        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
+    )
+
+
+def _make_insert_only(table: sa.Table, connection: sa.Connection, **_: Any) -> None:
+    for statement in insert_only(table.name, connection.dialect.name):
+        connection.exec_driver_sql(statement)
+
+
+for _table in (event, event_seal):
+    sa.event.listen(_table, "after_create", _make_insert_only)
+
 SCHEMA_VERSION: Final = 1
 SETTLED: Final = timedelta(seconds=10)
 """An event older than this without a seal means the sealing stands still."""

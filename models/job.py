@@ -245,7 +245,7 @@ async def ask(
     request_hash: bytes,
     now: datetime,
     job_id: UUID,
-) -> None:
+) -> Job:
     """The row and its first line of timeline, in the asking transaction. The row is the outbox."""
     life = LIFE[act]
     expires_at = None if life is None else now + life
@@ -270,6 +270,32 @@ async def ask(
     )
     await _write_move(
         tx, job_id, organization_id, seq=1, at=now, from_state=None, to=JobState.QUEUED, by=by, why=None, attempt=0
+    )
+    return Job(
+        id=job_id,
+        organization_id=organization_id,
+        account_id=account_id,
+        device_id=device_id,
+        kind=act,
+        queue=queue,
+        state=JobState.QUEUED,
+        reason=None,
+        attempt=0,
+        crashes=0,
+        wakes=0,
+        offers=0,
+        rings=0,
+        lease_until=None,
+        available_at=now,
+        command_ref=None,
+        plan=None,
+        request_hash=request_hash,
+        created_at=now,
+        expires_at=expires_at,
+        ended_at=None,
+        superseded_by=None,
+        detail=None,
+        late_result=None,
     )
 
 
@@ -460,19 +486,6 @@ async def settle(
     values: dict[str, Any] = {"detail": dict(outcome.detail) or None, "superseded_by": superseded_by}
     if not await move(tx, held, outcome.state, by=actor.kind, why=outcome.reason, now=now, fence=fence, values=values):
         return False
-    if outcome.passcode is not None and outcome.passcode_kind is not None and held.device_id is not None:
-        await passcode.keep(
-            tx,
-            organization_id=held.organization_id,
-            device_id=held.device_id,
-            account_id=held.account_id,
-            job_id=held.id,
-            kind=outcome.passcode_kind,
-            secret=outcome.passcode,
-            keys=keys,
-            readable_until=now + unread_passcode,
-            now=now,
-        )
     succeeded = outcome.state is JobState.SUCCEEDED
     await notification.tell(
         tx,
@@ -486,6 +499,19 @@ async def settle(
         device_id=held.device_id,
         now=now,
     )
+    if outcome.passcode is not None and outcome.passcode_kind is not None and held.device_id is not None:
+        await passcode.keep(
+            tx,
+            organization_id=held.organization_id,
+            device_id=held.device_id,
+            account_id=held.account_id,
+            job_id=held.id,
+            kind=outcome.passcode_kind,
+            secret=outcome.passcode,
+            keys=keys,
+            readable_until=now + unread_passcode,
+            now=now,
+        )
     await event.record(
         tx,
         organization_id=held.organization_id,
@@ -499,6 +525,28 @@ async def settle(
         facts={"device_id": str(held.device_id), "attempt": held.attempt},
     )
     return True
+
+
+async def end_for_device(
+    tx: Transaction,
+    open_jobs: Sequence[Job],
+    *,
+    actor: Actor,
+    words: Words,
+    keys: Keyring,
+    now: datetime,
+) -> list[UUID]:
+    """The device left, or begins a new life: what was asked of the old one ends. The accounts to nudge."""
+    told = []
+    for held in open_jobs:
+        ending = JobState.FAILED if held.state is JobState.DELIVERED else JobState.CANCELLED
+        outcome = Outcome(ending, Reason.DEVICE_LEFT)
+        settled = await settle(
+            tx, held, outcome, actor=actor, words=words, keys=keys, unread_passcode=timedelta(0), now=now
+        )
+        if settled:
+            told.append(held.account_id)
+    return told
 
 
 async def keep_late_result(tx: Transaction, held: Job, outcome: Outcome, *, actor: Actor, now: datetime) -> None:

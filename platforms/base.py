@@ -204,7 +204,7 @@ class PlatformHandler(Protocol):
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """Decide once what a resend must not change. Raises Refused."""
 
-    def welcome(self, enrollment_id: UUID, now: datetime) -> Welcome:
+    def welcome(self, enrollment_id: UUID, ownership: Ownership, now: datetime) -> Welcome:
         """Make the identity that an opened link hands out. Slow (keys): call it in a thread, outside a transaction."""
 
     def identify(self, request: DeviceRequest, now: datetime) -> Caller:

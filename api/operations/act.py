@@ -1,0 +1,280 @@
+"""Asking a device for an act: is it offered, is it proven, was it asked before; then one job, in one transaction."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models import event, job, re_sign_in
+from models.account import account
+from models.database import Database, Transaction
+from models.device import ActOffer, Device, device, offer
+from models.enrollment import enrollment
+from models.errors import (
+    ActionInProgress,
+    DomainError,
+    HiddenByAdmin,
+    KeyRequired,
+    KeyReused,
+    NotFound,
+    NotOffered,
+    NotSignedIn,
+    ProofRequired,
+    ReSignInLapsed,
+    ReSignInRequired,
+    ReSignInUsed,
+    TooManyTries,
+)
+from models.event import Actor
+from models.fault import Fault
+from models.job import Job
+from models.organization import OrganizationSettings, organization
+from models.re_sign_in import ReSignIn, ReSignInState
+from models.session import Who, session
+from models.settings import ACTS_PER_DEVICE_AND_DAY, FRESH_PROOF, RE_SIGN_IN_WINDOW
+from models.vocabulary import Act, Ownership, PlatformName, Proof, Queue, Reason, new_id
+from platforms.base import EnrollmentState, Facts, PlatformHandler
+
+Platforms = Mapping[PlatformName, PlatformHandler]
+
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`made`: a new job, to be rung. Not: the earlier answer to the same key."""
+
+    job: Job
+    made: bool
+
+
+# What deciding on an offer takes, in one row: the device, its living bond, its organization's settings.
+OFFER_COLUMNS: Final = (
+    device,
+    enrollment.c.state.label("bond_state"),
+    enrollment.c.traits,
+    organization.c.settings,
+)
+_OFFER_FROM: Final = device.join(organization, organization.c.id == device.c.organization_id).outerjoin(
+    enrollment, sa.and_(enrollment.c.device_id == device.c.id, enrollment.c.left_at.is_(None))
+)
+
+
+def select_for_offers(who: Who, *columns: Any) -> sa.Select[Any]:
+    """The person's own devices, with what an offer is decided from."""
+    return (
+        sa.select(*OFFER_COLUMNS, *columns)
+        .select_from(_OFFER_FROM)
+        .where(device.c.organization_id == who.organization_id, device.c.account_id == who.account_id)
+    )
+
+
+def offers_of(
+    platforms: Platforms, row: Any, settings: OrganizationSettings, busy: frozenset[str] = frozenset()
+) -> list[ActOffer]:
+    """Every act there is, each with a reason where it is not available. `busy`: kinds with an open job."""
+    held = Device.of(row)
+    platform = platforms.get(PlatformName(held.platform))
+    capabilities: Mapping[Act, str | None] = {}
+    if platform is not None:
+        capabilities = platform.offers(
+            Facts(
+                ownership=Ownership(held.ownership),
+                os_version=held.os_version,
+                state=EnrollmentState(row.bond_state or EnrollmentState.LEFT),
+                traits=row.traits or {},
+            )
+        )
+    return [
+        offer(held, act, capabilities.get(act, Reason.PLATFORM_UNSUPPORTED), settings, in_progress=act in busy)
+        for act in Act
+    ]
+
+
+def _one_offer(platforms: Platforms, row: Any, settings: OrganizationSettings, act: Act) -> ActOffer:
+    return next(one for one in offers_of(platforms, row, settings) if one.act is act)
+
+
+def _refusal(one: ActOffer, settings: OrganizationSettings) -> DomainError | None:
+    """Why not, and whom to ask."""
+    if one.available:
+        return None
+    contact = dict(settings.contact)
+    if one.reason == Reason.HIDDEN_BY_ADMIN:
+        return HiddenByAdmin(reason=one.reason, contact=contact)
+    return NotOffered(reason=one.reason, contact=contact)
+
+
+async def offered(tx: Transaction, platforms: Platforms, who: Who, device_id: UUID, act: Act) -> ActOffer:
+    """The act, if it may be asked of this device of theirs. Raises NotFound, NotOffered or HiddenByAdmin."""
+    row = (await tx.execute(select_for_offers(who).where(device.c.id == device_id))).one_or_none()
+    if row is None:
+        raise NotFound
+    settings = OrganizationSettings.of(row.settings)
+    one = _one_offer(platforms, row, settings, act)
+    refused = _refusal(one, settings)
+    if refused is not None:
+        raise refused
+    return one
+
+
+def request_hash(device_id: UUID, act: Act) -> bytes:
+    """What the same idempotency key must be sent with again."""
+    return hashlib.sha256(device_id.bytes + act.encode()).digest()
+
+
+async def ask(
+    db: Database,
+    platforms: Platforms,
+    who: Who,
+    *,
+    device_id: UUID,
+    act: Act,
+    key: str | None,
+    actor: Actor,
+    fault: Fault,
+) -> Asked | DomainError:
+    """Confirm an act. The order of the checks is a promise (DESIGN 6). A refusal that is returned has left a mark."""
+    async with db.write() as tx:
+        proof = (await tx.execute(_proof_statement(who, device_id, act))).one_or_none()
+        row = (await tx.execute(_target_statement(tx, who, device_id, act, key))).one_or_none()
+        if proof is None or proof.blocked_at is not None or proof.session_ended_at is not None:
+            raise NotSignedIn
+        if proof.session_generation != who.session.generation:
+            raise NotSignedIn
+        if row is None:
+            raise NotFound
+        now = tx.heard_now(row.now)
+        settings = OrganizationSettings.of(row.settings)
+        window = None if proof.id is None else ReSignIn.of(proof)
+        one = _one_offer(platforms, row, settings, act)
+        refused = _refusal(one, settings)
+        if refused is not None:
+            return await _refuse(tx, window, refused, one.reason, actor=actor, now=now)
+        hashed = request_hash(device_id, act)
+        if row.keyed_id is not None:
+            return await _answer_again(tx, row, hashed)
+        unproven = _unproven(one.proof, who, window, now)
+        if isinstance(unproven, ReSignInLapsed) and window is not None and window.state is ReSignInState.PROVEN:
+            await re_sign_in.lapse(tx, window, actor=actor, now=now)
+            return unproven
+        if unproven is not None:
+            raise unproven
+        if key is None:
+            raise KeyRequired
+        if row.open_id is not None:
+            raise ActionInProgress(job_id=row.open_id)
+        if row.tenth_newest is not None and now - row.tenth_newest < _DAY:
+            raise TooManyTries(_DAY - (now - row.tenth_newest))
+        job_id = new_id(now)
+        if one.proof is Proof.RE_SIGN_IN and (window is None or not await re_sign_in.use(tx, window, job_id, now)):
+            raise ReSignInUsed
+        made = await job.ask(
+            tx,
+            job_id=job_id,
+            organization_id=who.organization_id,
+            account_id=who.account_id,
+            device_id=device_id,
+            act=act,
+            queue=Queue.INTERACTIVE,
+            by="person",
+            idempotency_key=key,
+            request_hash=hashed,
+            now=now,
+        )
+        await event.record(
+            tx,
+            organization_id=who.organization_id,
+            action=f"device:{act}:ask",
+            actor=actor,
+            now=now,
+            account_id=who.account_id,
+            subject=("job", job_id),
+            facts={"device_id": str(device_id)},
+        )
+        fault.mark("accept.before_commit")
+    fault.mark("accept.after_commit")
+    return Asked(made, made=True)
+
+
+def _proof_statement(who: Who, device_id: UUID, act: Act) -> sa.Select[Any]:
+    """The account, held; the session as it is now; the window that this session proved for this act on this device."""
+    return (
+        sa.select(
+            account.c.session_generation,
+            account.c.blocked_at,
+            session.c.ended_at.label("session_ended_at"),
+            *(column for column in re_sign_in.re_sign_in.c if column.name != "token_hash"),
+        )
+        .select_from(
+            account.join(session, session.c.account_id == account.c.id).outerjoin(
+                re_sign_in.re_sign_in,
+                sa.and_(
+                    re_sign_in.re_sign_in.c.session_id == session.c.id,
+                    re_sign_in.re_sign_in.c.device_id == device_id,
+                    re_sign_in.re_sign_in.c.act == act.value,
+                ),
+            )
+        )
+        .where(account.c.id == who.account_id, session.c.id == who.session.id)
+        .with_for_update(of=account)
+    )
+
+
+def _target_statement(tx: Transaction, who: Who, device_id: UUID, act: Act, key: str | None) -> sa.Select[Any]:
+    """The device and all else that is asked of the database, and what time it is now that the account is held."""
+    ours = job.job.alias()
+    keyed = sa.select(ours.c.id).where(ours.c.account_id == who.account_id, ours.c.idempotency_key == key)
+    open_job = sa.select(ours.c.id).where(
+        ours.c.device_id == device_id, ours.c.kind == act.value, ours.c.state.in_([s.value for s in job.OPEN])
+    )
+    tenth = (
+        sa.select(ours.c.created_at)
+        .where(ours.c.organization_id == who.organization_id, ours.c.device_id == device_id, ours.c.kind == act.value)
+        .order_by(ours.c.id.desc())
+        .offset(ACTS_PER_DEVICE_AND_DAY - 1)
+        .limit(1)
+    )
+    return select_for_offers(
+        who,
+        keyed.scalar_subquery().label("keyed_id"),
+        open_job.scalar_subquery().label("open_id"),
+        tenth.scalar_subquery().label("tenth_newest"),
+        tx.now_column(),
+    ).where(device.c.id == device_id)
+
+
+async def _refuse(
+    tx: Transaction, window: ReSignIn | None, refused: DomainError, reason: str | None, *, actor: Actor, now: datetime
+) -> DomainError:
+    """A device that is no longer eligible ends the window; another refusal would leave it as it is."""
+    if window is not None and await re_sign_in.end_window(tx, window, ReSignInState.CANCELLED, "not_offered", now):
+        await re_sign_in.record(tx, window, "cancel", actor=actor, now=now, reason=reason)
+    return refused
+
+
+async def _answer_again(tx: Transaction, row: Any, hashed: bytes) -> Asked:
+    earlier = await job.by_id(tx, row.keyed_id)
+    if earlier is None or earlier.request_hash != hashed:
+        raise KeyReused
+    return Asked(earlier, made=False)
+
+
+def _unproven(needed: Proof, who: Who, window: ReSignIn | None, now: datetime) -> DomainError | None:
+    """What is missing of the proof; None: nothing."""
+    if needed is Proof.NONE:
+        return None
+    if needed is Proof.FRESH:
+        return None if who.session.is_fresh(now) else ProofRequired(max_age=int(FRESH_PROOF.total_seconds()))
+    state = None if window is None else window.after_confirm(now)
+    if window is None or state in {ReSignInState.OPEN, ReSignInState.CANCELLED}:
+        return ReSignInRequired(max_age=int(RE_SIGN_IN_WINDOW.total_seconds()))
+    if state is ReSignInState.LAPSED:
+        return ReSignInLapsed()
+    if window.state is ReSignInState.USED:
+        return ReSignInUsed(job_id=window.job_id)
+    return None

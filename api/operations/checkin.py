@@ -1,0 +1,348 @@
+"""A device speaks. One request is one transaction: what it reports is settled, and it takes its next order.
+
+The platform reads and writes bytes; everything that is kept is decided here, alike for all of them. The bond's row is
+held first, so that two requests of one device are one after the other; then its jobs, then the account (lock order).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from api.call import Needs
+from api.operations import enrollment as enrollments
+from models import enrollment, event, job, passcode
+from models.account import account
+from models.database import Transaction
+from models.device import Device, DeviceState, device
+from models.enrollment import Bond
+from models.event import Actor
+from models.job import Job, Words
+from models.organization import OrganizationSettings, organization
+from models.vocabulary import JobState, Outcome, Queue, Reason, Secret
+from platforms.base import (
+    Caller,
+    CheckIn,
+    Command,
+    DeviceReply,
+    DeviceRequest,
+    Enrollment,
+    EnrollmentState,
+    PlatformHandler,
+    Refusal,
+    Welcome,
+)
+from platforms.errors import Refused, Unreadable
+
+SEEN_COARSELY: Final = timedelta(minutes=1)
+"""When a device was last seen is written down this coarsely: a talk of five requests is one sign of life."""
+
+_DEVICE_STATE: Final = {
+    EnrollmentState.PENDING: DeviceState.PENDING,
+    EnrollmentState.ENROLLED: DeviceState.ACTIVE,
+    EnrollmentState.LEFT: DeviceState.LEFT,
+}
+
+
+@dataclass(slots=True)
+class _Talk:
+    """One request on its way through the transaction."""
+
+    needs: Needs
+    platform: PlatformHandler
+    tx: Transaction
+    actor: Actor
+    bond: Bond
+    held: Device
+    owner_blocked: bool
+    settings: OrganizationSettings
+    memory: Secret | None
+    now: datetime
+    jobs: list[Job]
+    changes: dict[str, Any] = field(default_factory=dict)
+    nudge: set[UUID] = field(default_factory=set)
+    ring: list[tuple[UUID, Queue]] = field(default_factory=list)
+
+    @property
+    def words(self) -> Words:
+        rule = self.platform.passcode
+        return Words("" if rule is None else rule.done_key, self.held.name)
+
+    @property
+    def view(self) -> Enrollment:
+        """The bond as the platform sees it, with the newest memory."""
+        state = self.changes.get("state", self.bond.state)
+        return Enrollment(self.bond.id, EnrollmentState(state), self.bond.address, self.memory)
+
+    def remember(self, memory: Secret) -> None:
+        self.memory = memory
+        self.changes["memory"] = enrollment.seal_memory(
+            self.needs.keys, self.bond.organization_id, self.bond.id, memory
+        )
+
+
+async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, request_id: str) -> DeviceReply:
+    try:
+        caller = platform.identify(request, needs.database.roughly_now())
+    except Unreadable:
+        return platform.refuse(Refusal.UNREADABLE)
+    if caller.link is not None:
+        opened = await enrollments.open_link(needs.database, needs.keys, platform, caller.link)
+        return opened.reply if isinstance(opened, Welcome) else platform.refuse(opened)
+    async with needs.database.write() as tx:
+        heard = await _hear(needs, platform, tx, caller, request_id)
+        if isinstance(heard, Refusal):
+            return platform.refuse(heard)
+        try:
+            check_in = platform.read(caller, heard.view, heard.now)
+        except Unreadable:
+            return platform.refuse(Refusal.UNREADABLE)
+        refusal = await _bind(heard, check_in)
+        if refusal is not None:
+            return platform.refuse(refusal)
+        await _apply(heard, check_in)
+        await _settle_reports(heard, check_in)
+        reply = await _answer(heard, check_in)
+        await _keep(heard, check_in)
+        needs.fault.mark("checkin.before_commit")
+    needs.fault.mark("checkin.after_commit")
+    for account_id in heard.nudge:
+        needs.door.nudge(account_id)
+    for job_id, queue in heard.ring:
+        needs.door.put(job_id, queue)
+    return reply
+
+
+async def _hear(
+    needs: Needs, platform: PlatformHandler, tx: Transaction, caller: Caller, request_id: str
+) -> _Talk | Refusal:
+    """Find the bond by what the caller proved, and hold it."""
+    statement = (
+        sa.select(
+            enrollment.enrollment,
+            *(column.label(f"device_{column.name}") for column in device.c),
+            account.c.blocked_at,
+            organization.c.settings,
+        )
+        .select_from(
+            enrollment.enrollment.join(device, device.c.id == enrollment.enrollment.c.device_id)
+            .join(account, account.c.id == device.c.account_id)
+            .join(organization, organization.c.id == device.c.organization_id)
+        )
+        .with_for_update(of=enrollment.enrollment)
+    )
+    bonds = enrollment.enrollment.c
+    if caller.certificate_hash is not None:
+        statement = statement.where(bonds.certificate_hash == caller.certificate_hash)
+    else:
+        statement = statement.where(bonds.platform == platform.name, bonds.address == caller.address)
+    row = (await tx.execute(statement.where(bonds.left_at.is_(None)))).one_or_none()
+    if row is None or row.platform != platform.name:
+        return Refusal.NOT_BOUND
+    bond = Bond.of(row)
+    now = await tx.now()
+    held = Device.of(_DeviceColumns(row))
+    actor = event.device_actor(bond.device_id, request_id)
+    if bond.address is not None and caller.address != bond.address:
+        await _record_refusal(tx, bond, "another_address", actor, now)
+        return Refusal.NOT_BOUND
+    if held.state is DeviceState.DISABLED:
+        return Refusal.NOT_BOUND
+    return _Talk(
+        needs=needs,
+        platform=platform,
+        tx=tx,
+        actor=actor,
+        bond=bond,
+        held=held,
+        owner_blocked=row.blocked_at is not None,
+        settings=OrganizationSettings.of(row.settings),
+        memory=bond.open_memory(needs.keys),
+        now=now,
+        jobs=await job.open_of_device(tx, bond.device_id, hold=True),
+    )
+
+
+class _DeviceColumns:
+    """The device's columns of a joined row, under their own names."""
+
+    def __init__(self, row: Any) -> None:
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, f"device_{name}")
+
+
+async def _record_refusal(tx: Transaction, bond: Bond, reason: str, actor: Actor, now: datetime) -> None:
+    await event.record(
+        tx,
+        organization_id=bond.organization_id,
+        action="device:enrollment:bind",
+        actor=actor,
+        now=now,
+        outcome="failure",
+        reason=reason,
+        subject=("device", bond.device_id),
+    )
+
+
+async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
+    """The first contact names the device. Where the same person's device is known already, it is that one again."""
+    if check_in.address is None or talk.bond.address is not None:
+        return None
+    talk.changes["address"] = check_in.address
+    earlier = await enrollment.living_at(talk.tx, talk.platform.name, check_in.address)
+    if earlier is None:
+        return None
+    row = (await talk.tx.execute(sa.select(device).where(device.c.id == earlier.device_id))).one()
+    known = Device.of(row)
+    mine = (known.organization_id, known.account_id) == (talk.held.organization_id, talk.held.account_id)
+    if not mine or known.state is DeviceState.DISABLED:
+        await _record_refusal(talk.tx, talk.bond, "address_taken", talk.actor, talk.now)
+        return Refusal.NOT_BOUND
+    await enrollment.end(talk.tx, earlier.id, talk.now)
+    talk.changes["device_id"] = known.id
+    invited, talk.held = talk.held, replace(known, state=talk.held.state)
+    talk.jobs = await job.open_of_device(talk.tx, known.id, hold=True)
+    await talk.tx.execute(
+        sa.update(enrollment.enrollment).where(enrollment.enrollment.c.id == talk.bond.id).values(device_id=known.id)
+    )
+    await talk.tx.execute(sa.delete(device).where(device.c.id == invited.id))
+    talk.bond = replace(talk.bond, device_id=known.id)
+    return None
+
+
+async def _apply(talk: _Talk, check_in: CheckIn) -> None:
+    """What the device says of itself."""
+    if check_in.anew or check_in.state is EnrollmentState.LEFT:
+        words, keys = talk.words, talk.needs.keys
+        talk.nudge.update(
+            await job.end_for_device(talk.tx, talk.jobs, actor=talk.actor, words=words, keys=keys, now=talk.now)
+        )
+        await passcode.destroy_of_device(
+            talk.tx, talk.bond.organization_id, talk.bond.device_id, Reason.DEVICE_LEFT, talk.now
+        )
+        talk.jobs = []
+    if check_in.state is not None and check_in.state.value != talk.bond.state:
+        talk.changes["state"] = check_in.state.value
+        if check_in.state is EnrollmentState.ENROLLED:
+            talk.changes["enrolled_at"] = talk.now
+        await event.record(
+            talk.tx,
+            organization_id=talk.bond.organization_id,
+            action=f"device:enrollment:{check_in.state}",
+            actor=talk.actor,
+            now=talk.now,
+            account_id=talk.held.account_id,
+            subject=("device", talk.bond.device_id),
+        )
+    if check_in.traits is not None:
+        talk.changes["traits"] = dict(check_in.traits)
+    if check_in.memory is not None:
+        talk.remember(check_in.memory)
+    if check_in.reachable_anew:
+        woken = await job.make_available(talk.tx, talk.bond.device_id, talk.now)
+        talk.ring.extend((one.id, one.queue) for one in woken)
+
+
+def _command(talk: _Talk, held: Job) -> Command:
+    return Command(held.id, held.kind, held.command_ref or "", held.state, held.open_plan(talk.needs.keys))
+
+
+async def _settle_reports(talk: _Talk, check_in: CheckIn) -> None:
+    for report in check_in.reports:
+        found = next((one for one in talk.jobs if one.command_ref == report.ref), None)
+        if found is None:
+            late = await job.by_ref(talk.tx, talk.bond.organization_id, talk.bond.device_id, report.ref)
+            if late is not None and not late.is_open:
+                empty = Command(late.id, late.kind, report.ref, late.state, Secret(b""))
+                outcome = talk.platform.judge(empty, report)
+                if outcome.state is not None:
+                    await job.keep_late_result(talk.tx, late, outcome, actor=talk.actor, now=talk.now)
+            continue
+        outcome = talk.platform.judge(_command(talk, found), report)
+        talk.jobs.remove(found)
+        if outcome.state is None:
+            if await job.put_off(
+                talk.tx, found, by=talk.actor.kind, why=outcome.reason or Reason.NOT_NOW, now=talk.now
+            ):
+                talk.jobs.append(replace(found, state=JobState.WAITING, wakes=found.wakes + 1))
+            continue
+        await _settle(talk, found, outcome)
+
+
+async def _settle(talk: _Talk, held: Job, outcome: Outcome) -> None:
+    settled = await job.settle(
+        talk.tx,
+        held,
+        outcome,
+        actor=talk.actor,
+        words=talk.words,
+        keys=talk.needs.keys,
+        unread_passcode=talk.settings.unread_passcode,
+        now=talk.now,
+    )
+    if settled:
+        talk.nudge.add(held.account_id)
+
+
+def _next(talk: _Talk, check_in: CheckIn) -> Job | None:
+    """One in flight first, then the oldest. The target is looked at once more, here, just before the hand-over."""
+    if talk.owner_blocked or talk.changes.get("state", talk.bond.state) != EnrollmentState.ENROLLED:
+        return None
+    for held in _in_order(talk.jobs):
+        if (
+            held.command_ref is not None
+            and held.command_ref not in check_in.withheld
+            and held.account_id == talk.held.account_id
+            and not held.is_expired(talk.now)
+        ):
+            return held
+    return None
+
+
+def _in_order(jobs: Sequence[Job]) -> list[Job]:
+    return sorted(jobs, key=lambda held: (held.state is not JobState.DELIVERED, held.id))
+
+
+async def _answer(talk: _Talk, check_in: CheckIn) -> DeviceReply:
+    """The reply, with at most one order. An order that can no longer be spelled ends, and the next one is tried."""
+    while check_in.wants_order and (held := _next(talk, check_in)) is not None:
+        talk.jobs.remove(held)
+        try:
+            answer = talk.platform.write(check_in, _command(talk, held), talk.view)
+        except Refused as refused:
+            await _settle(talk, held, Outcome(JobState.FAILED, refused.reason))
+            continue
+        if not await job.deliver(talk.tx, held, by=talk.actor.kind, now=talk.now):
+            continue
+        break
+    else:
+        answer = talk.platform.write(check_in, None, talk.view)
+    if answer.memory is not None:
+        talk.remember(answer.memory)
+    return answer.reply
+
+
+async def _keep(talk: _Talk, check_in: CheckIn) -> None:
+    """Write down what changed of the bond and of the device, and nothing where nothing did."""
+    if check_in.state is EnrollmentState.LEFT:
+        await enrollment.end(talk.tx, talk.bond.id, talk.now)
+    elif talk.changes:
+        bonds = enrollment.enrollment
+        await talk.tx.execute(sa.update(bonds).where(bonds.c.id == talk.bond.id).values(**talk.changes))
+    said = {
+        "os_version": check_in.os_version,
+        "model": check_in.model,
+        "serial": check_in.serial,
+        "state": None if check_in.state is None else _DEVICE_STATE[check_in.state].value,
+    }
+    values: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    seen = talk.held.last_seen_at
+    if seen is None or talk.now - seen >= SEEN_COARSELY:
+        values["last_seen_at"] = talk.now
+    if values:
+        await talk.tx.execute(sa.update(device).where(device.c.id == talk.bond.device_id).values(**values))

@@ -1,0 +1,73 @@
+"""The person's devices, each with every act there is and why one is not available."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from api.operations.act import Platforms, offers_of, select_for_offers
+from models.database import Database, Transaction
+from models.device import ActOffer, Device, DeviceState, device
+from models.errors import NotFound
+from models.job import OPEN, job
+from models.organization import OrganizationSettings
+from models.passcode import passcode
+from models.session import Who
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    device: Device
+    acts: list[ActOffer]
+    passcode_until: datetime | None
+
+
+async def page(db: Database, platforms: Platforms, who: Who, *, after: UUID | None, limit: int) -> list[Shown]:
+    statement = (
+        select_for_offers(who)
+        .where(device.c.state.in_([DeviceState.ACTIVE.value, DeviceState.PENDING.value]))
+        .order_by(device.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(device.c.id > after)
+    async with db.read() as tx:
+        return await _shown(tx, platforms, who, (await tx.execute(statement)).all())
+
+
+async def show(db: Database, platforms: Platforms, who: Who, device_id: UUID) -> Shown:
+    async with db.read() as tx:
+        rows = (await tx.execute(select_for_offers(who).where(device.c.id == device_id))).all()
+        if not rows:
+            raise NotFound
+        return (await _shown(tx, platforms, who, rows))[0]
+
+
+async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> list[Shown]:
+    ids = [row.id for row in rows]
+    if not ids:
+        return []
+    open_jobs = sa.select(job.c.device_id, job.c.kind).where(
+        job.c.device_id.in_(ids), job.c.state.in_([state.value for state in OPEN])
+    )
+    codes = sa.select(passcode.c.device_id, passcode.c.readable_until, tx.now_column()).where(
+        passcode.c.organization_id == who.organization_id,
+        passcode.c.device_id.in_(ids),
+        passcode.c.account_id == who.account_id,
+        passcode.c.destroyed_at.is_(None),
+    )
+    busy: dict[UUID, set[str]] = {}
+    for row in await tx.execute(open_jobs):
+        busy.setdefault(row.device_id, set()).add(row.kind)
+    until = {row.device_id: row.readable_until for row in await tx.execute(codes) if row.now <= row.readable_until}
+    settings = {row.organization_id: OrganizationSettings.of(row.settings) for row in rows}
+    return [
+        Shown(
+            Device.of(row),
+            offers_of(platforms, row, settings[row.organization_id], frozenset(busy.get(row.id, ()))),
+            until.get(row.id),
+        )
+        for row in rows
+    ]

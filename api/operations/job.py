@@ -1,0 +1,91 @@
+"""What was asked, how far it is, and taking it back while that can still be done."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models import job
+from models.database import Database
+from models.device import device
+from models.errors import NotAllowed, NotFound, TooLateToCancel
+from models.event import Actor
+from models.job import Job, Words
+from models.sealed import Keyring
+from models.session import Who
+from models.settings import UNREAD_PASSCODE_DEFAULT
+from models.vocabulary import JobState, Outcome, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    job: Job
+    timeline: list[Any]
+
+
+def _may_see(who: Who, held: Job) -> bool:
+    mine = (held.organization_id, held.account_id) == (who.organization_id, who.account_id)
+    return mine or who.is_operator
+
+
+async def page(
+    db: Database,
+    who: Who,
+    *,
+    device_id: UUID | None,
+    state: JobState | None,
+    everyone: bool,
+    before: UUID | None,
+    limit: int,
+) -> list[Job]:
+    """Newest first. `everyone` is the operator's view of the installation."""
+    if everyone and not who.is_operator:
+        raise NotAllowed
+    async with db.read() as tx:
+        return await job.page(
+            tx,
+            organization_id=None if everyone else who.organization_id,
+            account_id=None if everyone else who.account_id,
+            device_id=device_id,
+            state=state,
+            before=before,
+            limit=limit,
+        )
+
+
+async def show(db: Database, who: Who, job_id: UUID) -> Shown:
+    async with db.read() as tx:
+        held = await job.by_id(tx, job_id)
+        if held is None or not _may_see(who, held):
+            raise NotFound
+        return Shown(held, list(await job.timeline(tx, job_id)))
+
+
+async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: Actor) -> Shown:
+    """Wins only if it commits before the device has the order."""
+    async with db.write() as tx:
+        held = await job.by_id(tx, job_id, hold=True)
+        if held is None or not _may_see(who, held):
+            raise NotFound
+        if held.state not in job.CANCELLABLE:
+            raise TooLateToCancel(state=held.state)
+        now = await tx.now()
+        name = (await tx.execute(sa.select(device.c.name).where(device.c.id == held.device_id))).scalar_one_or_none()
+        mine = held.account_id == who.account_id
+        settled = await job.settle(
+            tx,
+            held,
+            Outcome(JobState.CANCELLED, Reason.BY_PERSON if mine else Reason.BY_OPERATOR),
+            actor=actor,
+            words=Words(success_key="", device_name=name or ""),
+            keys=keys,
+            unread_passcode=UNREAD_PASSCODE_DEFAULT,
+            now=now,
+        )
+        if not settled:
+            raise TooLateToCancel(state=held.state)
+        ended = await job.by_id(tx, job_id)
+        if ended is None:
+            raise NotFound
+        return Shown(ended, list(await job.timeline(tx, job_id)))
