@@ -433,6 +433,11 @@ async def store_plan(tx: Transaction, held: Job, *, ref: str, sealed: bytes, now
     )
 
 
+def after_plan(held: Job, ref: str) -> Job:
+    """What `store_plan` made of the row: waiting, and no lease, since the wake that follows is presumed to work."""
+    return replace(held, state=JobState.WAITING, command_ref=ref, wakes=1, lease_until=None)
+
+
 async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime) -> bool:
     """Hand the order over. An order that was handed over before and never answered is offered again."""
     again = now + wake_pause(min(held.offers, len(_WAKE_PAUSES) - 1))

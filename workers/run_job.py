@@ -1,0 +1,229 @@
+"""One run of one job: claim, plan and store, wake. Claim and plan are a transaction each; the wake is in neither.
+
+A run may die at any instruction. The lease it took runs out, the sweep rings again, and the next run finds what the
+row says: nothing planned yet, or a plan that must not change and a device to wake.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models import job
+from models.account import account
+from models.database import Transaction
+from models.device import Device, device, offer
+from models.enrollment import Bond, enrollment
+from models.event import WORKER
+from models.job import CRASHES, Job, Words
+from models.organization import OrganizationSettings, organization
+from models.vocabulary import JobState, Order, Outcome, Ownership, PlatformName, Reason
+from platforms.base import Command, Enrollment, EnrollmentState, Facts, PlatformHandler
+from platforms.errors import Refused, Uncertain, Unreachable
+from workers.needs import Needs
+
+_LOG = logging.getLogger(__name__)
+
+UNCERTAIN_PAUSE: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Whom an order is for, as they are now."""
+
+    held: Device
+    bond: Bond | None
+    settings: OrganizationSettings
+    owner_blocked: bool
+    platform: PlatformHandler | None
+    now: datetime
+
+    @property
+    def words(self) -> Words:
+        rule = None if self.platform is None else self.platform.passcode
+        return Words("" if rule is None else rule.done_key, self.held.name)
+
+    def why_not(self, asked: Job) -> Outcome | None:
+        """Checked again at each run: owner, device, account and offer. None: go on."""
+        if self.held.account_id != asked.account_id:
+            return Outcome(JobState.CANCELLED, Reason.OWNER_CHANGED)
+        if self.owner_blocked:
+            return Outcome(JobState.CANCELLED, Reason.ACCOUNT_BLOCKED)
+        if self.bond is None or self.bond.state != EnrollmentState.ENROLLED:
+            return Outcome(JobState.CANCELLED, Reason.DEVICE_LEFT)
+        if self.platform is None:
+            return Outcome(JobState.UNSUPPORTED, Reason.PLATFORM_UNSUPPORTED)
+        capability = self.platform.offers(
+            Facts(
+                ownership=Ownership(self.held.ownership),
+                os_version=self.held.os_version,
+                state=EnrollmentState(self.bond.state),
+                traits=self.bond.traits,
+            )
+        ).get(asked.kind, Reason.PLATFORM_UNSUPPORTED)
+        one = offer(self.held, asked.kind, capability, self.settings)
+        return None if one.available else Outcome(JobState.UNSUPPORTED, one.reason)
+
+
+async def run_job(needs: Needs, job_id: UUID) -> None:
+    async with needs.database.write() as tx:
+        held = await job.claim(tx, job_id, await tx.now())
+    if held is None:
+        return
+    needs.fault.mark("claimed")
+    planned = await _plan(needs, held) if held.state is JobState.QUEUED else await _recall(needs, held)
+    if planned is None:
+        return
+    needs.fault.mark("planned")
+    await _wake(needs, *planned)
+
+
+Planned = tuple[Job, Command, Enrollment, PlatformName]
+
+
+async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
+    living = sa.and_(enrollment.c.device_id == device.c.id, enrollment.c.left_at.is_(None))
+    statement = (
+        sa.select(
+            device,
+            account.c.blocked_at,
+            organization.c.settings,
+            *(column.label(f"bond_{column.name}") for column in enrollment.c),
+            tx.now_column(),
+        )
+        .select_from(
+            device.join(account, account.c.id == device.c.account_id)
+            .join(organization, organization.c.id == device.c.organization_id)
+            .outerjoin(enrollment, living)
+        )
+        .where(device.c.id == held.device_id)
+    )
+    row = (await tx.execute(statement)).one()
+    found = Device.of(row)
+    return _Target(
+        held=found,
+        bond=None if row.bond_id is None else Bond.of(_BondColumns(row)),
+        settings=OrganizationSettings.of(row.settings),
+        owner_blocked=row.blocked_at is not None,
+        platform=needs.platforms.get(PlatformName(found.platform)),
+        now=tx.heard_now(row.now),
+    )
+
+
+class _BondColumns:
+    """The bond's columns of a joined row, under their own names."""
+
+    def __init__(self, row: Any) -> None:
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, f"bond_{name}")
+
+
+async def _plan(needs: Needs, held: Job) -> Planned | None:
+    """Decide what a resend must not change, and store it. None: it ended here, or another run has it."""
+    outcome: Outcome | None = None
+    async with needs.database.write() as tx:
+        target = await _target(needs, tx, held)
+        outcome = target.why_not(held)
+        if held.crashes >= CRASHES:
+            outcome = Outcome(JobState.FAILED, Reason.CRASHED)
+        if outcome is None and target.bond is not None and target.platform is not None:
+            view = _view(needs, target.bond)
+            try:
+                plan = target.platform.plan(Order(held.id, held.kind, target.held.id), view)
+            except Refused as refused:
+                outcome = Outcome(JobState.FAILED, refused.reason)
+            else:
+                sealed = job.seal_plan(needs.keys, held, plan.value)
+                stored = await job.store_plan(tx, held, ref=plan.ref, sealed=sealed, now=target.now)
+        if outcome is not None:
+            stored = await job.settle(
+                tx,
+                held,
+                outcome,
+                actor=WORKER,
+                words=target.words,
+                keys=needs.keys,
+                unread_passcode=target.settings.unread_passcode,
+                now=target.now,
+                fence=True,
+            )
+        needs.fault.mark("plan.before_commit")
+    if outcome is not None or not stored:
+        if stored:
+            needs.door.nudge(held.account_id)
+        return None
+    command = Command(held.id, held.kind, plan.ref, JobState.WAITING, plan.value)
+    return job.after_plan(held, plan.ref), command, view, PlatformName(target.held.platform)
+
+
+async def _recall(needs: Needs, held: Job) -> Planned | None:
+    """The job was planned before: what its device must be woken for again. None: there is no one to wake."""
+    async with needs.database.read() as tx:
+        target = await _target(needs, tx, held)
+    if target.bond is None or target.platform is None:
+        await _rest(needs, held, until=held.expires_at or target.now + job.wake_pause(held.wakes))
+        return None
+    command = Command(held.id, held.kind, held.command_ref or "", held.state, held.open_plan(needs.keys))
+    return held, command, _view(needs, target.bond), PlatformName(target.held.platform)
+
+
+def _view(needs: Needs, bond: Bond) -> Enrollment:
+    return Enrollment(bond.id, EnrollmentState(bond.state), bond.address, bond.open_memory(needs.keys))
+
+
+async def _wake(needs: Needs, held: Job, command: Command, view: Enrollment, platform: PlatformName) -> None:
+    """Ask the device to call us. That it did not work is no failure of the job: it waits, and is woken again."""
+    try:
+        receipt = await needs.channels[platform].wake(command, view)
+    except Unreachable as trouble:
+        _LOG.info("not woken", extra={"reason": trouble.reason})
+        await _rest(needs, held, pause=trouble.pause, until=held.expires_at if trouble.until_it_calls else None)
+        return
+    except Uncertain as trouble:
+        _LOG.info("perhaps woken", extra={"reason": trouble.reason})
+        await _rest(needs, held, pause=UNCERTAIN_PAUSE)
+        return
+    except Refused as refused:
+        await _fail(needs, held, refused.reason)
+        return
+    needs.fault.mark("woken")
+    if receipt is not None or held.lease_until is not None:
+        await _rest(needs, held, woke=True, receipt=None if receipt is None else receipt.reference)
+
+
+async def _rest(
+    needs: Needs,
+    held: Job,
+    *,
+    pause: timedelta | None = None,
+    until: datetime | None = None,
+    woke: bool = False,
+    receipt: str | None = None,
+) -> None:
+    """End this run; say when the next one may claim."""
+    async with needs.database.write() as tx:
+        again = until or await tx.now() + (pause if pause is not None else job.wake_pause(held.wakes))
+        await job.release(tx, held, available_at=again, woke=woke, receipt=receipt)
+
+
+async def _fail(needs: Needs, held: Job, reason: str) -> None:
+    async with needs.database.write() as tx:
+        target = await _target(needs, tx, held)
+        settled = await job.settle(
+            tx,
+            held,
+            Outcome(JobState.FAILED, reason),
+            actor=WORKER,
+            words=target.words,
+            keys=needs.keys,
+            unread_passcode=target.settings.unread_passcode,
+            now=target.now,
+            fence=True,
+        )
+    if settled:
+        needs.door.nudge(held.account_id)

@@ -1,0 +1,140 @@
+"""What nobody else will do: ring what was not heard, expire, lapse, erase, seal. Found in rows, so that a missed round,
+or two rounds at once, do no harm. A round looks at so many rows at most."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models import account, enrollment, event, heartbeat, job, notification, passcode, re_sign_in, throttle
+from models.database import Database
+from models.device import device
+from models.event import LONGEST_TRANSACTION, SWEEP
+from models.fault import Fault
+from models.job import Job, Words
+from models.sealed import Keyring
+from models.settings import UNREAD_PASSCODE_DEFAULT
+from models.vocabulary import JobState, Outcome, Reason, Secret
+from workers.queue import QueueDoor, QueueDown
+
+_LOG = logging.getLogger(__name__)
+
+AT_ONCE: Final = 1000
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The needs of the sweep, and what it remembers between two rounds."""
+
+    database: Database
+    keys: Keyring
+    audit_key: Secret
+    door: QueueDoor
+    fault: Fault
+    at_once: int = AT_ONCE
+    epoch: str | None = None
+    sealed_since: datetime | None = field(default=None)
+    """None: look at every event; after a start nobody knows where the last holder stopped."""
+
+    async def round(self) -> None:
+        """What must be quick."""
+        await self.notice_lost_bells()
+        await self.jobs()
+        await self.windows()
+        await self.seal()
+
+    async def notice_lost_bells(self) -> None:
+        """Redis was emptied or restarted: what it was to ring for is rung for again, at once."""
+        try:
+            epoch = await self.door.epoch()
+        except QueueDown:
+            return
+        if epoch == self.epoch:
+            return
+        async with self.database.write() as tx:
+            again = await job.ring_all_again(tx, await tx.now())
+        self.epoch = epoch
+        if again:
+            _LOG.warning("the queue was emptied; jobs are rung again", extra={"jobs": again})
+
+    async def jobs(self) -> None:
+        async with self.database.write() as tx:
+            now = await tx.now()
+            due = await job.due(tx, now, self.at_once)
+            expired = [held for held in due if held.is_expired(now)]
+            waiting = [held for held in due if not held.is_expired(now)]
+            await job.rung(tx, waiting, now)
+        self.fault.mark("sweep.rung")
+        ring = [(held.id, held.queue) for held in waiting if held.lease_until is None or held.lease_until <= now]
+        if ring:
+            try:
+                await self.door.ring(ring)
+            except QueueDown:
+                _LOG.warning("the queue is away; jobs are rung later", extra={"jobs": len(ring)})
+        for held in expired:
+            await self._expire(held.id)
+
+    async def _expire(self, job_id: UUID) -> None:
+        async with self.database.write() as tx:
+            held = await job.by_id(tx, job_id, hold=True)
+            now = await tx.now()
+            if held is None or not held.is_open or not held.is_expired(now):
+                return
+            name = (await tx.execute(sa.select(device.c.name).where(device.c.id == held.device_id))).scalar_one()
+            await job.settle(
+                tx,
+                held,
+                Outcome(JobState.EXPIRED, _why_expired(held)),
+                actor=SWEEP,
+                words=Words(success_key="", device_name=name),
+                keys=self.keys,
+                unread_passcode=UNREAD_PASSCODE_DEFAULT,
+                now=now,
+            )
+            self.fault.mark("sweep.before_commit")
+        self.door.nudge(held.account_id)
+
+    async def windows(self) -> None:
+        async with self.database.read() as tx:
+            due = await re_sign_in.due(tx, await tx.now(), self.at_once)
+        for found in due:
+            async with self.database.write() as tx:
+                await account.lock(tx, found.account_id)
+                window = await re_sign_in.by_id(tx, found.id, hold=True)
+                now = await tx.now()
+                if window is None or window.seen_at(now) is not re_sign_in.ReSignInState.LAPSED:
+                    continue
+                lapsed = await re_sign_in.lapse(tx, window, actor=SWEEP, now=now)
+            if lapsed:
+                self.door.nudge(found.account_id)
+
+    async def seal(self) -> None:
+        """Give every event its place in the chain."""
+        while True:
+            async with self.database.write() as tx:
+                now = await tx.now()
+                sealed, _ = await event.seal(tx, self.audit_key, self.sealed_since, self.at_once)
+                self.fault.mark("seal.before_commit")
+            if sealed < self.at_once:
+                break
+        self.sealed_since = now - LONGEST_TRANSACTION
+
+    async def erase(self) -> None:
+        """What may be slow: everything that has outlived its time."""
+        async with self.database.write() as tx:
+            now = await tx.now()
+            await passcode.destroy_due(tx, now, self.at_once)
+            await notification.erase_due(tx, now, self.at_once)
+            await throttle.erase_due(tx, now, self.at_once)
+            unfinished = await enrollment.erase_unfinished(tx, now, self.at_once)
+            if unfinished:
+                await tx.execute(sa.delete(device).where(device.c.id.in_(unfinished)))
+            await heartbeat.bury(tx, now)
+
+
+def _why_expired(held: Job) -> Reason:
+    """What the person is told: it was never reached, or it had the order and said nothing."""
+    return Reason.NO_ANSWER if held.state is JobState.DELIVERED else Reason.UNREACHABLE

@@ -1,0 +1,117 @@
+"""`python -m workers.tick`: calls the sweep on time, as long as it holds the duty. Two ticks are safe: one waits."""
+
+import asyncio
+import base64
+import binascii
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+from models import clock, duty
+from models.database import Database, DatabaseDown
+from models.fault import Fault
+from models.log import configure
+from models.sealed import Keyring
+from models.settings import DatabaseSettings, SettingsError, resolve_files
+from models.vocabulary import Secret
+from workers.alive import alive
+from workers.queue import QueueDoor, QueueSettings
+from workers.sweep import Sweep
+
+_LOG = logging.getLogger(__name__)
+
+DUTY: Final = "sweep"
+EVERY: Final = timedelta(seconds=0.5)
+ERASE_EVERY: Final = timedelta(seconds=60)
+LEASE: Final = timedelta(seconds=10)
+MISCONFIGURED: Final = 2
+
+
+def audit_key(environ: Mapping[str, str]) -> Secret:
+    """AUDIT_KEY: 32 bytes in base64. Raises SettingsError."""
+    try:
+        key = base64.b64decode(environ.get("AUDIT_KEY", ""), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise SettingsError("AUDIT_KEY must be 32 bytes in base64")
+    return Secret(key)
+
+
+async def tick(database: Database, sweep: Sweep, holder: str, stop: asyncio.Event) -> None:
+    """Round after round until told to stop. A round that fails is logged, and the next one finds the same rows."""
+    held_for = timedelta(0)
+    since_erasing = ERASE_EVERY
+    while not stop.is_set():
+        try:
+            if held_for <= LEASE / 2:
+                held_for = await _hold(database, sweep, holder)
+            if held_for > timedelta(0):
+                await sweep.round()
+                since_erasing += EVERY
+                if since_erasing >= ERASE_EVERY:
+                    await sweep.erase()
+                    since_erasing = timedelta(0)
+        except DatabaseDown:
+            _LOG.warning("the database is away; the sweep waits")
+            held_for = timedelta(0)
+        except Exception:  # noqa: BLE001 - one bad round must not end all sweeping
+            _LOG.exception("a round of the sweep failed")
+        held_for -= EVERY
+        try:
+            async with asyncio.timeout(EVERY.total_seconds()):
+                await stop.wait()
+        except TimeoutError:
+            continue
+    async with database.write() as tx:
+        await duty.release(tx, DUTY, holder)
+
+
+async def _hold(database: Database, sweep: Sweep, holder: str) -> timedelta:
+    """Take or keep the duty; for how long it is ours now."""
+    async with database.write() as tx:
+        now = await tx.now()
+        held = await duty.take(tx, DUTY, holder, LEASE, now)
+    if held is None:
+        # Whoever has it may stop anywhere: should it come to us, we look at everything.
+        sweep.sealed_since = None
+        return timedelta(0)
+    return held.until - now
+
+
+async def run(environ: Mapping[str, str]) -> None:
+    async with AsyncExitStack() as stack:
+        database = Database(DatabaseSettings.from_env(environ), clock.from_env(environ))
+        await database.open()
+        stack.push_async_callback(database.close)
+        door = await stack.enter_async_context(QueueDoor(QueueSettings.from_env(environ)))
+        await stack.enter_async_context(alive(database, kind="tick", threads=1, queues=()))
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        keys = Keyring.from_settings(environ.get("SEAL_KEYS", ""))
+        sweep = Sweep(database, keys, audit_key(environ), door, Fault.from_env(environ))
+        await tick(database, sweep, str(uuid4()), stop)
+
+
+def main(variables: Mapping[str, str]) -> int:
+    try:
+        environ = resolve_files(variables)
+        configure(environ.get("LOG_LEVEL") or "info", environ.get("MODE") or "production")
+        audit_key(environ)
+        asyncio.run(run(environ))
+    except SettingsError as error:
+        sys.stderr.write(f"the tick cannot start: {error}\n")
+        return MISCONFIGURED
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(os.environ))  # noqa: TID251 - this is a main
