@@ -16,6 +16,7 @@ from api.settings import HEADER_LIMIT, SHUTDOWN_GRACE, ApiSettings
 from api.stream import StreamSettings
 from models import clock, log
 from models.database import Database
+from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings, SettingsError, resolve_files
 from platforms import registry
@@ -34,6 +35,7 @@ async def serve(environ: dict[str, str]) -> None:
         keys=Keyring.from_settings(environ.get("SEAL_KEYS", "")),
         hash_settings=HashSettings(),
         stream_settings=StreamSettings(),
+        fault=Fault.from_env(environ),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -27,6 +27,7 @@ from models import migrate
 from models.database import Database
 from models.errors import Invalid, NotFound, Unreadable
 from models.event import Actor
+from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
 from models.vocabulary import PlatformName
@@ -49,6 +50,7 @@ def make_app(
     keys: Keyring,
     hash_settings: HashSettings,
     stream_settings: StreamSettings,
+    fault: Fault,
 ) -> web.Application:
     needs = Needs(
         settings=settings,
@@ -62,6 +64,7 @@ def make_app(
         throttle_key=settings.throttle_key,
         documents=Documents(ROUTES, settings),
         is_migrated=_migrated(database_settings),
+        fault=fault,
     )
     app = web.Application(middlewares=[middleware.build(settings)])
     app[NEEDS] = needs

@@ -13,22 +13,43 @@ import msgspec
 from api import schemas
 from api.call import Call, Reply, StreamReply
 from api.guards import Guard
-from api.handlers import document, event, health, notification, re_sign_in, session, text
+from api.handlers import (
+    device,
+    document,
+    enrollment,
+    event,
+    health,
+    job,
+    notification,
+    passcode,
+    re_sign_in,
+    session,
+    text,
+)
 from models.errors import (
+    ActionInProgress,
     Busy,
     CodeRefused,
+    DeviceQuota,
     DomainError,
     HiddenByAdmin,
+    NotAllowed,
     NotFound,
+    NothingToReveal,
     NotOffered,
     NotSignedIn,
+    PasscodeGone,
     ProofRequired,
     ReSignInLapsed,
     ReSignInNotOpen,
+    ReSignInRequired,
+    ReSignInUsed,
     SecondFactorRequired,
     SignInFailed,
+    TooLateToCancel,
     TooManyTries,
 )
+from models.vocabulary import Act, Proof
 
 
 class Handler(Protocol):
@@ -69,6 +90,42 @@ class Route:
 
 
 _V1: Final = "/api/v1"
+
+_PROOFS: Final[Mapping[Proof, tuple[type[DomainError], ...]]] = {
+    Proof.NONE: (),
+    Proof.FRESH: (ProofRequired,),
+    Proof.RE_SIGN_IN: (ReSignInRequired, ReSignInLapsed, ReSignInUsed),
+}
+_SUMMARIES: Final[Mapping[Act, str]] = {
+    Act.RESET_PASSCODE: "Replace or remove a forgotten passcode",
+    Act.REMOTE_LOCK: "Lock the device",
+    Act.WIPE: "Wipe the device; no undo",
+    Act.REMOVE: "Remove the device from management; no undo",
+    Act.RESTART: "Restart the device",
+    Act.REFRESH: "Let the device check in and tell how it is",
+}
+
+
+def _act(act: Act) -> Route:
+    return Route(
+        "POST",
+        f"{_V1}/devices/{{device_id}}/{act.replace('_', '-')}",
+        Guard.SIGNED_IN,
+        job.ask(act),
+        _SUMMARIES[act],
+        {202: schemas.Job},
+        # An organization may demand more proof for an act, never less.
+        errors=(
+            *(error for proof in Proof for error in _PROOFS[proof]),
+            NotFound,
+            NotOffered,
+            HiddenByAdmin,
+            ActionInProgress,
+            TooManyTries,
+        ),
+        needs_key=True,
+    )
+
 
 ROUTES: Final[tuple[Route, ...]] = (
     # Signing in
@@ -177,6 +234,74 @@ ROUTES: Final[tuple[Route, ...]] = (
         "One of your re-sign-ins",
         {200: schemas.ReSignIn},
         errors=(NotFound,),
+    ),
+    # Your devices, and what you ask of them
+    Route(
+        "GET",
+        f"{_V1}/devices",
+        Guard.SIGNED_IN,
+        device.page,
+        "Your devices, each with every act and why one is not available",
+        {200: schemas.DevicePage},
+        query=schemas.Paging,
+    ),
+    Route(
+        "GET",
+        f"{_V1}/devices/{{device_id}}",
+        Guard.SIGNED_IN,
+        device.show,
+        "One of your devices",
+        {200: schemas.Device},
+        errors=(NotFound,),
+    ),
+    *(_act(act) for act in Act),
+    Route(
+        "POST",
+        f"{_V1}/devices/{{device_id}}/passcode/reveal",
+        Guard.SIGNED_IN,
+        passcode.reveal,
+        "Read the temporary passcode; each reading is written down",
+        {200: schemas.Revealed},
+        errors=(NotFound, NothingToReveal, PasscodeGone, ProofRequired),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/enrollments",
+        Guard.SIGNED_IN,
+        enrollment.invite,
+        "Bring a device in: a link that opens once, on the device",
+        {201: schemas.Enrollment},
+        body=schemas.EnrollmentAsked,
+        errors=(NotOffered, DeviceQuota, TooManyTries),
+        example={"platform": "ios", "name": "My phone", "ownership": "personal"},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/jobs",
+        Guard.SIGNED_IN,
+        job.page,
+        "What was asked, newest first",
+        {200: schemas.JobPage},
+        query=schemas.JobQuery,
+        errors=(NotAllowed,),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/jobs/{{job_id}}",
+        Guard.SIGNED_IN,
+        job.show,
+        "One job with its timeline",
+        {200: schemas.Job},
+        errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/jobs/{{job_id}}/cancel",
+        Guard.SIGNED_IN,
+        job.cancel,
+        "Take it back, while the device does not have it",
+        {200: schemas.Job},
+        errors=(NotFound, TooLateToCancel),
     ),
     # What you were told
     Route(

@@ -1,0 +1,21 @@
+"""The person's devices."""
+
+from api import render, schemas
+from api.call import Call, Reply
+from api.operations import device
+
+
+async def page(call: Call[None, schemas.Paging]) -> Reply:
+    needs, query = call.needs, call.query
+    found = await device.page(needs.database, needs.platforms, call.person, after=query.cursor, limit=query.limit)
+    body = schemas.DevicePage(
+        items=[render.device(one.device, one.acts, one.passcode_until) for one in found],
+        next_cursor=render.next_cursor([one.device.id for one in found], query.limit),
+    )
+    return Reply(200, body)
+
+
+async def show(call: Call[None, None]) -> Reply:
+    needs = call.needs
+    one = await device.show(needs.database, needs.platforms, call.person, call.id("device_id"))
+    return Reply(200, render.device(one.device, one.acts, one.passcode_until))
