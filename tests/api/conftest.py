@@ -1,11 +1,7 @@
 """The real app behind real HTTP, on both databases, with a real Redis and a clock that is set by hand."""
 
-import asyncio
 import ipaddress
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import DummyCookieJar
@@ -15,24 +11,13 @@ from api.app import make_app
 from api.settings import ApiSettings
 from api.stream import StreamSettings
 from models.database import Database
+from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
-from tests.api.house import HASHES, PUBLIC_URL, Clock, House, Pocket
+from tests.api.house import HASHES, PUBLIC_URL, House, Pocket
+from tests.clock import Clock
 from tests.people import found
-from tests.workers.conftest import RedisServer
 from workers.queue import QueueDoor, QueueSettings
-
-
-@pytest.fixture(scope="session")
-def one_redis() -> Iterator[RedisServer]:
-    """One server for all tests of this folder: nothing here stops it."""
-    folder = Path(tempfile.mkdtemp(prefix="latchkey-"))
-    server = RedisServer(folder)
-    try:
-        yield server.start()
-    finally:
-        server.close()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -42,10 +27,9 @@ def stream_settings() -> StreamSettings:
 
 @pytest.fixture
 async def house(
-    database_settings: DatabaseSettings, keys: Keyring, one_redis: RedisServer, stream_settings: StreamSettings
+    database_settings: DatabaseSettings, clock: Clock, keys: Keyring, redis_url: str, stream_settings: StreamSettings
 ) -> AsyncIterator[House]:
-    await asyncio.to_thread(one_redis.client.flushall)
-    clock, platform = Clock(), Pocket()
+    platform = Pocket()
     database = Database(database_settings, clock)
     app = make_app(
         ApiSettings(
@@ -58,11 +42,12 @@ async def house(
         ),
         database_settings,
         database=database,
-        door=QueueDoor(QueueSettings(one_redis.url)),
+        door=QueueDoor(QueueSettings(redis_url)),
         platforms={platform.name: platform},  # type: ignore[dict-item] # a pocket of a platform
         keys=keys,
         hash_settings=HASHES,
         stream_settings=stream_settings,
+        fault=Fault(),
     )
     async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
         yield House(client, database, clock, keys, platform, await found(database, clock.now))

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,24 +20,13 @@ from models.session import SessionState, hash_token
 from models.settings import SESSION_ABSOLUTE
 from models.vocabulary import Act, PlatformName
 from platforms.base import Facts
+from tests.clock import Clock
 from tests.people import Person, give_totp, hire
 
-NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PUBLIC_URL = "https://latchkey.test"
 PASSWORD = "correct horse battery staple"
 HASHES = HashSettings(memory_kib=19 * 1024, passes=2)
 PASSWORD_HASH = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(PASSWORD)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 class Pocket:

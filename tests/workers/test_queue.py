@@ -13,7 +13,8 @@ from dramatiq import Message
 
 from models.settings import SettingsError
 from models.vocabulary import Queue
-from tests.workers.conftest import ROOT, RedisServer
+from tests.servers import RedisServer
+from tests.workers.conftest import ROOT
 from workers.queue import BELLS, BOUND, QueueDoor, QueueDown, QueueSettings, Relay, Spelling, actor_name, worker_client
 
 WITHIN = 10.0
