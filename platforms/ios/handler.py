@@ -1,0 +1,311 @@
+"""What iOS devices can do, what they say and what they are told. Pure; the network is in channel.py."""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from models.vocabulary import Act, JobState, Order, Outcome, Ownership, PlatformName, Reason, Secret
+from platforms.base import (
+    Answer,
+    Caller,
+    Channel,
+    CheckIn,
+    Command,
+    DeviceReply,
+    DeviceRequest,
+    Enrollment,
+    EnrollmentState,
+    Facts,
+    PasscodeRule,
+    Plan,
+    Refusal,
+    Report,
+    Welcome,
+)
+from platforms.errors import Refused, Unreadable
+from platforms.identity import PrivateKey, certificate_hash, parse_certificate, verify_detached
+from platforms.ios import passcode, wire
+from platforms.ios.channel import open_channel
+from platforms.ios.memory import MAX_POSTPONED, Memory, milliseconds
+from platforms.ios.settings import IdentityProof, IosSettings, KeyType
+
+NAME: Final = PlatformName("ios")
+MAX_LINK: Final = 256
+
+Proof = TypeVar("Proof", str, bytes)
+
+# What a person's button may look at without a secret.
+UNLOCK_TOKEN: Final = "unlock_token"
+BY_PERSON: Final = "enrolled_by_person"
+
+# Never 401, and never the 403 that means "unenrol": a device that hears either takes its own profile away.
+_REFUSALS: Final = {
+    Refusal.UNREADABLE: DeviceReply(400),
+    Refusal.NOT_BOUND: DeviceReply(400),
+    Refusal.UNSUPPORTED: DeviceReply(400),
+    Refusal.LINK_GONE: DeviceReply(410, {"Cache-Control": "no-store"}),
+    Refusal.TRY_LATER: DeviceReply(503, {"Retry-After": "30"}),
+}
+_NOTHING_MORE: Final = DeviceReply(200)
+_FINAL: Final = frozenset({"Acknowledged", "Error", "CommandFormatError"})
+
+
+class IosHandler:
+    """Meets PlatformHandler."""
+
+    def __init__(self, settings: IosSettings) -> None:
+        self._settings = settings
+
+    @property
+    def name(self) -> PlatformName:
+        return NAME
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def max_body(self) -> int:
+        return wire.MAX_BODY
+
+    @property
+    def passcode(self) -> PasscodeRule:
+        return passcode.RULE
+
+    def offers(self, facts: Facts) -> Mapping[Act, str | None]:
+        reason: Reason | None = None
+        if facts.state is not EnrollmentState.ENROLLED:
+            reason = Reason.NOT_ENROLLED
+        elif facts.traits.get(BY_PERSON) == "yes":
+            reason = Reason.ENROLLMENT_TYPE
+        elif facts.traits.get(UNLOCK_TOKEN) != "yes":
+            reason = Reason.UNLOCK_TOKEN_MISSING
+        return {Act.RESET_PASSCODE: reason}
+
+    def plan(self, order: Order, enrollment: Enrollment) -> Plan:
+        """The unlock token stays where it is: the newest one goes into the bytes when they are handed out."""
+        if order.act is not Act.RESET_PASSCODE:
+            raise Refused(Reason.PLATFORM_UNSUPPORTED)
+        if enrollment.state is not EnrollmentState.ENROLLED:
+            raise Refused(Reason.NOT_ENROLLED)
+        if Memory.read(enrollment.memory).unlock_token is None:
+            raise Refused(Reason.UNLOCK_TOKEN_MISSING)
+        # The job's own id, so that a plan that was made twice is one command to the device.
+        return Plan(str(order.job_id), Secret(json.dumps({"request_type": "ClearPasscode"}).encode()))
+
+    def welcome(self, enrollment_id: UUID, now: datetime, ownership: Ownership = Ownership.PERSONAL) -> Welcome:
+        """The device's key is made, handed out and forgotten."""
+        settings = self._settings
+        key = _new_key(settings.key_type)
+        certificate = settings.device_ca.issue(key.public_key(), str(enrollment_id), now)
+        password = secrets.token_urlsafe(24)
+        profile = wire.enrollment_profile(
+            enrollment_id=enrollment_id,
+            identifier=settings.profile_identifier,
+            organization=settings.organization,
+            topic=settings.topic,
+            base_url=settings.devices_url,
+            access_rights=wire.rights(ownership),
+            sign_message=settings.identity is not IdentityProof.MTLS,
+            identity=wire.pack_identity(key, certificate, password),
+            password=password,
+        )
+        headers = {
+            "Content-Type": wire.PROFILE,
+            "Content-Disposition": 'attachment; filename="enrollment.mobileconfig"',
+            "Cache-Control": "no-store",
+        }
+        return Welcome(DeviceReply(200, headers, profile), certificate_hash(certificate), None)
+
+    def identify(self, request: DeviceRequest, now: datetime) -> Caller:
+        """Raises Unreadable. The body is not parsed before its sender is proven."""
+        door, _, rest = request.path.strip("/").partition("/")
+        if door == "enroll" and request.method == "GET":
+            if not (0 < len(rest) <= MAX_LINK and rest.isascii() and rest.isprintable()):
+                raise Unreadable("link_unreadable")
+            return Caller(message=None, link=Secret(rest.encode()))
+        if door not in {"checkin", "command"} or rest or request.method != "PUT":
+            raise Unreadable("unknown_address")
+        if len(request.body) > wire.MAX_BODY:
+            raise Unreadable("body_too_large")
+        certificate = self._prove(request)
+        self._settings.device_ca.check(certificate, now)
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type == wire.CHECK_IN:
+            sender, message = wire.parse_check_in(request.body)
+        elif content_type == wire.COMMAND and door == "command":
+            sender, message = wire.parse_result(request.body)
+        else:
+            raise Unreadable("content_type")
+        return Caller(message=(sender, message), address=sender.address, certificate_hash=certificate_hash(certificate))
+
+    def _prove(self, request: DeviceRequest) -> x509.Certificate:
+        """Whose request this is, by every proof that the settings ask for."""
+        header, proven = request.headers.get("mdm-signature"), request.certificate
+        match self._settings.identity:
+            case IdentityProof.MTLS:
+                return parse_certificate(_given(proven))
+            case IdentityProof.MDM_SIGNATURE:
+                return verify_detached(_given(header), request.body)
+            case IdentityProof.BOTH:
+                connected = parse_certificate(_given(proven))
+                if verify_detached(_given(header), request.body) != connected:
+                    raise Unreadable("two_identities")
+                return connected
+
+    def read(self, caller: Caller, enrollment: Enrollment, now: datetime) -> CheckIn:
+        sender, message = _opened(caller)
+        if enrollment.address is not None and enrollment.address != sender.address:
+            raise Unreadable("address_of_another")
+        match message:
+            case wire.Declined():
+                return CheckIn(message=message)
+            case wire.Result():
+                return self._result(message, enrollment)
+            case wire.Authenticate() | wire.TokenUpdate() | wire.CheckOut() if message.topic != self._settings.topic:
+                raise Unreadable("foreign_topic")
+            case wire.CheckOut():
+                return _check_out(message, enrollment)
+            case _ if enrollment.state is EnrollmentState.LEFT:
+                # Its identity was handed out for one enrollment; coming back takes a new link.
+                raise Unreadable("enrollment_over")
+            case wire.Authenticate():
+                return _authenticate(message, sender)
+            case wire.TokenUpdate():
+                return _token_update(message, sender, enrollment, now)
+
+    def _result(self, message: wire.Result, enrollment: Enrollment) -> CheckIn:
+        memory = Memory.read(enrollment.memory)
+        postponed = memory.postponed
+        if message.status == "Idle":
+            postponed = ()
+        elif message.ref is not None and message.status not in _FINAL and message.ref not in postponed:
+            # NotNow, and any status that we do not know: offered again at once it would go round for ever.
+            postponed = (*postponed, message.ref)[-MAX_POSTPONED:]
+        changed = postponed != memory.postponed
+        return CheckIn(
+            message=message,
+            memory=replace(memory, postponed=postponed).write() if changed else None,
+            reports=() if message.ref is None else (Report(message.ref, message),),
+            wants_order=enrollment.state is EnrollmentState.ENROLLED,
+            withheld=frozenset(postponed),
+        )
+
+    def judge(self, command: Command, report: Report) -> Outcome:
+        answer = report.answer
+        if not isinstance(answer, wire.Result):
+            raise TypeError("a report of another platform")
+        match answer.status:
+            case "Acknowledged":
+                return Outcome(JobState.SUCCEEDED, passcode_kind=passcode.RULE.kind)
+            case "Error":
+                return Outcome(JobState.FAILED, Reason.DEVICE_REFUSED, detail=tuple(_shown(answer.chain)))
+            case "CommandFormatError":
+                return Outcome(JobState.FAILED, Reason.DEVICE_REFUSED, detail=(("status", "CommandFormatError"),))
+            case _:
+                return Outcome(None, Reason.NOT_NOW)
+
+    def write(self, check_in: CheckIn, command: Command | None, enrollment: Enrollment) -> Answer:
+        if isinstance(check_in.message, wire.Declined):
+            return Answer(DeviceReply(check_in.message.status))
+        if command is None:
+            return Answer(_NOTHING_MORE)
+        unlock_token = Memory.read(enrollment.memory).unlock_token
+        if unlock_token is None:
+            raise Refused(Reason.UNLOCK_TOKEN_MISSING)
+        body = wire.clear_passcode(command.ref, unlock_token)
+        return Answer(DeviceReply(200, {"Content-Type": wire.PLIST, "Cache-Control": "no-store"}, body))
+
+    def refuse(self, refusal: Refusal) -> DeviceReply:
+        return _REFUSALS[refusal]
+
+    def open_channel(self) -> AbstractAsyncContextManager[Channel]:
+        return open_channel(self._settings)
+
+
+def _given(proof: Proof | None) -> Proof:
+    if not proof:
+        raise Unreadable("no_proof")
+    return proof
+
+
+def _opened(caller: Caller) -> tuple[wire.Sender, wire.Message]:
+    match caller.message:
+        case (
+            wire.Sender() as sender,
+            (wire.Authenticate() | wire.TokenUpdate() | wire.CheckOut() | wire.Declined() | wire.Result()) as message,
+        ):
+            return sender, message
+    raise Unreadable("no_message")
+
+
+def _authenticate(message: wire.Authenticate, sender: wire.Sender) -> CheckIn:
+    """A new life begins: nothing that was remembered of the old one is good any more."""
+    return CheckIn(
+        message=message,
+        address=sender.address,
+        state=EnrollmentState.PENDING,
+        anew=True,
+        memory=Memory().write(),
+        traits=_traits(sender, unlock_token=False),
+        os_version=message.os_version,
+        model=message.model,
+        serial=message.serial,
+    )
+
+
+def _token_update(message: wire.TokenUpdate, sender: wire.Sender, enrollment: Enrollment, now: datetime) -> CheckIn:
+    """The newest token and magic count. An unlock token that does not come again is still good."""
+    if enrollment.state is EnrollmentState.INVITED:
+        raise Unreadable("not_authenticated")
+    memory = Memory.read(enrollment.memory)
+    unlock_token = message.unlock_token if message.unlock_token is not None else memory.unlock_token
+    newest = replace(
+        memory,
+        token=message.token,
+        push_magic=message.push_magic,
+        token_at=milliseconds(now),
+        unlock_token=unlock_token,
+    )
+    return CheckIn(
+        message=message,
+        state=EnrollmentState.ENROLLED,
+        memory=newest.write(),
+        traits=_traits(sender, unlock_token=unlock_token is not None),
+        reachable_anew=True,
+    )
+
+
+def _check_out(message: wire.CheckOut, enrollment: Enrollment) -> CheckIn:
+    if enrollment.state is EnrollmentState.INVITED:
+        raise Unreadable("not_authenticated")
+    return CheckIn(
+        message=message,
+        state=EnrollmentState.LEFT,
+        memory=Memory().write(),
+        traits={UNLOCK_TOKEN: "no"},
+    )
+
+
+def _traits(sender: wire.Sender, *, unlock_token: bool) -> dict[str, str]:
+    return {UNLOCK_TOKEN: "yes" if unlock_token else "no", BY_PERSON: "yes" if sender.by_person else "no"}
+
+
+def _shown(chain: tuple[wire.Error, ...]) -> Iterator[tuple[str, str]]:
+    """For the operator: the top error, then its causes. Codes change between releases, so nothing turns on them."""
+    for place, error in enumerate(chain):
+        yield ("error" if place == 0 else f"cause_{place}"), f"{error.domain} {error.code}"
+
+
+def _new_key(kind: KeyType) -> PrivateKey:
+    if kind is KeyType.EC:
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
