@@ -101,7 +101,7 @@ class IosHandler:
         # The job's own id, so that a plan that was made twice is one command to the device.
         return Plan(str(order.job_id), Secret(json.dumps({"request_type": "ClearPasscode"}).encode()))
 
-    def welcome(self, enrollment_id: UUID, now: datetime, ownership: Ownership = Ownership.PERSONAL) -> Welcome:
+    def welcome(self, enrollment_id: UUID, ownership: Ownership, now: datetime) -> Welcome:
         """The device's key is made, handed out and forgotten."""
         settings = self._settings
         key = _new_key(settings.key_type)
