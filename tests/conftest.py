@@ -141,7 +141,7 @@ class Template:
         self._on_server(f"CREATE DATABASE {self._name} TEMPLATE {self._template}")
 
     def _shape_of(self, name: str) -> list[tuple[object, ...]]:
-        statement = (
+        tables = (
             b"SELECT relname, relhastriggers, relnatts FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         )
         triggers = b" UNION ALL SELECT tgname, tgenabled = 'O', tgtype FROM pg_trigger WHERE NOT tgisinternal"
