@@ -101,7 +101,6 @@ async def test_unknown_wrong_and_blocked_are_answered_alike(house: House) -> Non
             ("bert", "wrong"),
             (without.name, PASSWORD),
             ("nobody", PASSWORD),
-            ("no\0body", PASSWORD),
         ]
     ]
 
@@ -181,6 +180,7 @@ async def test_a_composed_and_a_decomposed_password_sign_in_alike(house: House) 
         ({"account": "", "password": "x"}, 422),
         ({"account": "a" * 321, "password": "x"}, 422),
         ({"account": "anna", "password": "x" * 1025}, 422),
+        ({"account": "an\0na", "password": "x"}, 422),
         ({"account": "anna", "password": "x", "roles": ["administrator"]}, 422),
         ({"account": ["anna"], "password": "x"}, 422),
         ([], 422),
