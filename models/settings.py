@@ -1,10 +1,14 @@
 """Settings that every room shares: where the database is, and the numbers the rules turn on."""
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
+
+from models.vocabulary import Secret
 
 RE_SIGN_IN_WINDOW: Final = timedelta(seconds=300)
 """The five minutes, written nowhere else. Both bounds are inclusive."""
@@ -57,13 +61,6 @@ class DatabaseSettings:
         return cls(url)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleSettings:
-    """Numbers a rule is handed; tests hand in others."""
-
-    re_sign_in_window: timedelta = RE_SIGN_IN_WINDOW
-
-
 def resolve_files(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment with every `X_FILE` read into `X`, so that a secret can come as a mounted file.
 
@@ -86,3 +83,14 @@ def resolve_files(environ: Mapping[str, str]) -> dict[str, str]:
             raise SettingsError(f"{variable} names a file that holds no setting")
         resolved[target] = text.removesuffix("\n").removesuffix("\r")
     return resolved
+
+
+def audit_key(environ: Mapping[str, str]) -> Secret:
+    """AUDIT_KEY: 32 bytes in base64. Raises SettingsError."""
+    try:
+        key = base64.b64decode(environ.get("AUDIT_KEY", ""), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise SettingsError("AUDIT_KEY must be 32 bytes in base64")
+    return Secret(key)

@@ -1,8 +1,6 @@
 """`python -m workers.tick`: calls the sweep on time, as long as it holds the duty. Two ticks are safe: one waits."""
 
 import asyncio
-import base64
-import binascii
 import logging
 import os
 import signal
@@ -18,8 +16,7 @@ from models.database import Database, DatabaseDown
 from models.fault import Fault
 from models.log import configure
 from models.sealed import Keyring
-from models.settings import DatabaseSettings, SettingsError, resolve_files
-from models.vocabulary import Secret
+from models.settings import DatabaseSettings, SettingsError, audit_key, resolve_files
 from workers.alive import alive
 from workers.queue import QueueDoor, QueueSettings
 from workers.sweep import Sweep
@@ -31,17 +28,6 @@ EVERY: Final = timedelta(seconds=0.5)
 ERASE_EVERY: Final = timedelta(seconds=60)
 LEASE: Final = timedelta(seconds=10)
 MISCONFIGURED: Final = 2
-
-
-def audit_key(environ: Mapping[str, str]) -> Secret:
-    """AUDIT_KEY: 32 bytes in base64. Raises SettingsError."""
-    try:
-        key = base64.b64decode(environ.get("AUDIT_KEY", ""), validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != 32:
-        raise SettingsError("AUDIT_KEY must be 32 bytes in base64")
-    return Secret(key)
 
 
 async def tick(database: Database, sweep: Sweep, holder: str, stop: asyncio.Event) -> None:
