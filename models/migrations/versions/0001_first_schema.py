@@ -1,0 +1,416 @@
+"""The first schema: every table, and the triggers that keep the record insert-only."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+from models.base import Id, Json, Moment
+from models.event import insert_only
+
+revision: str = "0001"
+down_revision: str | None = None
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "duty",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("until", Moment, nullable=False),
+        sa.Column("notes", Json, nullable=False, comment="what the holder of the duty must remember"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_duty")),
+    )
+    op.create_table(
+        "heartbeat",
+        sa.Column("process_id", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("threads", sa.Integer, nullable=False),
+        sa.Column("queues", Json, nullable=False),
+        sa.Column("started_at", Moment, nullable=False),
+        sa.Column("at", Moment, nullable=False),
+        sa.PrimaryKeyConstraint("process_id", name=op.f("pk_heartbeat")),
+    )
+    op.create_table(
+        "organization",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("settings", Json, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_organization")),
+    )
+    op.create_table(
+        "throttle",
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("since", Moment, nullable=False),
+        sa.Column("shut_until", Moment, nullable=False),
+        sa.Column("erase_at", Moment, nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_throttle")),
+    )
+    op.create_index(op.f("ix_throttle_erase_at"), "throttle", ["erase_at"], unique=False)
+    op.create_table(
+        "account",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("sign_in_name", sa.Text, nullable=False),
+        sa.Column("display_name", sa.Text, nullable=False),
+        sa.Column("language", sa.Text, nullable=False, server_default="en"),
+        sa.Column("password_hash", sa.Text, nullable=True),
+        sa.Column("session_generation", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("notification_seq", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("blocked_at", Moment, nullable=True),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_account_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
+        sa.UniqueConstraint("sign_in_name", name=op.f("uq_account_sign_in_name")),
+        comment="organization_id is the home organization: it owns the account",
+    )
+    op.create_index(op.f("ix_account_organization_id"), "account", ["organization_id"], unique=False)
+    op.create_table(
+        "event",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("at", Moment, nullable=False),
+        sa.Column("action", sa.Text, nullable=False, comment="source:subject:verb"),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=True),
+        sa.Column("actor_kind", sa.Text, nullable=False),
+        sa.Column("actor_id", Id, nullable=True),
+        sa.Column("account_id", Id, nullable=True, comment="whose record this is"),
+        sa.Column("subject_kind", sa.Text, nullable=True),
+        sa.Column("subject_id", Id, nullable=True),
+        sa.Column("session_id", Id, nullable=True),
+        sa.Column("request_id", sa.Text, nullable=True),
+        sa.Column("address", sa.Text, nullable=True),
+        sa.Column("client", sa.Text, nullable=True),
+        sa.Column("facts", Json, nullable=False, comment="by allow-list; never a secret"),
+        sa.Column("schema_version", sa.SmallInteger, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_event_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
+    )
+    op.create_index(op.f("ix_event_account"), "event", ["organization_id", "account_id", "id"], unique=False)
+    op.create_index(op.f("ix_event_at"), "event", ["at"], unique=False)
+    op.create_table(
+        "event_seal",
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("event_id", Id, nullable=False),
+        sa.Column("mac", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_event_seal_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("organization_id", "seq", name=op.f("pk_event_seal")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_event_seal_event_id")),
+    )
+    op.create_table(
+        "device",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("platform", sa.Text, nullable=False),
+        sa.Column("ownership", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("os_version", sa.Text, nullable=True),
+        sa.Column("model", sa.Text, nullable=True),
+        sa.Column("serial", sa.Text, nullable=True),
+        sa.Column("last_seen_at", Moment, nullable=True),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_device_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_device_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_device")),
+    )
+    op.create_index(op.f("ix_device_account"), "device", ["organization_id", "account_id", "id"], unique=False)
+    op.create_table(
+        "membership",
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("roles", Json, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_membership_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_membership_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("organization_id", "account_id", name=op.f("pk_membership")),
+    )
+    op.create_index(op.f("ix_membership_account_id"), "membership", ["account_id"], unique=False)
+    op.create_table(
+        "notification",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("subject_id", Id, nullable=False, comment="the job, or the window, that it tells of"),
+        sa.Column("job_id", Id, nullable=True),
+        sa.Column("device_id", Id, nullable=True),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("params", Json, nullable=False),
+        sa.Column("severity", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("read_at", Moment, nullable=True),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_notification_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_notification_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notification")),
+        sa.UniqueConstraint("subject_id", name=op.f("uq_notification_subject_id")),
+    )
+    op.create_index(op.f("ix_notification_expires_at"), "notification", ["expires_at"], unique=False)
+    op.create_index(
+        op.f("ix_notification_unread"),
+        "notification",
+        ["organization_id", "account_id", "expires_at"],
+        unique=False,
+        sqlite_where=sa.text("read_at IS NULL"),
+        postgresql_where=sa.text("read_at IS NULL"),
+    )
+    op.create_index(
+        op.f("uq_notification_account_seq"), "notification", ["organization_id", "account_id", "seq"], unique=True
+    )
+    op.create_table(
+        "session",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("token_hash", sa.LargeBinary, nullable=False),
+        sa.Column("generation", sa.BigInteger, nullable=False),
+        sa.Column("strength", sa.SmallInteger, nullable=False),
+        sa.Column("methods", Json, nullable=False, comment="the kinds of proof that opened it"),
+        sa.Column("signed_in_at", Moment, nullable=False),
+        sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
+        sa.Column("used_at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.Column("re_sign_in_id", Id, nullable=True, comment="the window that this sign-in was asked for"),
+        sa.Column("address", sa.Text, nullable=True),
+        sa.Column("client", sa.Text, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_session_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_session_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_session_token_hash")),
+    )
+    op.create_index(
+        op.f("ix_session_account"), "session", ["organization_id", "account_id", "generation", "id"], unique=False
+    )
+    op.create_table(
+        "verification",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("label", sa.Text, nullable=False),
+        sa.Column("secret", sa.LargeBinary, nullable=False, comment="sealed"),
+        sa.Column("last_step", sa.BigInteger, nullable=False, comment="the newest time step that was accepted"),
+        sa.Column("is_default", sa.Boolean, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_verification_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_verification_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_verification")),
+    )
+    op.create_index(op.f("ix_verification_account"), "verification", ["account_id"], unique=False)
+    op.create_table(
+        "enrollment",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("device_id", Id, nullable=False),
+        sa.Column("platform", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("address", sa.Text, nullable=True, comment="how the device is named on its platform"),
+        sa.Column("certificate_hash", sa.LargeBinary, nullable=True),
+        sa.Column("memory", sa.LargeBinary, nullable=True, comment="sealed; the platform's alone"),
+        sa.Column("traits", Json, nullable=False),
+        sa.Column("link_hash", sa.LargeBinary, nullable=True),
+        sa.Column("link_expires_at", Moment, nullable=True),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("enrolled_at", Moment, nullable=True),
+        sa.Column("left_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_enrollment_device_id_device")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_enrollment_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_enrollment")),
+        sa.UniqueConstraint("certificate_hash", name=op.f("uq_enrollment_certificate_hash")),
+        sa.UniqueConstraint("link_hash", name=op.f("uq_enrollment_link_hash")),
+    )
+    op.create_index(op.f("ix_enrollment_device_id"), "enrollment", ["device_id"], unique=False)
+    op.create_index(
+        op.f("ix_enrollment_unfinished"),
+        "enrollment",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'invited'"),
+        postgresql_where=sa.text("state = 'invited'"),
+    )
+    op.create_index(
+        op.f("uq_enrollment_address"),
+        "enrollment",
+        ["platform", "address"],
+        unique=True,
+        sqlite_where=sa.text("left_at IS NULL"),
+        postgresql_where=sa.text("left_at IS NULL"),
+    )
+    op.create_table(
+        "job",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False, comment="who asked"),
+        sa.Column("device_id", Id, nullable=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("queue", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=True),
+        sa.Column("moves", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="runs whose lease ran out"),
+        sa.Column("wakes", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("offers", sa.Integer, nullable=False, server_default="0", comment="hand-overs to the device"),
+        sa.Column("rings", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("lease_until", Moment, nullable=True),
+        sa.Column("available_at", Moment, nullable=False),
+        sa.Column("due_at", Moment, nullable=True),
+        sa.Column("command_ref", sa.Text, nullable=True),
+        sa.Column("plan", sa.LargeBinary, nullable=True, comment="sealed; what a resend must not change"),
+        sa.Column("receipt", sa.Text, nullable=True),
+        sa.Column("idempotency_key", sa.Text, nullable=True),
+        sa.Column("request_hash", sa.LargeBinary, nullable=True),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=True),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.Column("superseded_by", Id, nullable=True),
+        sa.Column("detail", Json, nullable=True, comment="what the device said, for the operator"),
+        sa.Column("late_result", Json, nullable=True, comment="what the device said after the ending"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_job_account_id_account")),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_job_device_id_device")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_job_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
+    )
+    op.create_index(op.f("ix_job_account"), "job", ["organization_id", "account_id", "id"], unique=False)
+    op.create_index(op.f("ix_job_device"), "job", ["organization_id", "device_id", "id"], unique=False)
+    op.create_index(
+        op.f("ix_job_due"),
+        "job",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index(op.f("ix_job_state"), "job", ["state", "id"], unique=False)
+    op.create_index(op.f("uq_job_idempotency"), "job", ["account_id", "idempotency_key"], unique=True)
+    op.create_index(
+        op.f("uq_job_open"),
+        "job",
+        ["device_id", "kind"],
+        unique=True,
+        sqlite_where=sa.text("state IN ('queued', 'waiting', 'delivered')"),
+        postgresql_where=sa.text("state IN ('queued', 'waiting', 'delivered')"),
+    )
+    op.create_table(
+        "re_sign_in",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("device_id", Id, nullable=False),
+        sa.Column("act", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("why", sa.Text, nullable=True, comment="what ended it, where that was not the person"),
+        sa.Column("token_hash", sa.LargeBinary, nullable=False),
+        sa.Column("old_session_id", Id, nullable=False),
+        sa.Column("session_id", Id, nullable=True, comment="the new session, the only one that may confirm"),
+        sa.Column("job_id", Id, nullable=True),
+        sa.Column("opened_at", Moment, nullable=False),
+        sa.Column("proven_at", Moment, nullable=True),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.Column("due_at", Moment, nullable=True, comment="when the sweep lapses it; empty once it has ended"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_re_sign_in_account_id_account")),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_re_sign_in_device_id_device")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_re_sign_in_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_re_sign_in")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_re_sign_in_token_hash")),
+    )
+    op.create_index(
+        op.f("ix_re_sign_in_account"), "re_sign_in", ["organization_id", "account_id", "opened_at"], unique=False
+    )
+    op.create_index(
+        op.f("ix_re_sign_in_due"),
+        "re_sign_in",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index(op.f("ix_re_sign_in_session"), "re_sign_in", ["session_id"], unique=False)
+    op.create_table(
+        "job_move",
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("seq", sa.Integer, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("at", Moment, nullable=False),
+        sa.Column("from_state", sa.Text, nullable=True),
+        sa.Column("to_state", sa.Text, nullable=False),
+        sa.Column("by", sa.Text, nullable=False),
+        sa.Column("why", sa.Text, nullable=True),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_job_move_job_id_job")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_job_move_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("job_id", "seq", name=op.f("pk_job_move")),
+    )
+    op.create_table(
+        "passcode",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("device_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False, comment="who asked, and alone may read"),
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("sealed", sa.LargeBinary, nullable=True),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("first_read_at", Moment, nullable=True),
+        sa.Column("readable_until", Moment, nullable=False),
+        sa.Column("destroyed_at", Moment, nullable=True),
+        sa.Column("why", sa.Text, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_passcode_account_id_account")),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_passcode_device_id_device")),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_passcode_job_id_job")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_passcode_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passcode")),
+        sa.UniqueConstraint("job_id", name=op.f("uq_passcode_job_id")),
+    )
+    op.create_index(
+        op.f("ix_passcode_device"), "passcode", ["organization_id", "device_id", "created_at"], unique=False
+    )
+    op.create_index(
+        op.f("ix_passcode_due"),
+        "passcode",
+        ["readable_until"],
+        unique=False,
+        sqlite_where=sa.text("destroyed_at IS NULL"),
+        postgresql_where=sa.text("destroyed_at IS NULL"),
+    )
+    for table in ("event", "event_seal"):
+        for statement in insert_only(table, op.get_context().dialect.name):
+            op.execute(statement)
