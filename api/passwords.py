@@ -8,10 +8,11 @@ import asyncio
 import os
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import VerifyMismatchError
@@ -71,14 +72,20 @@ class Hasher:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self._pool.shutdown)
 
-    async def hash(self, password: str) -> str:
-        """Raises Busy."""
-        return await self._run(lambda: self._argon2.hash(normalised(password)))
-
-    async def verify(self, known: str | None, password: str) -> bool:
-        """Whether it is the password; None, where there is no hash, costs the same and is never right. Raises Busy."""
-        right = await self._run(lambda: self._fits(self._dummy if known is None else known, password))
-        return right and known is not None
+    @contextmanager
+    def place(self) -> Iterator["Place"]:
+        """A place in the queue, taken before a try is counted: who is turned away has tried nothing. Raises Busy."""
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        place = Place(self._argon2, self._dummy, self._pool)
+        try:
+            yield place
+        finally:
+            # Free when the work is done, not when its caller has gone away.
+            if place.work is None:
+                self._places.release()
+            else:
+                place.work.add_done_callback(lambda _: self._places.release())
 
     def is_weak(self, known: str) -> bool:
         """Whether the hash is to be made anew now that the password is at hand."""
@@ -89,6 +96,24 @@ class Hasher:
             or found.memory_cost * found.time_cost < self._settings.memory_kib * self._settings.passes
         )
 
+
+class Place:
+    """For one caller, who does one thing after the other in it."""
+
+    def __init__(self, argon2: PasswordHasher, dummy: str, pool: ThreadPoolExecutor) -> None:
+        self._argon2 = argon2
+        self._dummy = dummy
+        self._pool = pool
+        self.work: Future[Any] | None = None
+
+    async def hash(self, password: str) -> str:
+        return await self._run(lambda: self._argon2.hash(normalised(password)))
+
+    async def verify(self, known: str | None, password: str) -> bool:
+        """Whether it is the password; None, where there is no hash, costs the same and is never right."""
+        right = await self._run(lambda: self._fits(self._dummy if known is None else known, password))
+        return right and known is not None
+
     def _fits(self, known: str, password: str) -> bool:
         try:
             return self._argon2.verify(known, normalised(password))
@@ -96,16 +121,5 @@ class Hasher:
             return False
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if not self._places.acquire(blocking=False):
-            raise Busy
-        try:
-            future = self._pool.submit(work)
-        except BaseException:
-            self._places.release()
-            raise
-        # The place is free when the work is done or was never begun, not when its caller has gone away.
-        future.add_done_callback(self._leave)
+        self.work = future = self._pool.submit(work)
         return await asyncio.wrap_future(future)
-
-    def _leave(self, _: "Future[T]") -> None:
-        self._places.release()

@@ -7,7 +7,8 @@ from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, count_floods, csrf_token, forgive
 from api.operations import session as operations
 from api.operations.session import HalfSignedIn, SignedIn
-from models.errors import DomainError, Invalid
+from models.database import DatabaseDown
+from models.errors import Busy, DomainError, Invalid
 from models.re_sign_in import ReSignInState
 from models.session import SessionState
 from models.settings import SECOND_FACTOR_WAIT, SESSION_ABSOLUTE
@@ -19,15 +20,19 @@ NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_
 async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
     needs, group = call.needs, call.address_group or "unknown"
     await count_floods(needs.door, SIGN_IN_FLOODS, group, signed_in=False)
-    done = await operations.sign_in(
-        needs.database,
-        needs.hasher,
-        name=call.body.account,
-        password=call.body.password,
-        re_sign_in_token=call.body.re_sign_in or call.re_sign_in_token,
-        throttle_key=needs.throttle_key,
-        actor=call.actor,
-    )
+    try:
+        done = await operations.sign_in(
+            needs.database,
+            needs.hasher,
+            name=call.body.account,
+            password=call.body.password,
+            re_sign_in_token=call.body.re_sign_in or call.re_sign_in_token,
+            throttle_key=needs.throttle_key,
+            actor=call.actor,
+        )
+    except (Busy, DatabaseDown):
+        await forgive(needs.door, SIGN_IN_FLOODS, group)
+        raise
     if isinstance(done, DomainError):
         raise done
     await forgive(needs.door, SIGN_IN_FLOODS, group)

@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from models.sealed import Keyring
-
 from api.passwords import Hasher
 from models import account, event, notification, re_sign_in, session, throttle, verification
 from models.database import Database, Transaction
@@ -19,6 +17,7 @@ from models.errors import CodeRefused, DomainError, NotFound, NotSignedIn, Proof
 from models.event import Actor
 from models.notification import Severity
 from models.re_sign_in import ReSignIn, ReSignInState
+from models.sealed import Keyring
 from models.session import Session, SessionState, Who, hash_token
 from models.settings import RECENT_PROOF, SECOND_FACTOR_WAIT, SESSION_ABSOLUTE
 from models.throttle import PASSWORD, SECOND_FACTOR
@@ -52,10 +51,10 @@ class Proven:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """A counted try at somebody's password. `row` is None where nobody has that name."""
+    """A counted try at somebody's password. `row` is None where nobody has that name: there nothing is right."""
 
     counter: str
-    row: Any | None
+    row: Any
     wait: timedelta | None
 
     @property
@@ -83,14 +82,17 @@ async def sign_in(
     actor: Actor,
 ) -> SignedIn | HalfSignedIn | DomainError:
     """The first factor, and the last one for whoever has no other. Unknown, blocked and wrong are the same outside."""
-    tried = await _count_password(db, name, throttle_key, "open", actor)
-    if tried.wait is not None:
-        return TooManyTries(tried.wait)
-    right = await hasher.verify(tried.password_hash, password)
-    if tried.row is None or tried.blocked or not right:
+    better = None
+    with hasher.place() as place:
+        tried = await _count_password(db, name, throttle_key, "open", actor)
+        if tried.wait is not None:
+            return TooManyTries(tried.wait)
+        right = await place.verify(tried.password_hash, password)
+        if right and hasher.is_weak(tried.row.password_hash):
+            better = await place.hash(password)
+    if not right or tried.blocked:
         await _refuse_password(db, tried, "open", actor)
         return SignInFailed()
-    better = await hasher.hash(password) if hasher.is_weak(tried.row.password_hash) else None
     async with db.write() as tx:
         held = await _unchanged(tx, tried)
         if held is None:
@@ -154,11 +156,12 @@ async def second_factor(
 async def prove_by_password(
     db: Database, hasher: Hasher, who: Who, *, password: str, throttle_key: bytes, actor: Actor
 ) -> Proven | DomainError:
-    tried = await _count_password(db, who.sign_in_name, throttle_key, "prove", actor)
-    if tried.wait is not None:
-        return TooManyTries(tried.wait)
-    right = await hasher.verify(tried.password_hash, password)
-    if tried.row is None or tried.blocked or not right:
+    with hasher.place() as place:
+        tried = await _count_password(db, who.sign_in_name, throttle_key, "prove", actor)
+        if tried.wait is not None:
+            return TooManyTries(tried.wait)
+        right = await place.verify(tried.password_hash, password)
+    if not right or tried.blocked:
         await _refuse_password(db, tried, "prove", actor)
         return CodeRefused()
     async with db.write() as tx:
@@ -268,13 +271,11 @@ async def _remember_failure(
     )
 
 
-async def _unchanged(tx: Transaction, tried: _Tried) -> Any | None:
+async def _unchanged(tx: Transaction, tried: _Tried) -> Any:
     """The account's row, held, if what was verified is still what opens it.
 
     Another password always comes with another generation; another hash alone is the same password, hashed anew.
     """
-    if tried.row is None:
-        return None
     held = await account.lock(tx, tried.row.id)
     if held is None or held.blocked_at is not None:
         return None

@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import time
 from collections import Counter
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 from argon2 import PasswordHasher, extract_parameters
 
+from api.keys import NEEDS
 from models.account import account
 from models.event import event
 from models.session import session
 from models.throttle import throttle
-from tests.api.house import PASSWORD, PUBLIC_URL, Answer, House
+from tests.api.house import HASHES, PASSWORD, PUBLIC_URL, Answer, House
 from tests.people import Person, block, found
 
 COOKIE = "__Host-latchkey-session"
@@ -272,6 +274,21 @@ async def test_one_address_has_ten_failures_and_successes_do_not_count(house: Ho
     assert [answer.status for answer in failures] == [401] * 10 + [429]
     assert (await house.sign_in(people[0], address="192.0.2.250")).status == 429, "a /24 is one address"
     assert (await house.sign_in(people[0], address="192.0.3.1")).status == 201
+
+
+async def test_a_sign_in_that_found_no_place_was_no_try(house: House) -> None:
+    anna = await house.hire()
+    hasher = house.client.server.app[NEEDS].hasher  # type: ignore[attr-defined] # the test server's app
+    places = HASHES.threads + HASHES.waiting
+
+    with ExitStack() as taken:
+        for _ in range(places):
+            taken.enter_context(hasher.place())
+        full = [await house.sign_in(anna) for _ in range(12)]
+
+    assert {(answer.status, answer.json["code"]) for answer in full} == {(503, "busy")}
+    assert all("Retry-After" in answer.headers for answer in full)
+    assert (await house.sign_in(anna)).status == 201, "neither the account nor the address has failed"
 
 
 # The second factor
