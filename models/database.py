@@ -46,6 +46,10 @@ START_PATIENCE: Final = 60.0
 """Seconds `open` waits: a database container that recovers after a crash needs tens of seconds; more is a fault."""
 
 
+NOW_COLUMN: Final = sa.func.clock_timestamp(type_=Moment).label("now")
+"""What `Transaction.now_column` is where only the database knows the time: PostgreSQL's clock."""
+
+
 class DatabaseDown(Exception):
     """The database could not do it now: lost, unreachable, out of time or of space. Trying again later may work.
 
@@ -86,7 +90,12 @@ class Transaction:
         known = self._now if self._now is not None else self._clock() if self._clock is not None else None
         if known is not None:
             return sa.literal(known, Moment).label("now")
-        return sa.func.clock_timestamp(type_=Moment).label("now")
+        return NOW_COLUMN
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether `now()` asks nothing of the database: a statement written once need not carry the question."""
+        return self._now is not None or self._clock is not None
 
     def heard_now(self, value: datetime) -> datetime:
         """Remember the answer; the first one heard stays."""

@@ -170,22 +170,29 @@ async def page(
     return [Notification.of(row) for row in await tx.execute(statement)]
 
 
+# Asked at every nudge of every stream, so written once: building a statement costs more than sending it.
+_MINE: Final = sa.and_(
+    notification.c.organization_id == sa.bindparam("organization"),
+    notification.c.account_id == sa.bindparam("account"),
+    notification.c.expires_at > sa.bindparam("now"),
+)
+_AFTER: Final = (
+    sa.select(notification)
+    .where(_MINE, notification.c.seq > sa.bindparam("seq"))
+    .order_by(notification.c.seq)
+    .limit(sa.bindparam("most"))
+)
+_UNREAD: Final = sa.select(sa.func.count()).select_from(
+    sa.select(sa.literal(1)).where(_MINE, notification.c.read_at.is_(None)).limit(UNREAD_SHOWN + 1).subquery()
+)
+
+
 async def after(
     tx: Transaction, organization_id: UUID, account_id: UUID, seq: int, now: datetime, limit: int
 ) -> list[Notification]:
     """What a stream has not shown yet, oldest first."""
-    statement = (
-        sa.select(notification)
-        .where(
-            notification.c.organization_id == organization_id,
-            notification.c.account_id == account_id,
-            notification.c.seq > seq,
-            notification.c.expires_at > now,
-        )
-        .order_by(notification.c.seq)
-        .limit(limit)
-    )
-    return [Notification.of(row) for row in await tx.execute(statement)]
+    values = {"organization": organization_id, "account": account_id, "seq": seq, "now": now, "most": limit}
+    return [Notification.of(row) for row in await tx.execute(_AFTER, values)]
 
 
 async def newest_seq(tx: Transaction, account_id: UUID) -> int:
@@ -195,18 +202,8 @@ async def newest_seq(tx: Transaction, account_id: UUID) -> int:
 
 async def unread(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> int:
     """At most one more than is shown."""
-    few = (
-        sa.select(sa.literal(1))
-        .where(
-            notification.c.organization_id == organization_id,
-            notification.c.account_id == account_id,
-            notification.c.read_at.is_(None),
-            notification.c.expires_at > now,
-        )
-        .limit(UNREAD_SHOWN + 1)
-        .subquery()
-    )
-    return int((await tx.execute(sa.select(sa.func.count()).select_from(few))).scalar_one())
+    values = {"organization": organization_id, "account": account_id, "now": now}
+    return int((await tx.execute(_UNREAD, values)).scalar_one())
 
 
 async def mark(

@@ -4,14 +4,14 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from models.account import account
 from models.base import Id, Json, Moment, metadata
-from models.database import Transaction
+from models.database import NOW_COLUMN, Transaction
 from models.organization import membership, organization
 from models.settings import FRESH_PROOF, SESSION_ABSOLUTE, SESSION_IDLE, SESSION_TOUCH
 from models.vocabulary import new_id
@@ -122,36 +122,40 @@ class Who:
         return self.session.organization_id
 
 
+# Written once: every request asks it, and building a statement costs more than sending it.
+_RESOLVE: Final = (
+    sa.select(
+        session,
+        account.c.session_generation,
+        account.c.sign_in_name,
+        account.c.display_name,
+        account.c.language,
+        account.c.is_operator,
+        account.c.blocked_at,
+        organization.c.name.label("organization_name"),
+        membership.c.roles,
+    )
+    .join_from(session, account, account.c.id == session.c.account_id)
+    .join(organization, organization.c.id == session.c.organization_id)
+    .join(
+        membership,
+        sa.and_(
+            membership.c.organization_id == session.c.organization_id,
+            membership.c.account_id == session.c.account_id,
+        ),
+    )
+    .where(session.c.token_hash == sa.bindparam("token"))
+)
+_RESOLVE_AND_NOW: Final = _RESOLVE.add_columns(NOW_COLUMN)
+
+
 async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | None:
     """Who holds this token, and the moment it was asked; None unless the session lives. Half a sign-in counts."""
-    statement = (
-        sa.select(
-            session,
-            account.c.session_generation,
-            account.c.sign_in_name,
-            account.c.display_name,
-            account.c.language,
-            account.c.is_operator,
-            account.c.blocked_at,
-            organization.c.name.label("organization_name"),
-            membership.c.roles,
-            tx.now_column().label("now"),
-        )
-        .join_from(session, account, account.c.id == session.c.account_id)
-        .join(organization, organization.c.id == session.c.organization_id)
-        .join(
-            membership,
-            sa.and_(
-                membership.c.organization_id == session.c.organization_id,
-                membership.c.account_id == session.c.account_id,
-            ),
-        )
-        .where(session.c.token_hash == token_hash)
-    )
-    row = (await tx.execute(statement)).one_or_none()
+    statement = _RESOLVE if tx.knows_time else _RESOLVE_AND_NOW
+    row = (await tx.execute(statement, {"token": token_hash})).one_or_none()
     if row is None:
         return None
-    now = tx.heard_now(row.now)
+    now = await tx.now() if tx.knows_time else tx.heard_now(row.now)
     found = Session.of(row)
     if row.blocked_at is not None or not found.lives(row.session_generation, now):
         return None
@@ -291,20 +295,23 @@ async def touch(tx: Transaction, session_id: UUID, now: datetime) -> None:
     await tx.execute(sa.update(session).where(session.c.id == session_id, session.c.used_at < now).values(used_at=now))
 
 
+_LIVING_AMONG: Final = (
+    sa.select(session.c.id, account.c.notification_seq)
+    .join_from(session, account, account.c.id == session.c.account_id)
+    .where(
+        session.c.id.in_(sa.bindparam("ids", expanding=True)),
+        session.c.state == SessionState.SIGNED_IN.value,
+        session.c.generation == account.c.session_generation,
+        session.c.ended_at.is_(None),
+        session.c.expires_at > sa.bindparam("now"),
+        session.c.used_at > sa.bindparam("idle_since"),
+        account.c.blocked_at.is_(None),
+    )
+)
+
+
 async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) -> dict[UUID, int]:
     """Of these sessions those that live, each with its account's `notification_seq`: what open streams compare
     themselves with, many in one question."""
-    statement = (
-        sa.select(session.c.id, account.c.notification_seq)
-        .join_from(session, account, account.c.id == session.c.account_id)
-        .where(
-            session.c.id.in_(session_ids),
-            session.c.state == SessionState.SIGNED_IN.value,
-            session.c.generation == account.c.session_generation,
-            session.c.ended_at.is_(None),
-            session.c.expires_at > now,
-            session.c.used_at > now - SESSION_IDLE,
-            account.c.blocked_at.is_(None),
-        )
-    )
-    return {row.id: row.notification_seq for row in await tx.execute(statement)}
+    values = {"ids": session_ids, "now": now, "idle_since": now - SESSION_IDLE}
+    return {row.id: row.notification_seq for row in await tx.execute(_LIVING_AMONG, values)}
