@@ -22,19 +22,7 @@ plist_values = st.recursive(
     max_leaves=12,
 )
 keys = st.sampled_from(
-    [
-        "MessageType",
-        "Status",
-        "UDID",
-        "EnrollmentID",
-        "Topic",
-        "Token",
-        "PushMagic",
-        "UnlockToken",
-        "CommandUUID",
-        "ErrorChain",
-        "UserID",
-    ]
+    ("MessageType", "Status", "UDID", "EnrollmentID", "Topic", "Token", "PushMagic", "UnlockToken", "CommandUUID")
 )
 words = st.sampled_from(["Authenticate", "TokenUpdate", "CheckOut", "Idle", "Error", "NotNow", UDID, TOPIC])
 
