@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from launch import secrets
+from launch.fleet import PEOPLE, STATE, WANTED, Fleet, missing, tell_address
 from launch.process import Lock, StartFailed, spawn, tie_to_parent
 from launch.redis import PrivateRedis, find_binaries
-from launch.settings import LaunchSettings, reachable
+from launch.settings import LaunchSettings, local_url, reachable
 from launch.supervisor import Child, Output, Supervisor, readiness
 from models.migrate import is_current
 from models.settings import DatabaseSettings, SettingsError
@@ -28,12 +30,15 @@ _LEFT_OVER: Final = 3.0
 """Seconds: the children of one that was killed are gone by then, where the system ends them with it."""
 _PYTHON_CHILDREN: Final = (
     # The worker finishes its jobs first; workers/settings.py says how long it may take.
-    ("worker", ("workers",), 32.0),
-    ("tick", ("workers.tick",), 8.0),
-    ("api", ("api",), 8.0),
-    ("simulator", ("platforms.simulation", "serve"), 8.0),
+    ("worker", "workers", 32.0),
+    ("tick", "workers.tick", 8.0),
+    ("api", "api", 8.0),
 )
-"""Name, module and arguments, seconds to end. Stopped in the opposite order: no new work comes in while old is done."""
+"""Name, module, seconds to end. Stopped in the opposite order: no new work comes in while old is done."""
+_DEVICES_NEW: Final = 30.0
+_DEVICES_KNOWN: Final = 2.0
+"""Seconds we wait for the simulated devices before we say that we are up without them: in a new data folder, where they
+are enrolled first, and in one that had them already."""
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -46,7 +51,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             _claim(settings.host, settings.port)
             secrets.write(settings.keys, secrets.OURS)
             _migrate(settings, family)
-            _supervisor(settings, family, environ.get("PATH", "")).run()
+            patience = _DEVICES_KNOWN
+            devices = Fleet.load(settings.data)
+            if devices is None:
+                patience = _DEVICES_NEW
+                devices = _demo(settings, family)
+            tell_address(settings.data, settings.public_url)
+            _supervisor(settings, devices, patience, family, environ.get("PATH", "")).run()
     except (SettingsError, StartFailed, OSError) as error:
         sys.stderr.write(f"Latchkey cannot start: {error}\n")
         return 1
@@ -115,6 +126,16 @@ def _migrate(settings: LaunchSettings, family: Lock) -> None:
     _once("models.migrations", environment, family)
 
 
+def _demo(settings: LaunchSettings, family: Lock) -> Fleet:
+    """In a process of its own for the same reason."""
+    # It asks Redis nothing.
+    _once("launch.demo", settings.environment(""), family)
+    made = Fleet.load(settings.data)
+    if made is None:
+        raise StartFailed(f"the demo in {settings.data} is not whole")
+    return made
+
+
 def _once(module: str, environment: Mapping[str, str], family: Lock) -> None:
     process = _python([module], environment, family, sys.stderr.fileno())
     if process.wait() != 0:
@@ -131,23 +152,48 @@ def _python(words: Sequence[str], environment: Mapping[str, str], family: Lock, 
     )
 
 
-def _supervisor(settings: LaunchSettings, family: Lock, search_path: str) -> Supervisor:
+def _supervisor(
+    settings: LaunchSettings, devices: Fleet, patience: float, family: Lock, search_path: str
+) -> Supervisor:
     children = []
     redis_url = settings.redis_url
     if redis_url is None:
         private = PrivateRedis(settings.data / "redis", find_binaries(search_path))
         redis_url = private.url
         children.append(Child("redis", private.start, stop=private.stop, quiet=True))
-    environment = settings.environment(redis_url)
-    for name, words, grace in _PYTHON_CHILDREN:
-        start = partial(_python, words, environment, family)
-        children.append(Child(name, start, grace=grace))
+    push_port = devices.push_port(settings.data)
+    environment = {**settings.environment(redis_url), **devices.environment(settings.data, push_port)}
+    for name, module, grace in _PYTHON_CHILDREN:
+        children.append(Child(name, partial(_python, (module,), environment, family), grace=grace))
+    # The devices' side knows none of our secrets.
+    start = partial(_python, _simulation(settings, push_port), {**settings.machine, "PYTHONUNBUFFERED": "1"}, family)
+    children.append(Child("simulator", start))
     return Supervisor(
         children,
         Output(settings.log, sys.stdout.fileno(), max(len(child.name) for child in children)),
-        partial(readiness, reachable(settings.host), settings.port),
-        f"Latchkey is up: {settings.public_url} (accounts: {settings.data / 'demo.json'}; Ctrl-C stops it)",
+        partial(_missing, settings, time.monotonic() + patience),
+        f"Latchkey is up: {settings.public_url} (accounts: {settings.data / PEOPLE}; Ctrl-C stops it)",
     )
+
+
+def _simulation(settings: LaunchSettings, push_port: int) -> list[str]:
+    told = {
+        "api": local_url(settings.host, settings.port),
+        "people": settings.data / PEOPLE,
+        "state": settings.data / STATE,
+        "fleet": settings.data / WANTED,
+        "keys": settings.keys,
+        "push-port": push_port,
+    }
+    return ["platforms.simulation", "serve", *(f"--{name}={value}" for name, value in told.items())]
+
+
+def _missing(settings: LaunchSettings, devices_until: float) -> str | None:
+    """What is not ready yet. Devices are waited for a while: without them everything works but their answers."""
+    absent = readiness(reachable(settings.host), settings.port)
+    if absent is None and time.monotonic() < devices_until:
+        return missing(settings.data)
+    return absent
 
 
 if __name__ == "__main__":

@@ -72,6 +72,12 @@ def write(folder: Path, wanted: Sequence[Secrets], *, suffix: str = "", mode: in
     return written
 
 
+def replace(file: Path, text: str) -> None:
+    """What stands there is, at any moment, the old text or the new one, whole and for the owner alone."""
+    _write(_unnamed(file), text, 0o600)
+    _unnamed(file).rename(file)
+
+
 def _unnamed(file: Path) -> Path:
     return file.with_name(file.name + ".new")
 

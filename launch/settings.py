@@ -67,6 +67,8 @@ class LaunchSettings:
             "HOST": self.host,
             "PORT": str(self.port),
             "LOG_LEVEL": self.log_level,
+            "SEAL_KEYS_FILE": str(self.keys / "seal_keys"),
+            "AUDIT_KEY_FILE": str(self.keys / "audit_key"),
         }
 
 

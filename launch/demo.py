@@ -1,0 +1,179 @@
+"""`python -m launch.demo`: fill a new data folder with a demo organization, once. What exists is left as it is.
+
+Passwords and TOTP secrets are random per folder and stand in its demo.json, for its owner alone. The devices are
+enrolled later, by their simulator, through the api as their owners.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Self
+from uuid import UUID
+
+import pyotp
+
+from api.passwords import Hasher, HashSettings
+from launch import fleet
+from launch.fleet import Fleet
+from launch.secrets import replace
+from models import account, organization, verification
+from models.database import Database, DatabaseDown, Transaction
+from models.sealed import Keyring
+from models.settings import DatabaseSettings, SettingsError, resolve_files
+from models.vocabulary import Secret, new_id
+from platforms.simulation import make_demo_keys, simulated
+
+CAST: Final = Path(__file__).with_name("demo.toml")
+OPERATOR: Final = "operator"
+"""Of the installation, not of the organization: no role in a membership."""
+_DRAFT: Final = f"{fleet.PEOPLE}.new"
+
+
+class DemoLost(Exception):
+    """The accounts are there and nobody knows their passwords any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    account: str
+    password: str = field(repr=False)
+    totp_secret: str | None = field(repr=False)
+    roles: tuple[str, ...]
+
+    @classmethod
+    def invent(cls, entry: Mapping[str, Any]) -> Self:
+        totp_secret = pyotp.random_base32() if entry.get("second_factor") else None
+        return cls(entry["account"], secrets.token_urlsafe(12), totp_secret, tuple(entry.get("roles", ())))
+
+    @classmethod
+    def told(cls, entry: Mapping[str, Any]) -> Self:
+        return cls(entry["account"], entry["password"], entry["totp_secret"], tuple(entry["roles"]))
+
+    def tell(self) -> dict[str, Any]:
+        return {
+            "account": self.account,
+            "password": self.password,
+            "totp_secret": self.totp_secret,
+            "roles": list(self.roles),
+            "devices": [],
+        }
+
+
+async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Mapping[str, Any]) -> None:
+    """Killed at any moment, the next call finishes the work: passwords are written down before anybody has them.
+
+    Raises DemoLost.
+    """
+    file, draft = data / fleet.PEOPLE, data / _DRAFT
+    if file.exists():
+        return
+    begun = draft.exists()
+    if not begun:
+        invented = [Person.invent(entry).tell() for entry in cast["people"]]
+        fleet.write_people(draft, {"url": url, "people": invented})
+    people = [Person.told(entry) for entry in json.loads(draft.read_text(encoding="utf-8"))["people"]]
+    async with Hasher(HashSettings()) as hasher:
+        with hasher.place() as place:
+            hashes = [await place.hash(person.password) for person in people]
+    names = {entry["account"]: entry["name"] for entry in cast["people"]}
+    async with database.write() as tx:
+        now = await tx.now()
+        there = await account.by_sign_in_name(tx, people[0].account) is not None
+        if not there:
+            organization_id = new_id(now)
+            await tx.execute(organization.new_organization(organization_id, cast["organization"], {}, now))
+            for person, password_hash in zip(people, hashes, strict=True):
+                await _hire(tx, person, names[person.account], organization_id, password_hash, keys, now)
+    if there and not begun:
+        draft.unlink()
+        raise DemoLost(f"{file} is gone, but its accounts exist: restore it, or start in another DATA_DIR")
+    draft.rename(file)
+
+
+async def _hire(
+    tx: Transaction,
+    person: Person,
+    name: str,
+    organization_id: UUID,
+    password_hash: str,
+    keys: Keyring,
+    now: datetime,
+) -> None:
+    account_id = new_id(now)
+    await tx.execute(
+        account.new_account(
+            account_id=account_id,
+            organization_id=organization_id,
+            sign_in_name=person.account,
+            display_name=name,
+            password_hash=password_hash,
+            now=now,
+            is_operator=OPERATOR in person.roles,
+        )
+    )
+    roles = tuple(role for role in person.roles if role != OPERATOR)
+    await tx.execute(organization.new_membership(organization_id, account_id, roles, now))
+    if person.totp_secret is not None:
+        await tx.execute(
+            verification.new_totp(
+                verification_id=new_id(now),
+                organization_id=organization_id,
+                account_id=account_id,
+                label="Authenticator app",
+                secret=Secret(person.totp_secret.encode()),
+                keys=keys,
+                is_default=True,
+                now=now,
+            )
+        )
+
+
+def equip(data: Path, cast: Mapping[str, Any]) -> None:
+    """The devices there shall be, and what the processes are told about their platforms."""
+    (data / fleet.STATE).mkdir(mode=0o700, exist_ok=True)
+    files = {name: str(path.relative_to(data)) for name, path in make_demo_keys(data / "keys").items()}
+    devices = [
+        {"account": entry["account"], **device} for entry in cast["people"] for device in entry.get("devices", ())
+    ]
+    replace(data / fleet.WANTED, json.dumps(devices, indent=2, ensure_ascii=False) + "\n")
+    Fleet(files, cast["settings"], tuple(f"{name.upper()}_PUSH_URL" for name in simulated())).save(data)
+
+
+async def make(environ: Mapping[str, str]) -> None:
+    if environ.get("MODE") != "embedded":
+        raise SettingsError("the demo is for MODE=embedded alone")
+    data = Path(environ["DATA_DIR"])
+    cast = tomllib.loads(CAST.read_text(encoding="utf-8"))
+    cast["organization"] = environ.get("ORGANIZATION_NAME") or cast["organization"]
+    keys = Keyring.from_settings(environ.get("SEAL_KEYS", ""))
+    database = Database(DatabaseSettings.from_env(environ))
+    await database.open()
+    try:
+        await seed(data, environ["PUBLIC_URL"], database, keys, cast)
+    finally:
+        await database.close()
+    equip(data, cast)
+
+
+def main() -> int:
+    os.umask(0o077)
+    try:
+        asyncio.run(make(resolve_files(os.environ)))  # noqa: TID251 - a main under its own name
+    except KeyError as error:
+        sys.stderr.write(f"{error.args[0]} is missing\n")
+        return 1
+    except (SettingsError, DatabaseDown, DemoLost, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
