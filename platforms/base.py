@@ -36,8 +36,9 @@ class DeviceRequest:
     """One HTTP request of a device, frozen. Header names are lower case; `path` follows /devices/{platform}/."""
 
     method: str
-    path: str
-    headers: Mapping[str, str]
+    path: str = field(repr=False)
+    """May hold a link, as headers may hold a signature: both open doors."""
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     certificate: bytes | None = field(default=None, repr=False)
     """The client certificate (DER) that TLS proved, here or at the proxy we trust."""

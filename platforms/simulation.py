@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -58,11 +59,22 @@ class Device(Protocol):
     patience: float | None
     saved: Callable[[], None] | None
     enrolled: bool
+    effects: Counter[str]
+    """How often each command really did something, by its name on the wire."""
+    complaints: list[str]
+    """What the server did that a real device would not understand."""
+    habits: Any
+    """`losing_answers`, `losing_results`, `repeating`, `refusing` and what else the platform has."""
 
     @property
     def address(self) -> str: ...
     @property
     def certificate(self) -> bytes | None: ...
+    @property
+    def secrets(self) -> tuple[bytes, ...]: ...
+    def signed(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers with which this device would say `body`, whatever it is."""
+
     async def open_link(self, url: str) -> None: ...
     async def check_in(self) -> None: ...
     async def wake(self, push: Any, /) -> None: ...

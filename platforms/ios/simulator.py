@@ -435,6 +435,21 @@ class Iphone:
         """What TLS would prove of it."""
         return None if self.bond is None else self.bond.certificate
 
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What nobody may find in a log."""
+        key = () if self.bond is None else self.bond.key.splitlines()[1:-1]
+        return self.push_magic.encode(), self.unlock_token, *key
+
+    def signed(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers with which this phone would say `body`, whatever it is."""
+        spoken = {name: value for name, value in headers.items() if name != "mdm-signature"}
+        if self._bond.signs:
+            if self._identity is None:
+                self._identity = (load_private_key(Secret(self._bond.key)), parse_certificate(self._bond.certificate))
+            spoken["mdm-signature"] = sign_detached(*self._identity, body)
+        return spoken
+
     # Enrolling, and what a phone says unasked
 
     async def open_link(self, url: str) -> None:
@@ -727,12 +742,7 @@ class Iphone:
 
     def _sealed(self, message: Mapping[str, Any], kind: str) -> tuple[bytes, dict[str, str]]:
         body = plistlib.dumps(message)
-        headers = {"content-type": kind, "user-agent": "MDM/1.0"}
-        if self._bond.signs:
-            if self._identity is None:
-                self._identity = (load_private_key(Secret(self._bond.key)), parse_certificate(self._bond.certificate))
-            headers["mdm-signature"] = sign_detached(*self._identity, body)
-        return body, headers
+        return body, self.signed(body, {"content-type": kind, "user-agent": "MDM/1.0"})
 
     def _idle_message(self) -> tuple[bytes, dict[str, str]]:
         # Its bytes never change and its signature holds no time: one serves for ever.
