@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -14,16 +15,20 @@ from api.app import make_app
 from api.passwords import HashSettings
 from api.settings import HEADER_LIMIT, SHUTDOWN_GRACE, ApiSettings
 from api.stream import StreamSettings
-from models import clock, log
-from models.database import Database
+from models import clock
+from models import log as logs
+from models.database import Database, DatabaseDown
 from models.fault import Fault
 from models.sealed import Keyring
-from models.settings import DatabaseSettings, SettingsError, resolve_files
+from models.settings import DatabaseSettings, resolve_files
 from platforms import registry
 from workers.queue import QueueDoor, QueueSettings
 
+log = logging.getLogger("api")
 
-async def serve(environ: dict[str, str]) -> None:
+
+def build(environ: Mapping[str, str]) -> tuple[ApiSettings, web.Application]:
+    """Raises ValueError (SettingsError is one) that names what is wrong with the environment."""
     settings = ApiSettings.from_env(environ)
     database_settings = DatabaseSettings.from_env(environ)
     app = make_app(
@@ -37,6 +42,10 @@ async def serve(environ: dict[str, str]) -> None:
         stream_settings=StreamSettings(),
         fault=Fault.from_env(environ),
     )
+    return settings, app
+
+
+async def serve(settings: ApiSettings, app: web.Application) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -48,16 +57,14 @@ async def serve(environ: dict[str, str]) -> None:
         max_field_size=HEADER_LIMIT,
         shutdown_timeout=SHUTDOWN_GRACE,
     )
-    await runner.setup()
     try:
+        await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.reuse_port or None).start()
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        logging.getLogger("api").info(
-            "ready",
-            extra={"host": settings.host, "port": settings.port, "cpu_ms": round(time.process_time() * 1000)},
-        )
+        _, port = runner.addresses[0][:2]
+        log.info("ready", extra={"host": settings.host, "port": port, "cpu_ms": round(time.process_time() * 1000)})
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -66,13 +73,15 @@ async def serve(environ: dict[str, str]) -> None:
 def main() -> int:
     try:
         environ = resolve_files(os.environ)
-        log.configure(environ.get("LOG_LEVEL") or "INFO", environ.get("MODE", "production"))
-        asyncio.run(serve(environ))
-    except SettingsError as error:
+        logs.configure(environ.get("LOG_LEVEL") or "INFO", environ.get("MODE", "production"))
+        settings, app = build(environ)
+    except ValueError as error:
         sys.stderr.write(f"api: {error}\n")
         return 2
-    except OSError as error:
-        sys.stderr.write(f"api: {error.strerror or error}\n")
+    try:
+        asyncio.run(serve(settings, app))
+    except (OSError, DatabaseDown) as error:
+        sys.stderr.write(f"api: {error}\n")
         return 1
     return 0
 
