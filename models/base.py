@@ -72,3 +72,21 @@ class Json(TypeDecorator[Any]):
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
         # Without this a path such as column["a"] would itself be bound as JSON (SQLAlchemy, TypeDecorator and JSON).
         return self.impl_instance.coerce_compared_value(op, value)
+
+
+def labelled(table: sa.Table, prefix: str) -> list[sa.Label[Any]]:
+    """A table's columns under a prefix, for a joined row in which names would meet; read them through `Labelled`."""
+    return [column.label(f"{prefix}{column.name}") for column in table.c]
+
+
+class Labelled:
+    """The columns of a joined row that have a prefix, under their own names."""
+
+    __slots__ = ("_prefix", "_row")
+
+    def __init__(self, row: Any, prefix: str) -> None:
+        self._row = row
+        self._prefix = prefix
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, self._prefix + name)

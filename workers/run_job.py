@@ -7,13 +7,14 @@ row says: nothing planned yet, or a plan that must not change and a device to wa
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from models import job
 from models.account import account
+from models.base import Labelled, labelled
 from models.database import Transaction
 from models.device import Device, device, offer
 from models.enrollment import Bond, enrollment
@@ -26,6 +27,8 @@ from platforms.errors import Refused, Uncertain, Unreachable
 from workers.needs import Needs
 
 _LOG = logging.getLogger(__name__)
+
+_BOND: Final = "bond_"
 
 UNCERTAIN_PAUSE: Final = timedelta(seconds=30)
 
@@ -91,7 +94,7 @@ async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
             device,
             account.c.blocked_at,
             organization.c.settings,
-            *(column.label(f"bond_{column.name}") for column in enrollment.c),
+            *labelled(enrollment, _BOND),
             tx.now_column(),
         )
         .select_from(
@@ -105,22 +108,12 @@ async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
     found = Device.of(row)
     return _Target(
         held=found,
-        bond=None if row.bond_id is None else Bond.of(_BondColumns(row)),
+        bond=None if row.bond_id is None else Bond.of(Labelled(row, _BOND)),
         settings=OrganizationSettings.of(row.settings),
         owner_blocked=row.blocked_at is not None,
         platform=needs.platforms.get(PlatformName(found.platform)),
         now=tx.heard_now(row.now),
     )
-
-
-class _BondColumns:
-    """The bond's columns of a joined row, under their own names."""
-
-    def __init__(self, row: Any) -> None:
-        self._row = row
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._row, f"bond_{name}")
 
 
 async def _plan(needs: Needs, held: Job) -> Planned | None:

@@ -16,6 +16,7 @@ from api.call import Needs
 from api.operations import enrollment as enrollments
 from models import enrollment, event, job, passcode
 from models.account import account
+from models.base import Labelled, labelled
 from models.database import Transaction
 from models.device import Device, DeviceState, device
 from models.enrollment import Bond
@@ -39,6 +40,8 @@ from platforms.errors import Refused, Unreadable
 
 SEEN_COARSELY: Final = timedelta(minutes=1)
 """When a device was last seen is written down this coarsely: a talk of five requests is one sign of life."""
+
+_HELD: Final = "held_"
 
 _DEVICE_STATE: Final = {
     EnrollmentState.PENDING: DeviceState.PENDING,
@@ -123,7 +126,7 @@ async def _hear(
     statement = (
         sa.select(
             enrollment.enrollment,
-            *(column.label(f"device_{column.name}") for column in device.c),
+            *labelled(device, _HELD),
             account.c.blocked_at,
             organization.c.settings,
         )
@@ -144,7 +147,7 @@ async def _hear(
         return Refusal.NOT_BOUND
     bond = Bond.of(row)
     now = await tx.now()
-    held = Device.of(_DeviceColumns(row))
+    held = Device.of(Labelled(row, _HELD))
     actor = event.device_actor(bond.device_id, request_id)
     if bond.address is not None and caller.address != bond.address:
         await _record_refusal(tx, bond, "another_address", actor, now)
@@ -164,16 +167,6 @@ async def _hear(
         now=now,
         jobs=await job.open_of_device(tx, bond.device_id, hold=True),
     )
-
-
-class _DeviceColumns:
-    """The device's columns of a joined row, under their own names."""
-
-    def __init__(self, row: Any) -> None:
-        self._row = row
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._row, f"device_{name}")
 
 
 async def _record_refusal(tx: Transaction, bond: Bond, reason: str, actor: Actor, now: datetime) -> None:
