@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from models.base import Json, Moment, metadata
 from models.database import Transaction
 from models.vocabulary import EPOCH
+
+SWEEP: Final = "sweep"
+"""The tick's: it is on duty while it has this one."""
 
 duty = sa.Table(
     "duty",

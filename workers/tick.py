@@ -23,7 +23,6 @@ from workers.sweep import Sweep
 
 _LOG = logging.getLogger(__name__)
 
-DUTY: Final = "sweep"
 EVERY: Final = timedelta(seconds=0.5)
 ERASE_EVERY: Final = timedelta(seconds=60)
 LEASE: Final = timedelta(seconds=10)
@@ -56,14 +55,14 @@ async def tick(database: Database, sweep: Sweep, holder: str, stop: asyncio.Even
         except TimeoutError:
             continue
     async with database.write() as tx:
-        await duty.release(tx, DUTY, holder)
+        await duty.release(tx, duty.SWEEP, holder)
 
 
 async def _hold(database: Database, sweep: Sweep, holder: str) -> timedelta:
     """Take or keep the duty; for how long it is ours now."""
     async with database.write() as tx:
         now = await tx.now()
-        held = await duty.take(tx, DUTY, holder, LEASE, now)
+        held = await duty.take(tx, duty.SWEEP, holder, LEASE, now)
     if held is None:
         # Whoever has it may stop anywhere: should it come to us, we look at everything.
         sweep.sealed_since = None

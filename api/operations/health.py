@@ -11,7 +11,6 @@ from workers.queue import QueueDoor
 
 PATIENCE: Final = 2.0
 """Seconds: whoever asks whether we are ready wants to know it now."""
-TICK: Final = "tick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ async def _database(db: Database) -> list[Finding]:
         async with asyncio.timeout(PATIENCE), db.read() as tx:
             now = await tx.now()
             workers = await heartbeat.alive(tx, "worker", now)
-            ticking = await duty.is_held(tx, TICK, now)
+            ticking = await duty.is_held(tx, duty.SWEEP, now)
     except (DatabaseDown, TimeoutError):
         unknown = [Finding(name, ok=False, says="not known") for name in ("worker", "tick")]
         return [Finding("database", ok=False, says="does not answer"), *unknown]

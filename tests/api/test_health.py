@@ -10,7 +10,7 @@ from tests.servers import RedisServer
 async def beat(house: House) -> None:
     async with house.db.write() as tx:
         await heartbeat.beat(tx, process_id="w1", kind="worker", threads=8, queues=("bulk",), now=house.clock.now)
-        await duty.take(tx, "tick", "t1", timedelta(seconds=10), house.clock.now)
+        await duty.take(tx, duty.SWEEP, "t1", timedelta(seconds=10), house.clock.now)
 
 
 async def test_alive_asks_nothing_of_anybody(house: House) -> None:
