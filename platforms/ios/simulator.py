@@ -430,6 +430,10 @@ class Iphone:
     def address(self) -> str:
         return self.token.hex()
 
+    def a_push(self) -> Push:
+        """As the push service would hand it over, for a driver that has none."""
+        return Push(self.address, self.push_magic)
+
     @property
     def certificate(self) -> bytes | None:
         """What TLS would prove of it."""
