@@ -11,17 +11,18 @@ because
 - the one write connection belongs to one transaction at a time, handed on first come, first served;
 - asking for the file's write lock never blocks: where another process holds it, we ask again a little later;
 - readers never wait for writers, nor writers for readers (WAL);
-- while a COMMIT is under way in the thread nobody else can reach its connection.
+- while a COMMIT is under way in the thread nobody else can reach its connection, cancelled or not.
 """
 
 import asyncio
 import logging
 import random
+import select
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -29,7 +30,7 @@ import sqlalchemy as sa
 import tenacity
 
 from models.base import Moment
-from models.settings import DatabaseSettings
+from models.settings import DatabaseSettings, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert
@@ -115,7 +116,7 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, clock: Callable[[], datetime] | None = None) -> None:
         """`clock` overrules the database's (PostgreSQL) and the host's (SQLite)."""
-        url = sa.make_url(settings.url)
+        url = _read_url(settings.url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.dialect = "sqlite" if self.is_sqlite else "postgresql"
         self._driver: _Driver = _Sqlite(url) if self.is_sqlite else _PostgreSQL(url, settings.connections)
@@ -169,18 +170,31 @@ class Database:
             await connection.release()
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for it however often we are cancelled meanwhile; then be cancelled."""
-    task = asyncio.ensure_future(work)
+async def _to_the_end(work: Awaitable[object]) -> None:
+    """Wait for it however often we are cancelled meanwhile; then be cancelled, whatever became of it.
+
+    An error must not take the cancellation's place: who tries again after errors would never end.
+    """
+    future = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    while not future.done():
         try:
-            await asyncio.wait([task])
+            await asyncio.wait([future])
         except asyncio.CancelledError as error:
             cancelled = error
-    task.result()
     if cancelled is not None:
-        raise cancelled
+        raise cancelled from (None if future.cancelled() else future.exception())
+    future.result()
+
+
+def _read_url(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        raise SettingsError("DATABASE_URL cannot be read") from None  # what failed may quote the password
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise SettingsError("DATABASE_URL must name sqlite or postgresql")
+    return url
 
 
 def _why(state: tenacity.RetryCallState) -> str:
@@ -236,7 +250,7 @@ class _File(sqlite3.Connection):
         return super().cursor(factory or _Cursor)
 
 
-_TROUBLE: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
+_TROUBLE: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_NOMEM")
 
 
 def _sqlite_trouble(error: BaseException | None) -> bool:
@@ -244,24 +258,50 @@ def _sqlite_trouble(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith(_TROUBLE)
 
 
+def _sqlite_down_or_again(statement: str, error: sqlite3.Error) -> NoReturn:
+    if _sqlite_trouble(error):
+        raise DatabaseDown(str(error)) from error
+    raise sa.exc.DBAPIError.instance(statement, None, error, sqlite3.Error) from error
+
+
 class _SqliteConnection:
     """One end of the file. SQLAlchemy compiles and reads; BEGIN, COMMIT and ROLLBACK are ours."""
 
-    def __init__(self, driver: "_Sqlite", connection: sa.Connection) -> None:
+    def __init__(self, driver: "_Sqlite", connection: sa.Connection, *, writes: bool) -> None:
         self._driver = driver
         self._connection = connection
+        self._writes = writes
         file = connection.connection.driver_connection
         if not isinstance(file, _File):
             raise TypeError("the engine was built with another connection class")
         self.file = file
+        self._changes = 0
+
+    def begin(self) -> bool:
+        """Take the file's write lock, if nobody has it. Never waits."""
+        try:
+            self.file.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                return False
+            _sqlite_down_or_again("BEGIN IMMEDIATE", error)
+        self._changes = self.file.total_changes
+        return True
 
     async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]:
+        if self._writes:
+            self._must_be_under_way()
         try:
             return self._connection.execute(statement, parameters)
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
             if _sqlite_trouble(error.orig):
-                raise DatabaseDown(type(error.orig).__name__) from error
+                raise DatabaseDown(str(error.orig)) from error
             raise
+
+    def _must_be_under_way(self) -> None:
+        """SQLite takes a transaction back by itself, on a full disk for one. What followed would be kept piecemeal."""
+        if not self.file.in_transaction:
+            raise DatabaseDown("SQLite has taken this transaction back")
 
     def insert(self, table: sa.Table) -> "Insert":
         from sqlalchemy.dialects.sqlite import Insert as SqliteInsert  # noqa: PLC0415 - only where SQLite is used
@@ -270,15 +310,18 @@ class _SqliteConnection:
 
     async def commit(self) -> None:
         try:
-            await self._driver.in_thread(self.file, "COMMIT")
+            self._must_be_under_way()
+            if self.file.total_changes == self._changes:
+                self.file.execute("COMMIT")  # nothing was changed: nothing to sync, nothing to wait for
+            else:
+                await self._driver.in_thread(self.file, "COMMIT")
         except sqlite3.Error as error:
-            await self.rollback()
-            if _sqlite_trouble(error):
-                raise DatabaseDown("the commit was refused") from error
-            raise
-        self._driver.turn.release()
+            _sqlite_down_or_again("COMMIT", error)
+        finally:
+            await self.rollback()  # only where COMMIT was refused is there anything to take back
 
     async def rollback(self) -> None:
+        """In place: nothing of it is on the disk yet."""
         try:
             if self.file.in_transaction:
                 self.file.execute("ROLLBACK")
@@ -295,88 +338,82 @@ class _SqliteConnection:
 
 class _Sqlite:
     def __init__(self, url: sa.URL) -> None:
+        if not url.database or url.database == ":memory:":
+            raise SettingsError("DATABASE_URL must name a file: several connections and processes share it")
         self._url = url
         self._thread: ThreadPoolExecutor | None = None
-        self._engine: sa.Engine | None = None
         self._reader: _SqliteConnection | None = None
         self._writer: _SqliteConnection | None = None
-        self.turn = asyncio.Lock()
+        self.turn = asyncio.Lock()  # wakes those who wait in the order they came
 
     async def open(self) -> None:
-        if self._engine is not None:
+        if self._writer is not None:
             return
         engine = sa.create_engine(
             self._url,
             poolclass=sa.NullPool,
+            hide_parameters=True,
             # Busy answers come at once: the loop must not sleep inside SQLite.
             connect_args={"factory": _File, "isolation_level": None, "check_same_thread": False, "timeout": 0},
         )
-        try:
-            writer = self._connect(engine, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
-            # A reader meets a lock only while another process recovers the WAL after a crash: milliseconds.
-            reader = self._connect(engine, "PRAGMA query_only=ON", "PRAGMA busy_timeout=250")
-        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
-            engine.dispose()
-            raise DatabaseDown("the file cannot be opened") from error
-        self._writer = _SqliteConnection(self, writer)
-        self._reader = _SqliteConnection(self, reader)
+        with ExitStack() as opened:
+            try:
+                writer = self._connect(opened, engine, "journal_mode=WAL", "synchronous=FULL")
+                # A reader meets a lock only while another process recovers the WAL after a crash: milliseconds.
+                reader = self._connect(opened, engine, "query_only=ON", "busy_timeout=250")
+            except sa.exc.OperationalError as error:
+                raise DatabaseDown(str(error.orig)) from error
+            opened.pop_all()
+        self._writer = _SqliteConnection(self, writer, writes=True)
+        self._reader = _SqliteConnection(self, reader, writes=False)
         self._thread = ThreadPoolExecutor(1, "sqlite")
-        self._engine = engine
 
     @staticmethod
-    def _connect(engine: sa.Engine, *pragmas: str) -> sa.Connection:
-        connection = engine.connect()
-        for pragma in ("PRAGMA foreign_keys=ON", *pragmas):
-            connection.exec_driver_sql(pragma)
+    def _connect(opened: ExitStack, engine: sa.Engine, *pragmas: str) -> sa.Connection:
+        connection = opened.enter_context(engine.connect())
+        for pragma in ("foreign_keys=ON", *pragmas):
+            connection.exec_driver_sql(f"PRAGMA {pragma}")
         return connection
 
     async def close(self) -> None:
-        if self._thread is not None:
-            self._thread.shutdown()
-        for end in (self._reader, self._writer):
-            if end is not None:
-                end.end()
-        if self._engine is not None:
-            self._engine.dispose()
-        self._thread = self._engine = self._reader = self._writer = None
+        """After the transactions that run or wait."""
+        async with self.turn:
+            if self._thread is not None:
+                self._thread.shutdown()
+            for end in (self._reader, self._writer):
+                if end is not None:
+                    end.end()
+            self._thread = self._reader = self._writer = None
 
     async def in_thread(self, file: _File, sql: str) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, file.execute, sql)
+        work = asyncio.get_running_loop().run_in_executor(self._thread, file.execute, sql)
+        await _to_the_end(work)  # a loop that ends cancels everybody: the thread must be done before the next turn
 
     async def begin(self) -> _Connection:
-        writer = self._writer
-        if writer is None:
-            raise DatabaseDown("the database is not open")
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.turn.acquire()
                 try:
-                    while not self._locked(writer.file):  # noqa: ASYNC110 - the holder is another process
-                        # Another process writes; it commits within milliseconds. Random, so that two who wait part.
+                    writer = self._opened(self._writer)
+                    while not writer.begin():  # noqa: ASYNC110 - the holder is another process
+                        # It commits within milliseconds. We look often, since SQLite's own growing pauses would let a
+                        # busy process starve us, and at random, so that two who wait part.
                         await asyncio.sleep(random.uniform(0.0005, 0.004))  # noqa: S311 - no secret
                 except BaseException:
                     self.turn.release()
                     raise
         except TimeoutError as error:
-            raise DatabaseDown("no turn to write") from error
+            raise DatabaseDown("no turn to write: another transaction or process does not end its own") from error
         return writer
 
-    @staticmethod
-    def _locked(file: _File) -> bool:
-        try:
-            file.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
-                return False
-            if _sqlite_trouble(error):
-                raise DatabaseDown("the file cannot be written") from error
-            raise
-        return True
-
     async def look(self) -> _Connection:
-        if self._reader is None:
+        return self._opened(self._reader)
+
+    @staticmethod
+    def _opened(connection: _SqliteConnection | None) -> _SqliteConnection:
+        if connection is None:
             raise DatabaseDown("the database is not open")
-        return self._reader
+        return connection
 
 
 class _PostgreSQLConnection:
@@ -407,13 +444,37 @@ class _PostgreSQLConnection:
 
     async def release(self) -> None:
         """Back to the pool, which rolls back what is open; a broken connection is thrown away there."""
-        await self._connection.close()
+        try:
+            await self._connection.rollback()
+        except sa.exc.DBAPIError as error:
+            log.warning("a connection was lost: %s", _first_line(error.orig))
+        finally:
+            await self._connection.close()
+
+
+def _first_line(error: BaseException | None) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _down_or_again(error: sa.exc.DBAPIError) -> NoReturn:
+    # PostgreSQL's further lines quote the row at fault, with all its values: no log is to have them.
+    if error.orig is not None:
+        error.orig.args = (_first_line(error.orig),)
+    error.args = tuple(part.partition("\n")[0] for part in error.args)
     if error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
-        raise DatabaseDown(type(error.orig).__name__) from error
+        raise DatabaseDown(_first_line(error.orig)) from error
     raise error
+
+
+def _refuse_hung_up(connection: Any, record: object, proxy: object) -> None:
+    """Replace an idle connection on which something has arrived: unasked, a server says little but farewell.
+
+    So what a restarted server left in the pool is found out without a question to it before each use.
+    """
+    poll = select.poll()
+    poll.register(connection.driver_connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise sa.exc.DisconnectionError("the server has hung up")
 
 
 class _PostgreSQL:
@@ -423,24 +484,31 @@ class _PostgreSQL:
         self._engine = create_async_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_size=connections,
-            max_overflow=0,
+            max_overflow=0,  # one beyond the pool would be made for a single transaction: dearer than a short wait
             pool_timeout=PATIENCE,
-            # A question to each connection before each use would cost what it guards: a broken one says so itself, and
-            # then the whole pool is renewed.
-            pool_pre_ping=False,
+            pool_use_lifo=True,  # the one used last has its statements prepared
+            hide_parameters=True,
             connect_args={
                 "application_name": "latchkey",
                 "connect_timeout": 5,
                 # No transaction of ours is long; one that hangs must not hold its locks for ever.
                 "options": "-c timezone=UTC -c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000",
+                # A server that vanished without a word: no statement waits for it longer than a slow one may take.
+                "tcp_user_timeout": 30_000,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 4,
             },
         )
+        sa.event.listen(self._engine.sync_engine, "checkout", _refuse_hung_up)
         self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def open(self) -> None:
         connection = await self.look()
-        await connection.execute(sa.select(1), None)
-        await connection.release()
+        try:
+            await connection.execute(sa.select(1), None)
+        finally:
+            await connection.release()
 
     async def close(self) -> None:
         await self._engine.dispose()
