@@ -46,7 +46,7 @@ class Pace:
     first_pause: float = 0.25
     longest_pause: float = 10.0
     settled: float = 30.0
-    look: float = 0.05
+    look: float = 0.1
     """Between two looks at readiness."""
     patience: float = 30.0
     """Until we say that it is still not ready, and why."""
