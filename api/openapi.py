@@ -188,7 +188,7 @@ def _responses(route: "Route", by_type: Mapping[type, Any]) -> dict[str, Any]:
     for status, kind in route.answers.items():
         response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if isinstance(kind, str):
-            response["content"] = {kind: {"schema": {"type": "string"}}} if kind else {}
+            response["content"] = {kind: {"schema": {} if kind == "application/json" else {"type": "string"}}}
         elif kind is not None:
             response["content"] = {"application/json": {"schema": by_type[kind]}}
         responses[str(status)] = response
