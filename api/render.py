@@ -156,7 +156,8 @@ def unread(count: int) -> schemas.Unread:
 
 
 def event(row: Any) -> schemas.Event:
-    """A line of the record as the person whom it is about may see it."""
+    """A line of the record as the person whom it is about may see it: from where others acted is not theirs to know."""
+    others = row.actor_id is not None and row.actor_id != row.account_id
     return schemas.Event(
         id=row.id,
         at=row.at,
@@ -165,8 +166,8 @@ def event(row: Any) -> schemas.Event:
         reason=row.reason,
         actor=schemas.Party(kind=row.actor_kind, id=row.actor_id),
         subject=None if row.subject_kind is None else schemas.Party(kind=row.subject_kind, id=row.subject_id),
-        where=row.address,
-        client=row.client,
+        where=None if others else row.address,
+        client=None if others else row.client,
         facts=dict(row.facts),
     )
 

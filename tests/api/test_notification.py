@@ -2,7 +2,8 @@
 
 from uuid import uuid4
 
-from models import notification
+from models import event, notification
+from models.event import Actor
 from models.notification import Severity
 from tests.api.house import House
 from tests.people import Person
@@ -121,3 +122,25 @@ async def test_the_record_shows_what_concerns_oneself(house: House) -> None:
     assert {line["action"] for line in answer.json["items"]}
     assert {line["actor"]["id"] for line in answer.json["items"]} <= {str(anna.id), None}
     assert token not in str(answer.json)
+
+
+async def test_from_where_others_acted_is_not_shown(house: House) -> None:
+    anna, otto = await house.hire("anna"), await house.hire("otto", is_operator=True)
+    await house.open_session(anna, "a")
+    for who, address in ((anna, "192.0.2.1"), (otto, "198.51.100.1")):
+        async with house.db.write() as tx:
+            await event.record(
+                tx,
+                organization_id=anna.organization_id,
+                action="device:remote_lock:ask",
+                actor=Actor("account", who.id, address=address, client="a browser"),
+                account_id=anna.id,
+                now=house.clock.now,
+            )
+
+    lines = (await house.ask("GET", "/events", token="a")).json["items"]
+
+    assert {line["actor"]["id"]: (line["where"], line["client"]) for line in lines} == {
+        str(anna.id): ("192.0.2.1", "a browser"),
+        str(otto.id): (None, None),
+    }
