@@ -7,8 +7,8 @@ another column, does not open there. Changing the outer key re-wraps 48 bytes an
 """
 
 import base64
-import binascii
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -24,6 +24,7 @@ VERSION: Final = 1
 _NONCE: Final = 12
 _KEY: Final = 32
 _WRAPPED: Final = _KEY + 16
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 Owner = tuple[str | UUID, ...]
 
@@ -47,9 +48,9 @@ class Keyring:
             key_id, _, encoded = part.strip().partition(":")
             try:
                 key = base64.b64decode(encoded, validate=True)
-            except binascii.Error:
+            except ValueError:  # not base64, or not even ASCII
                 key = b""
-            if not 1 <= len(key_id.encode()) <= 255 or len(key) != _KEY or key_id in keys:
+            if not _KEY_ID.fullmatch(key_id) or len(key) != _KEY or key_id in keys:
                 raise SettingsError("SEAL_KEYS must be id:base64-of-32-bytes, each id once, separated by commas")
             keys[key_id] = AESGCM(key)
         return cls(keys, next(iter(keys)))
@@ -82,16 +83,17 @@ class Keyring:
             raise SealBroken
         head = blob[: 2 + blob[1]]
         wrapped, rest = blob[len(head) :][: _NONCE + _WRAPPED], blob[len(head) + _NONCE + _WRAPPED :]
-        key = self.keys.get(head[2:].decode(errors="replace"))
+        key = self.keys.get(head[2:].decode("ascii", "replace"))
         if key is None:
             raise SealBroken
         return _decrypt(key, wrapped, head + bound), rest
 
 
 def _bound(purpose: str, owner: Owner) -> bytes:
-    """Each part with its length, so that no two owners spell the same bytes."""
-    parts = [purpose.encode(), *(part.bytes if isinstance(part, UUID) else part.encode() for part in owner)]
-    return b"".join(len(part).to_bytes(4) + part for part in parts)
+    """The version, then each part with its kind and length, so that no two owners spell the same bytes."""
+    parts = [(b"p", purpose.encode())]
+    parts += [(b"i", part.bytes) if isinstance(part, UUID) else (b"t", part.encode()) for part in owner]
+    return bytes((VERSION,)) + b"".join(kind + len(part).to_bytes(4) + part for kind, part in parts)
 
 
 def _decrypt(key: AESGCM, blob: bytes, bound: bytes) -> bytes:

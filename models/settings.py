@@ -1,7 +1,6 @@
 """Settings that every room shares: where the database is, and the numbers the rules turn on."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -56,7 +55,7 @@ class DatabaseSettings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         url = environ.get("DATABASE_URL", "")
-        if not url.startswith(("sqlite:///", "postgresql://")):
+        if not url.startswith(("sqlite:///", "postgresql://")) or url == "sqlite:///":
             raise SettingsError("DATABASE_URL must be sqlite:///path or postgresql://…")
         return cls(url)
 
@@ -89,7 +88,7 @@ def audit_key(environ: Mapping[str, str]) -> Secret:
     """AUDIT_KEY: 32 bytes in base64. Raises SettingsError."""
     try:
         key = base64.b64decode(environ.get("AUDIT_KEY", ""), validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         key = b""
     if len(key) != 32:
         raise SettingsError("AUDIT_KEY must be 32 bytes in base64")
