@@ -16,16 +16,17 @@ DEADLINE = 20.0
 
 @dataclass
 class Talk:
-    """A process of ours and what it says, read line by line and never waited for longer than DEADLINE."""
+    """A process of ours and what it says, read line by line and never waited for longer than `patience`."""
 
     process: subprocess.Popen[bytes]
     lines: list[str] = field(default_factory=list)
+    patience: float = DEADLINE
     _rest: bytes = b""
     _asked: set[int] = field(default_factory=set)
 
     def until(self, wanted: str) -> str:
         """The first line that holds `wanted` and was not asked for before; processes speak in no fixed order."""
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + self.patience
         while True:
             for index, line in enumerate(self.lines):
                 if wanted in line and index not in self._asked:
@@ -40,7 +41,7 @@ class Talk:
 
     def rest(self) -> list[str]:
         """All that is said up to the end of the process."""
-        said, _ = self.process.communicate(timeout=DEADLINE)
+        said, _ = self.process.communicate(timeout=self.patience)
         self.lines += (self._rest + said).decode().splitlines()
         self._rest = b""
         return self.lines
