@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,14 @@ def _redis() -> tuple[str, str]:
     return password, f"redis://:{password}@redis:6379/0"
 
 
+def _device_ca() -> tuple[str, str]:
+    from platforms.identity import make_ca  # noqa: PLC0415 - `make run` imports this module at every start
+
+    now = datetime.now(UTC)  # noqa: TID251 - an installation's own authority begins by the clock of its host
+    certificate, key = make_ca("Latchkey devices", now).pem()
+    return certificate, key.text()
+
+
 OURS: Final = (Secrets(("seal_keys",), _seal_keys), Secrets(("audit_key",), lambda: (_key(),)))
 """What every installation needs for itself."""
 
@@ -46,7 +55,11 @@ PRODUCTION: Final = (
     *OURS,
     Secrets(("postgres_password", "database_url"), _postgres),
     Secrets(("redis_password", "redis_url"), _redis),
+    Secrets(("device_ca_certificate", "device_ca_key"), _device_ca),
 )
+
+ISSUED: Final = ("ios_push_certificate", "ios_push_key")
+"""What production mounts beside these and only others can issue."""
 
 
 def write(folder: Path, wanted: Sequence[Secrets], *, suffix: str = "", mode: int = 0o600) -> list[Path]:
@@ -104,6 +117,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write("".join(f"wrote {path}\n" for path in written) or "every secret exists already\n")
+    for name in ISSUED:
+        path = Path(arguments[0]) / f"{name}.txt"
+        if not path.exists():
+            sys.stdout.write(f"still to come from you: {path}\n")
     return 0
 
 

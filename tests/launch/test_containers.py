@@ -1,14 +1,21 @@
 """No container engine is needed to hold docker-compose.yml and the Dockerfile to what they promise."""
 
 import re
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from launch import secrets
 from models.settings import resolve_files
+from models.vocabulary import Secret
+from platforms import registry
+from platforms.identity import DeviceCA
+from platforms.simulation import make_demo_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -59,7 +66,7 @@ def test_every_secret_file_is_one_that_the_command_writes(tmp_path: Path) -> Non
 
     for name, secret in COMPOSE["secrets"].items():
         assert secret == {"file": f"./secrets/{name}.txt"}
-    assert {f"{name}.txt" for name in COMPOSE["secrets"]} == written
+    assert {f"{name}.txt" for name in COMPOSE["secrets"]} == written | {f"{name}.txt" for name in secrets.ISSUED}
 
 
 def test_no_password_stands_in_the_file() -> None:
@@ -71,6 +78,8 @@ def test_no_password_stands_in_the_file() -> None:
 
 def test_the_addresses_in_the_secrets_name_the_services(tmp_path: Path) -> None:
     secrets.write(tmp_path, secrets.PRODUCTION, suffix=".txt")
+    for name in secrets.ISSUED:
+        (tmp_path / f"{name}.txt").write_text("")
     told = resolve_files(
         {name: value.replace("/run/secrets", str(tmp_path)) + ".txt" for name, value in _files_of("api").items()}
     )
@@ -104,6 +113,32 @@ def test_only_the_api_is_reached_from_outside_and_only_through_this_host() -> No
 
 def test_the_address_that_people_use_has_no_default() -> None:
     assert SERVICES["api"]["environment"]["PUBLIC_URL"].startswith("${PUBLIC_URL:?")
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_what_production_mounts_is_what_the_platforms_ask_for(name: str, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    keys = make_demo_keys(tmp_path / "keys")
+    secrets.write(tmp_path, secrets.PRODUCTION, suffix=".txt")
+    shutil.copy(keys["IOS_PUSH_CERTIFICATE_FILE"], tmp_path / "ios_push_certificate.txt")
+    shutil.copy(keys["IOS_PUSH_KEY_FILE"], tmp_path / "ios_push_key.txt")
+    environment = {
+        **SERVICES[name]["environment"],
+        **{
+            variable: value.replace("/run/secrets", str(tmp_path)) + ".txt"
+            for variable, value in _files_of(name).items()
+        },
+        "PUBLIC_URL": "https://latchkey.example",
+        "IOS_TOPIC": keys["IOS_TOPIC_FILE"].read_text(),
+        "IOS_IDENTITY": "mdm_signature",
+    }
+
+    loaded = registry.load(resolve_files(environment))
+
+    assert "ios" in loaded
+    certificate = (tmp_path / "device_ca_certificate.txt").read_text()
+    DeviceCA.from_pem(certificate, Secret((tmp_path / "device_ca_key.txt").read_bytes()))
+    assert x509.load_pem_x509_certificate(certificate.encode()).not_valid_before_utc <= now
 
 
 def test_redis_never_evicts_and_keeps_a_log() -> None:

@@ -92,7 +92,18 @@ def test_the_command_can_be_repeated(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert secrets.main([str(tmp_path)]) == 0
 
     assert files(tmp_path) == before
-    assert capsys.readouterr().out == "every secret exists already\n"
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "every secret exists already"
+    assert said[1:] == [f"still to come from you: {tmp_path}/{name}.txt" for name in secrets.ISSUED]
+
+
+def test_what_others_issued_is_not_asked_for_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in secrets.ISSUED:
+        (tmp_path / f"{name}.txt").touch()
+
+    secrets.main([str(tmp_path)])
+
+    assert "still to come" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["a", "b"]])
