@@ -323,7 +323,7 @@ async def claim(tx: Transaction, job_id: UUID, now: datetime) -> Job | None:
 
 
 async def release(
-    tx: Transaction, held: Job, *, available_at: datetime, woke: bool = False, receipt: str | None = None
+    tx: Transaction, held: Job, *, available_at: datetime, woke: bool = False
 ) -> bool:
     """End a run that changed no state: when the next may claim. False: this run had lost its lease."""
     values: dict[str, Any] = {
@@ -332,8 +332,6 @@ async def release(
         "due_at": held.due_by(available_at),
         "wakes": job.c.wakes + (1 if woke else 0),
     }
-    if receipt is not None:
-        values["receipt"] = receipt
     statement = (
         sa.update(job)
         .where(job.c.id == held.id, job.c.attempt == held.attempt, job.c.state == held.state.value)
@@ -438,10 +436,15 @@ def after_plan(held: Job, ref: str) -> Job:
     return replace(held, state=JobState.WAITING, command_ref=ref, wakes=1, lease_until=None)
 
 
-async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime) -> bool:
-    """Hand the order over. An order that was handed over before and never answered is offered again."""
+async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt: str | None = None) -> bool:
+    """Hand the order over. An order that was handed over before and never answered is offered again.
+
+    `receipt`: how the other side named what it took from us, where it took the order itself and not just a wake.
+    """
     again = now + wake_pause(min(held.offers, len(_WAKE_PAUSES) - 1))
-    values = {"offers": job.c.offers + 1, "available_at": again, "due_at": held.due_by(again)}
+    values: dict[str, Any] = {"offers": job.c.offers + 1, "available_at": again, "due_at": held.due_by(again)}
+    if receipt is not None:
+        values["receipt"] = receipt
     if held.state is JobState.DELIVERED:
         if held.offers >= OFFERS_TOLD:
             statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value).values(**values)

@@ -185,8 +185,11 @@ async def _wake(needs: Needs, held: Job, command: Command, view: Enrollment, pla
         await _fail(needs, held, refused.reason)
         return
     needs.fault.mark("woken")
-    if receipt is not None or held.lease_until is not None:
-        await _rest(needs, held, woke=True, receipt=None if receipt is None else receipt.reference)
+    if receipt is not None:
+        async with needs.database.write() as tx:
+            await job.deliver(tx, held, by="worker", now=await tx.now(), receipt=receipt.reference)
+    elif held.lease_until is not None:
+        await _rest(needs, held, woke=True)
 
 
 async def _rest(
@@ -196,12 +199,11 @@ async def _rest(
     pause: timedelta | None = None,
     until: datetime | None = None,
     woke: bool = False,
-    receipt: str | None = None,
 ) -> None:
     """End this run; say when the next one may claim."""
     async with needs.database.write() as tx:
         again = until or await tx.now() + (pause if pause is not None else job.wake_pause(held.wakes))
-        await job.release(tx, held, available_at=again, woke=woke, receipt=receipt)
+        await job.release(tx, held, available_at=again, woke=woke)
 
 
 async def _fail(needs: Needs, held: Job, reason: str) -> None:

@@ -90,32 +90,36 @@ class _Talk:
 async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, request_id: str) -> DeviceReply:
     try:
         caller = platform.identify(request, needs.database.roughly_now())
+        if caller.link is not None:
+            opened = await enrollments.open_link(needs.database, needs.keys, platform, caller.link)
+            return opened.reply if isinstance(opened, Welcome) else platform.refuse(opened)
+        async with needs.database.write() as tx:
+            heard = await _hear(needs, platform, tx, caller, request_id)
+            reply = platform.refuse(heard) if isinstance(heard, Refusal) else await _converse(heard, caller)
+            needs.fault.mark("checkin.before_commit")
     except Unreadable:
         return platform.refuse(Refusal.UNREADABLE)
-    if caller.link is not None:
-        opened = await enrollments.open_link(needs.database, needs.keys, platform, caller.link)
-        return opened.reply if isinstance(opened, Welcome) else platform.refuse(opened)
-    async with needs.database.write() as tx:
-        heard = await _hear(needs, platform, tx, caller, request_id)
-        if isinstance(heard, Refusal):
-            return platform.refuse(heard)
-        try:
-            check_in = platform.read(caller, heard.view, heard.now)
-        except Unreadable:
-            return platform.refuse(Refusal.UNREADABLE)
-        refusal = await _bind(heard, check_in)
-        if refusal is not None:
-            return platform.refuse(refusal)
-        await _apply(heard, check_in)
-        await _settle_reports(heard, check_in)
-        reply = await _answer(heard, check_in)
-        await _keep(heard, check_in)
-        needs.fault.mark("checkin.before_commit")
     needs.fault.mark("checkin.after_commit")
-    for account_id in heard.nudge:
-        needs.door.nudge(account_id)
-    for job_id, queue in heard.ring:
-        needs.door.put(job_id, queue)
+    if isinstance(heard, _Talk):
+        for account_id in heard.nudge:
+            needs.door.nudge(account_id)
+        for job_id, queue in heard.ring:
+            needs.door.put(job_id, queue)
+    return reply
+
+
+async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
+    """Raises Unreadable."""
+    check_in = heard.platform.read(caller, heard.view, heard.now)
+    if heard.bond.state == EnrollmentState.LEFT:
+        return await _hear_out(heard, check_in)
+    refusal = await _bind(heard, check_in)
+    if refusal is not None:
+        return heard.platform.refuse(refusal)
+    await _apply(heard, check_in)
+    await _settle_reports(heard, check_in)
+    reply = await _answer(heard, check_in)
+    await _keep(heard, check_in)
     return reply
 
 
@@ -141,8 +145,10 @@ async def _hear(
     if caller.certificate_hash is not None:
         statement = statement.where(bonds.certificate_hash == caller.certificate_hash)
     else:
-        statement = statement.where(bonds.platform == platform.name, bonds.address == caller.address)
-    row = (await tx.execute(statement.where(bonds.left_at.is_(None)))).one_or_none()
+        statement = statement.where(
+            bonds.platform == platform.name, bonds.address == caller.address, bonds.left_at.is_(None)
+        )
+    row = (await tx.execute(statement)).one_or_none()
     if row is None or row.platform != platform.name:
         return Refusal.NOT_BOUND
     bond = Bond.of(row)
@@ -180,6 +186,15 @@ async def _record_refusal(tx: Transaction, bond: Bond, reason: str, actor: Actor
         reason=reason,
         subject=("device", bond.device_id),
     )
+
+
+async def _hear_out(talk: _Talk, check_in: CheckIn) -> DeviceReply:
+    """A bond that is over: a second farewell and a late answer are heard, and nothing else."""
+    if check_in.state is not EnrollmentState.LEFT and not check_in.reports:
+        return talk.platform.refuse(Refusal.NOT_BOUND)
+    talk.jobs = []
+    await _settle_reports(talk, check_in)
+    return talk.platform.write(check_in, None, talk.view).reply
 
 
 async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from tenacity.wait import wait_base
 
 from models.vocabulary import Reason
-from platforms.base import Command, Enrollment, Receipt
+from platforms.base import Command, Enrollment
 from platforms.errors import Refused, Unreachable
 from platforms.ios.memory import Memory, milliseconds
 from platforms.ios.settings import IosSettings
@@ -81,8 +81,8 @@ class PushChannel:
         self._pauses = pauses
         self._barred_until = 0.0
 
-    async def wake(self, command: Command, enrollment: Enrollment) -> Receipt | None:
-        """Accepted is not delivered: the order stays waiting until the device calls."""
+    async def wake(self, command: Command, enrollment: Enrollment) -> None:
+        """Accepted is not delivered: the order stays waiting until the device calls, so there is no receipt for it."""
         memory = Memory.read(enrollment.memory)
         if memory.token is None or memory.push_magic is None:
             raise Unreachable(Reason.UNREACHABLE, until_it_calls=True)
@@ -90,11 +90,11 @@ class PushChannel:
             raise Unreachable(Reason.UNREACHABLE, pause=LONG_PAUSE)
         try:
             async with asyncio.timeout(DEADLINE):
-                return await self._push(memory.token, memory.push_magic, memory.token_at)
+                await self._push(memory.token, memory.push_magic, memory.token_at)
         except TimeoutError:
             raise Unreachable(Reason.UNREACHABLE) from None
 
-    async def _push(self, token: bytes, push_magic: str, token_at: int) -> Receipt | None:
+    async def _push(self, token: bytes, push_magic: str, token_at: int) -> None:
         """Tries again at once where that may help: pushes to one device fall together, so one too many does no harm."""
         try:
             async for attempt in AsyncRetrying(
@@ -104,10 +104,9 @@ class PushChannel:
                 reraise=True,
             ):
                 with attempt:
-                    return self._understand(await self._post(token, push_magic), token_at)
+                    self._understand(await self._post(token, push_magic), token_at)
         except _Again as last:
             raise Unreachable(Reason.UNREACHABLE, pause=last.pause) from None
-        raise AssertionError("tenacity ends in an answer or an error")
 
     async def _post(self, token: bytes, push_magic: str) -> httpx.Response:
         headers = {
@@ -124,12 +123,11 @@ class PushChannel:
             # Also what a GOAWAY leaves behind: what was not answered is sent again on a new connection.
             raise _Again from None
 
-    def _understand(self, response: httpx.Response, token_at: int) -> Receipt | None:
+    def _understand(self, response: httpx.Response, token_at: int) -> None:
         problem = {} if response.status_code == 200 else _problem(response)
         match response.status_code:
             case 200:
-                reference = response.headers.get("apns-id", "")[:64]
-                return Receipt(reference) if reference else None
+                return
             case 410 if _later(problem.get("timestamp"), token_at):
                 raise Unreachable(Reason.PUSH_REFUSED, until_it_calls=True)
             case 410:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,9 +88,9 @@ def ios_handler(town_environment: Mapping[str, str], pushes: simulator.PushServi
 
 
 @pytest.fixture
-def worker(
+async def worker(
     database_settings: DatabaseSettings, clock: Clock, keys: Keyring, redis_url: str, ios_handler: PlatformHandler
-) -> Iterator[None]:
+) -> AsyncIterator[None]:
     """A whole worker, in this process for the sake of its clock."""
     settings = WorkerSettings(QueueSettings(redis_url), threads=4)
 
@@ -109,7 +109,7 @@ def worker(
     working = build_worker(broker, settings)
     working.start()
     yield
-    working.stop(timeout=5_000)
+    await asyncio.to_thread(working.stop, 5_000)  # what it wakes is answered on this loop
     broker.close()
 
 

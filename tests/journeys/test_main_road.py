@@ -1,11 +1,13 @@
 """A locked iPhone is opened: the story as the person lives it, and the ways in which it goes otherwise."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
+from platforms.ios.simulator import EnrollmentFailed
 from tests.journeys.town import Town, until
 
 ENDINGS = ("succeeded", "failed", "expired", "cancelled", "unsupported")
@@ -239,7 +241,7 @@ async def test_a_phone_that_stays_away_for_a_day_lets_the_job_expire_and_its_lat
     anna = town.browser(await town.hire())
     await anna.sign_in()
     device_id, phone = await town.iphone(anna)
-    phone.habits.losing_results = 1
+    town.lose(phone, b"Acknowledged")
     location = await anna.all_the_way(device_id)
     await town.job_is(anna, location, "delivered")
     await town.pushes.idle()
@@ -392,3 +394,30 @@ async def test_the_flag_lights_up_on_an_open_stream(town: Town) -> None:
             async for text in lines:
                 if "ios.reset_passcode.succeeded" in text:
                     break
+
+
+async def test_a_phone_that_left_may_say_so_twice_and_begins_no_new_life_by_itself(town: Town) -> None:
+    anna = town.browser(await town.hire())
+    await anna.sign_in()
+    device_id, phone = await town.iphone(anna)
+    statuses: list[int] = []
+
+    async def overheard(
+        method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        if b"CheckOut" in body:
+            statuses.append((await town.transport(method, url, headers, body))[0])
+        answer = await town.transport(method, url, headers, body)
+        statuses.append(answer[0])
+        return answer
+
+    phone.transport = overheard
+    bond = phone.bond
+    await phone.check_out()
+    phone.bond = bond
+
+    with pytest.raises(EnrollmentFailed):
+        await phone.check_in()
+
+    assert statuses == [200, 200, 400]
+    assert (await anna.ask("GET", f"/devices/{device_id}")).json()["state"] == "left"

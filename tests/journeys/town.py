@@ -36,7 +36,7 @@ PATIENCE = 15.0
 async def until(true: Callable[[], Awaitable[Any]], patience: float = PATIENCE) -> Any:
     """What `true` gives as soon as it gives something; a story that waits longer than this has gone wrong."""
     async with asyncio.timeout(patience):
-        while not (found := await true()):
+        while not (found := await true()):  # noqa: ASYNC110 - it happens elsewhere, in threads and behind HTTP
             await asyncio.sleep(0.005)
     return found
 
@@ -80,6 +80,19 @@ class Town:
             raise OSError(str(error)) from error
         return answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content
 
+    def lose(self, phone: Iphone, words: bytes) -> None:
+        """The phone's next message with these words goes astray."""
+
+        async def once(
+            method: str, url: str, headers: Mapping[str, str], body: bytes
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            if words in body:
+                phone.transport = self.transport
+                raise OSError("lost")
+            return await self.transport(method, url, headers, body)
+
+        phone.transport = once
+
     async def job_is(self, browser: "Browser", location: str, *states: str) -> dict[str, Any]:
         async def look() -> dict[str, Any] | None:
             shown: dict[str, Any] = (await browser.ask("GET", location.removeprefix("/api/v1"))).json()
@@ -122,6 +135,7 @@ class Browser:
             sent["Authorization"] = f"Bearer {self.token}"
         if key is not None:
             sent["Idempotency-Key"] = key
+        self.town.client.cookies.clear()  # every browser here holds its tokens itself
         return await self.town.client.request(method, f"/api/v1{path}", json=body, headers=sent)
 
     async def sign_in(self) -> dict[str, Any]:
