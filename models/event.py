@@ -147,7 +147,7 @@ def canonical(row: Any) -> bytes:
     values = [
         row.id.hex,
         row.organization_id.hex,
-        int((row.at - EPOCH) / timedelta(microseconds=1)),
+        (row.at - EPOCH) // timedelta(microseconds=1),
         row.action,
         row.outcome,
         row.reason,
