@@ -138,7 +138,7 @@ async def note_reading(tx: Transaction, read: Passcode, now: datetime) -> dateti
     await tx.execute(
         sa.update(passcode)
         .where(passcode.c.id == read.id)
-        .values(first_read_at=sa.func.coalesce(passcode.c.first_read_at, now), readable_until=until)
+        .values(first_read_at=sa.func.coalesce(passcode.c.first_read_at, sa.literal(now, Moment)), readable_until=until)
     )
     return until
 

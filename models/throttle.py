@@ -141,7 +141,12 @@ async def keep(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> No
     """Nothing but the row's age: what is done for a name that nobody has, where others get a line in the record."""
     statement = sa.update(throttle).where(throttle.c.key == f"{lockout.name}:{who}")
     await tx.execute(
-        statement.values(erase_at=sa.case((throttle.c.erase_at < now + KEEP, now + KEEP), else_=throttle.c.erase_at))
+        statement.values(
+            # Typed by hand: an expression does not take its column's type, and SQLite would keep a bare moment as text.
+            erase_at=sa.case(
+                (throttle.c.erase_at < now + KEEP, sa.literal(now + KEEP, Moment)), else_=throttle.c.erase_at
+            )
+        )
     )
 
 

@@ -9,9 +9,11 @@ import ipaddress
 import os
 import pkgutil
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 
 import models
-from models.base import metadata
+from models.base import Moment, metadata
 from models.database import Database
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
@@ -141,9 +143,7 @@ class Template:
         self._on_server(f"CREATE DATABASE {self._name} TEMPLATE {self._template}")
 
     def _shape_of(self, name: str) -> list[tuple[object, ...]]:
-        tables = (
-            b"SELECT relname, relhastriggers, relnatts FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-        )
+        tables = b"SELECT relname, relhastriggers, relnatts FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         triggers = b" UNION ALL SELECT tgname, tgenabled = 'O', tgtype FROM pg_trigger WHERE NOT tgisinternal"
         with psycopg.connect(self._of(name)) as connection:
             return sorted(connection.execute(tables + triggers).fetchall())
@@ -192,10 +192,22 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_settings(sqlite_template: Path, tmp_path: Path) -> DatabaseSettings:
+def sqlite_settings(sqlite_template: Path, tmp_path: Path) -> Iterator[DatabaseSettings]:
     path = tmp_path / "latchkey.db"
     shutil.copy(sqlite_template, path)
-    return DatabaseSettings(f"sqlite:///{path}")
+    yield DatabaseSettings(f"sqlite:///{path}")
+    assert moments_as_text(path) == []
+
+
+def moments_as_text(path: Path) -> list[str]:
+    """A moment that an expression bound without its type: SQLite takes it as text, and reading it fails later."""
+    found = []
+    with closing(sqlite3.connect(path)) as connection:
+        for table in metadata.tables.values():
+            for column in (column.name for column in table.c if isinstance(column.type, Moment)):
+                wrong = f"SELECT 1 FROM {table.name} WHERE typeof({column}) = 'text' LIMIT 1"  # noqa: S608 - our names
+                found += [f"{table.name}.{column}"] if connection.execute(wrong).fetchone() else []
+    return found
 
 
 @pytest.fixture
