@@ -5,6 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import DDLCompiler
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -72,6 +74,25 @@ class Json(TypeDecorator[Any]):
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
         # Without this a path such as column["a"] would itself be bound as JSON (SQLAlchemy, TypeDecorator and JSON).
         return self.impl_instance.coerce_compared_value(op, value)
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """An index of the rows that `where` names, alike on both databases.
+
+    SQLAlchemy would have it said once per dialect, and loads PostgreSQL's to check the word: a tenth of a second at
+    each start of a process that speaks to SQLite.
+    """
+    return sa.Index(name, *columns, unique=unique, info={WHERE: where})
+
+
+WHERE = "where"
+
+
+@compiles(sa.schema.CreateIndex)
+def _with_where(element: sa.schema.CreateIndex, compiler: DDLCompiler, **options: Any) -> str:
+    where = element.element.info.get(WHERE)
+    text = str(compiler.visit_create_index(element, **options))  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+    return text if where is None else f"{text} WHERE {where}"
 
 
 def labelled(table: sa.Table, prefix: str) -> list[sa.Label[Any]]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models.base import Id, Json, Moment, metadata
+from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.sealed import Keyring
 from models.settings import ENROLLMENT_LINK
@@ -33,21 +33,9 @@ enrollment = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("enrolled_at", Moment, nullable=True),
     sa.Column("left_at", Moment, nullable=True),
-    sa.Index(
-        "ix_enrollment_unfinished",
-        "created_at",
-        postgresql_where=sa.text("state = 'invited'"),
-        sqlite_where=sa.text("state = 'invited'"),
-    ),
+    partial_index("ix_enrollment_unfinished", "created_at", where="state = 'invited'"),
     # A device that left keeps its row for the record; its address may enrol anew.
-    sa.Index(
-        "uq_enrollment_address",
-        "platform",
-        "address",
-        unique=True,
-        postgresql_where=sa.text("left_at IS NULL"),
-        sqlite_where=sa.text("left_at IS NULL"),
-    ),
+    partial_index("uq_enrollment_address", "platform", "address", unique=True, where="left_at IS NULL"),
 )
 
 PURPOSE: Final = "enrollment"

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models import event, notification, passcode
-from models.base import Id, Json, Moment, metadata
+from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.errors import IllegalMove
 from models.event import Actor
@@ -57,20 +57,8 @@ job = sa.Table(
     sa.Column("detail", Json, nullable=True, comment="what the device said, for the operator"),
     sa.Column("late_result", Json, nullable=True, comment="what the device said after the ending"),
     sa.Index("uq_job_idempotency", "account_id", "idempotency_key", unique=True),
-    sa.Index(
-        "uq_job_open",
-        "device_id",
-        "kind",
-        unique=True,
-        postgresql_where=sa.text(_OPEN_SQL),
-        sqlite_where=sa.text(_OPEN_SQL),
-    ),
-    sa.Index(
-        "ix_job_due",
-        "due_at",
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
-    ),
+    partial_index("uq_job_open", "device_id", "kind", unique=True, where=_OPEN_SQL),
+    partial_index("ix_job_due", "due_at", where="due_at IS NOT NULL"),
     sa.Index("ix_job_account", "organization_id", "account_id", "id"),
     sa.Index("ix_job_device", "organization_id", "device_id", "id"),
     sa.Index("ix_job_state", "state", "id"),
@@ -322,9 +310,7 @@ async def claim(tx: Transaction, job_id: UUID, now: datetime) -> Job | None:
     return None if row is None else Job.of(row)
 
 
-async def release(
-    tx: Transaction, held: Job, *, available_at: datetime, woke: bool = False
-) -> bool:
+async def release(tx: Transaction, held: Job, *, available_at: datetime, woke: bool = False) -> bool:
     """End a run that changed no state: when the next may claim. False: this run had lost its lease."""
     values: dict[str, Any] = {
         "lease_until": None,

@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models.account import account
-from models.base import Id, Json, Moment, metadata
+from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.vocabulary import new_id
 
@@ -38,14 +38,7 @@ notification = sa.Table(
     sa.Column("read_at", Moment, nullable=True),
     sa.Column("expires_at", Moment, nullable=False, index=True),
     sa.Index("uq_notification_account_seq", "organization_id", "account_id", "seq", unique=True),
-    sa.Index(
-        "ix_notification_unread",
-        "organization_id",
-        "account_id",
-        "expires_at",
-        postgresql_where=sa.text("read_at IS NULL"),
-        sqlite_where=sa.text("read_at IS NULL"),
-    ),
+    partial_index("ix_notification_unread", "organization_id", "account_id", "expires_at", where="read_at IS NULL"),
 )
 
 KEPT: Final = timedelta(days=30)

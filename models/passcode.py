@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models.base import Id, Moment, metadata
+from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.sealed import Keyring
 from models.settings import READABLE_PASSCODE
@@ -33,12 +33,7 @@ passcode = sa.Table(
     sa.Column("destroyed_at", Moment, nullable=True),
     sa.Column("why", sa.Text, nullable=True),
     sa.Index("ix_passcode_device", "organization_id", "device_id", "created_at"),
-    sa.Index(
-        "ix_passcode_due",
-        "readable_until",
-        postgresql_where=sa.text("destroyed_at IS NULL"),
-        sqlite_where=sa.text("destroyed_at IS NULL"),
-    ),
+    partial_index("ix_passcode_due", "readable_until", where="destroyed_at IS NULL"),
 )
 
 PURPOSE: Final = "passcode"

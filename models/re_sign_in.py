@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models import account, device, event, notification
-from models.base import Id, Moment, metadata
+from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.event import Actor
 from models.notification import Severity
@@ -46,12 +46,7 @@ re_sign_in = sa.Table(
     sa.Column("due_at", Moment, nullable=True, comment="when the sweep lapses it; empty once it has ended"),
     sa.Index("ix_re_sign_in_account", "organization_id", "account_id", "opened_at"),
     sa.Index("ix_re_sign_in_session", "session_id"),
-    sa.Index(
-        "ix_re_sign_in_due",
-        "due_at",
-        sqlite_where=sa.text("due_at IS NOT NULL"),
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-    ),
+    partial_index("ix_re_sign_in_due", "due_at", where="due_at IS NOT NULL"),
 )
 
 
