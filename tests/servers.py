@@ -67,7 +67,7 @@ def _end_with_us() -> None:
 
 
 class PostgreSQLServer:
-    """The wheel's own server on a unix socket, without fsync. It refuses to be root: then it runs as nobody."""
+    """The wheel's own server on a unix socket. It refuses to be root: then it runs as nobody."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="latchkey-"))  # a socket's path has to be short
@@ -114,8 +114,9 @@ class PostgreSQLServer:
     def url(self, name: str = "postgres") -> str:
         return f"postgresql://latchkey@/{name}?host={self.folder}"
 
-    def start(self) -> Self:
-        off = ("fsync", "full_page_writes", "synchronous_commit")
+    def start(self, *, durable: bool = False) -> Self:
+        """Without fsync, unless it is `durable` as a real one would be."""
+        off = () if durable else ("fsync", "full_page_writes", "synchronous_commit")
         settings = {
             **dict.fromkeys(off, "off"),
             "listen_addresses": "",
