@@ -98,6 +98,10 @@ def problem_type(code: str) -> str:
     return f"urn:latchkey:problem:{code}"
 
 
+PROBES: Final = frozenset({"/healthz", "/readyz"})
+"""Asked every few seconds by whoever watches over us: no news."""
+
+
 def security_headers(settings: ApiSettings) -> dict[str, str]:
     headers = {
         "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -133,8 +137,9 @@ def build(settings: ApiSettings) -> Middleware:
                     headers["X-Request-Id"] = request_id
                 return response
             finally:
-                if log.isEnabledFor(logging.INFO):
-                    log.info("request", extra=_line(request, status, time.perf_counter() - began))
+                level = logging.DEBUG if request.path in PROBES else logging.INFO
+                if log.isEnabledFor(level):
+                    log.log(level, "request", extra=_line(request, status, time.perf_counter() - began))
 
     return front
 
