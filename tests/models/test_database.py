@@ -4,7 +4,8 @@ import asyncio
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from models import database as module
 from models.base import Moment, metadata
 from models.database import Database, DatabaseDown, Transaction
-from models.settings import DatabaseSettings
+from models.settings import DatabaseSettings, SettingsError
 from tests.clock import NOON, Clock
 from tests.people import found, hire
 from tests.servers import PostgreSQLServer
@@ -321,7 +322,7 @@ async def test_an_unread_answer_keeps_no_old_snapshot(sqlite: Database) -> None:
         first = answer.fetchone()
         async with sqlite.write() as other:
             await other.execute(sa.delete(duty))
-        rest = answer.fetchmany(1) + list(answer.fetchall())
+        rest = [*answer.fetchmany(1), *answer.fetchall()]
 
     assert first is not None
     assert [first.name, *(row.name for row in rest)] == ["a", "b", "c"]
@@ -640,3 +641,339 @@ async def test_json_comes_back_as_it_went(database: Database, value: Any) -> Non
 
 def test_an_address_with_a_password_is_not_printed() -> None:
     assert "hunter2" not in repr(DatabaseSettings("postgresql://me:hunter2@host/name"))
+
+
+# What errors tell
+
+
+@pytest.mark.parametrize("missing", [True, False])
+async def test_an_error_quotes_no_value_of_the_row_at_fault(database: Database, missing: bool) -> None:
+    code = "7hK2" + "mPq9"
+    values = {"name": code, "holder": None if missing else code, "until": NOON, "notes": {"code": code}}
+
+    async def fail() -> None:
+        async with database.write() as tx:
+            await tx.execute(line(code))
+            await tx.execute(sa.insert(duty).values(values))
+
+    with pytest.raises(sa.exc.IntegrityError) as caught:
+        await fail()
+
+    told = "".join(traceback.format_exception(caught.value))
+    assert code not in told
+    assert "duty" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hunter2",
+        "postgresql://me:hunter2@host:hunter2/name",
+        "mysql://me:hunter2@host/name",
+        "sqlite://",
+        "sqlite:///:memory:",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
+        Database(DatabaseSettings(url))
+
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+# Cancelled where it hurts
+
+
+async def test_a_cancellation_is_not_replaced_by_an_error() -> None:
+    """Who tries again after DatabaseDown must not miss that it was told to end."""
+    work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(module._to_the_end(work))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    work.set_exception(DatabaseDown("lost"))
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert isinstance(caught.value.__cause__, DatabaseDown)
+
+
+async def test_everybody_cancelled_during_a_commit_the_next_turn_comes_after_it(sqlite: Database) -> None:
+    """As when a loop ends: also the task that only we know of is cancelled."""
+    driver: Any = sqlite._driver
+    go = threading.Event()
+
+    async def write(name: str) -> None:
+        async with sqlite.write() as tx:
+            await tx.execute(line(name))
+
+    others = asyncio.all_tasks()
+    driver._thread.submit(go.wait, DEADLINE)  # the COMMIT waits behind it
+    first = asyncio.create_task(write("a"))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(write("b"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - others - {second}:
+            task.cancel()
+    assert not first.done()
+    go.set()
+
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await second
+    assert await names(sqlite) == ["a", "b"]
+
+
+async def test_where_nothing_changed_no_disk_is_waited_for(sqlite: Database) -> None:
+    driver: Any = sqlite._driver
+    go = threading.Event()
+    driver._thread.submit(go.wait, DEADLINE)
+    try:
+        async with asyncio.timeout(DEADLINE / 2), sqlite.write() as tx:
+            await tx.execute(sa.update(duty).values(holder="nobody"))
+    finally:
+        go.set()
+
+
+@pytest.mark.parametrize("after", [(), ("b",)])
+async def test_a_transaction_that_sqlite_took_back_is_not_kept_piecemeal(
+    sqlite: Database, after: tuple[str, ...]
+) -> None:
+    async def go_on() -> None:
+        async with sqlite.write() as tx:
+            await tx.execute(line("a"))
+            with pytest.raises(sa.exc.IntegrityError):
+                await tx.execute(line("a").prefix_with("OR ROLLBACK"))
+            for name in after:
+                await tx.execute(line(name))
+
+    with pytest.raises(DatabaseDown, match="taken this transaction back"):
+        await go_on()
+
+    await write(sqlite, "c")
+    assert await names(sqlite) == ["c"]
+
+
+@pytest.fixture
+async def postgresql(postgresql_settings: DatabaseSettings) -> AsyncIterator[Database]:
+    database = Database(postgresql_settings)
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again: what we wait for happens in another process, which tells nobody."""
+    async with asyncio.timeout(DEADLINE):
+        while not await holds():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.002)
+
+
+def counted(database: Database, event: str, number: int) -> Callable[[], Awaitable[bool]]:
+    """So many sessions of PostgreSQL wait for this event."""
+    question = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = :event").bindparams(event=event)
+
+    async def ask() -> bool:
+        async with database.read() as tx:
+            return bool((await tx.execute(question)).scalar_one() == number)
+
+    return ask
+
+
+async def test_a_commit_under_way_in_postgresql_is_waited_for_and_then_the_cancellation_follows(
+    postgresql: Database,
+) -> None:
+    async with postgresql.write() as tx:
+        for statement in (
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$",
+            "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON duty DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION slow()",
+        ):
+            await tx.execute(sa.text(statement))
+
+    async def write() -> None:
+        async with postgresql.write() as tx:
+            await tx.execute(line("a"))
+
+    async with postgresql.write() as tx:
+        await tx.execute(sa.text("SELECT pg_advisory_xact_lock(1)"))
+        task = asyncio.create_task(write())
+        await until(counted(postgresql, "advisory", 1))
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        assert await names(postgresql) == []
+        assert not task.done()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await names(postgresql) == ["a"]
+    async with postgresql.write() as tx:
+        await tx.execute(sa.text("DROP FUNCTION slow CASCADE"))
+
+
+async def test_a_cancelled_statement_ends_on_the_server_too(postgresql: Database) -> None:
+    async def write() -> None:
+        async with postgresql.write() as tx:
+            await tx.execute(line("a"))
+            await tx.execute(sa.text("SELECT pg_sleep(29)"))
+
+    task = asyncio.create_task(write())
+    await until(counted(postgresql, "PgSleep", 1))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    await until(counted(postgresql, "PgSleep", 0))
+    assert await names(postgresql) == []
+
+
+# PostgreSQL's own
+
+
+async def test_a_server_that_was_away_unnoticed_is_found_again_at_the_first_question(
+    postgresql_server: PostgreSQLServer,
+) -> None:
+    database = Database(DatabaseSettings(postgresql_server.url(), connections=4))
+    await database.open()
+
+    async def ask() -> int:
+        async with database.write() as tx:
+            return int((await tx.execute(sa.select(sa.literal(1)))).scalar_one())
+
+    assert await asyncio.gather(*(ask() for _ in range(4))) == [1] * 4
+    postgresql_server.stop()
+    postgresql_server.start()
+
+    assert await asyncio.gather(*(ask() for _ in range(4))) == [1] * 4
+    await database.close()
+
+
+async def test_who_is_opened_before_the_server_waits_for_it(
+    postgresql_server: PostgreSQLServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    postgresql_server.stop()
+    try:
+        database = Database(DatabaseSettings(postgresql_server.url()))
+        opening = asyncio.create_task(database.open())
+
+        async def told() -> bool:
+            return "not up yet" in caplog.text
+
+        await until(told)
+        assert not opening.done()
+    finally:
+        postgresql_server.start()
+
+    async with asyncio.timeout(DEADLINE):
+        await opening
+    await database.close()
+
+
+async def test_a_connection_lost_unnoticed_hides_neither_an_answer_nor_an_error(postgresql: Database) -> None:
+    pid = sa.select(sa.func.pg_backend_pid())
+
+    async def cut(victim: int) -> None:
+        async with postgresql.write() as tx:
+            await tx.execute(sa.select(sa.func.pg_terminate_backend(victim, 5000)))
+
+    async def lose(error: Exception | None) -> None:
+        async with postgresql.write() as tx:
+            await tx.execute(line("a"))
+            await cut((await tx.execute(pid)).scalar_one())
+            if error is not None:
+                raise error
+
+    async with postgresql.read() as tx:
+        await cut((await tx.execute(pid)).scalar_one())
+    with pytest.raises(ZeroDivisionError):
+        await lose(ZeroDivisionError())
+    with pytest.raises(DatabaseDown):
+        await lose(None)
+
+    assert await names(postgresql) == []
+
+
+async def test_each_session_is_told_its_zone_and_its_limits(postgresql: Database) -> None:
+    settings = {
+        "timezone": "UTC",
+        "statement_timeout": "30s",
+        "idle_in_transaction_session_timeout": "30s",
+        "application_name": "latchkey",
+    }
+    async with postgresql.read() as tx:
+        for name, value in settings.items():
+            assert (await tx.execute(sa.text(f"SHOW {name}"))).scalar_one() == value
+
+
+async def test_reading_opens_no_transaction_and_writing_opens_one(postgresql: Database) -> None:
+    number = sa.select(sa.func.pg_current_xact_id().cast(sa.Text))
+    async with postgresql.read() as tx:
+        read = {(await tx.execute(number)).scalar_one() for _ in range(3)}
+    async with postgresql.write() as tx:
+        written = {(await tx.execute(number)).scalar_one() for _ in range(3)}
+
+    assert (len(read), len(written)) == (3, 1)
+
+
+# Many at once
+
+
+async def test_an_insert_that_counts_up_loses_no_count(database: Database) -> None:
+    async def count() -> None:
+        async with database.write() as tx:
+            statement = tx.insert(duty).values(name="count", holder="1", until=NOON, notes={})
+            more = sa.cast(sa.cast(duty.c.holder, sa.Integer) + 1, sa.Text)
+            await tx.execute(statement.on_conflict_do_update(index_elements=[duty.c.name], set_={"holder": more}))
+
+    await asyncio.gather(*(count() for _ in range(30)))
+
+    async with database.read() as tx:
+        assert (await tx.execute(sa.select(duty.c.holder))).scalar_one() == "30"
+
+
+BUSY = """
+import asyncio, sys
+import sqlalchemy as sa
+from models.database import Database
+from models.duty import duty
+from models.settings import DatabaseSettings
+
+async def main():
+    database = Database(DatabaseSettings(sys.argv[1]))
+    await database.open()
+    async def write():
+        while True:
+            async with database.write() as tx:
+                await tx.execute(sa.update(duty).values(holder="busy"))
+    await asyncio.gather(*(write() for _ in range(4)))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_writes_without_end_does_not_starve_another(
+    sqlite: Database, sqlite_settings: DatabaseSettings
+) -> None:
+    async def busy() -> bool:
+        async with sqlite.read() as tx:
+            return bool((await tx.execute(sa.select(duty.c.holder))).scalar_one() == "busy")
+
+    await write(sqlite, "a")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", BUSY, sqlite_settings.url, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+    )
+    try:
+        await until(busy)
+        async with asyncio.timeout(DEADLINE):
+            for _ in range(20):
+                async with sqlite.write() as tx:
+                    await tx.execute(sa.update(duty).values(holder="ours"))
+                await until(busy)
+    finally:
+        process.kill()
+        await process.wait()
