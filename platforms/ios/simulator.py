@@ -45,8 +45,6 @@ RIGHT_PASSCODE: Final = 4
 RIGHT_ERASE: Final = 8
 RIGHT_INFORMATION: Final = 16
 
-REMEMBERED: Final = 1_000
-"""Results of commands that were run; no server offers one again after so many others."""
 LONGEST_PAUSE: Final = 30.0
 LONGEST_SESSION: Final = 1_000
 """Commands in a row. A real device would go on for ever; here it is a mistake to show."""
@@ -372,7 +370,7 @@ def new_unlock_token() -> bytes:
 
 _KEPT: Final = (
     *("udid", "serial", "token", "push_magic", "unlock_token", "os_version", "model", "passcode", "touch_id"),
-    *("disabled", "locked", "supervised", "erased", "enrolled", "results", "unsent"),
+    *("disabled", "locked", "supervised", "erased", "enrolled", "unsent"),
 )
 
 
@@ -380,9 +378,8 @@ _KEPT: Final = (
 class Iphone:
     """One simulated phone. `wake` is what a push does; everything else follows from what the server answers.
 
-    A command is run once per CommandUUID: its result is remembered until other ones crowd it out, so that a command
-    offered again is reported again and not run again. A real phone holds on to a result until it was delivered; that
-    it also remembers delivered ones makes `effects` tell a second *effect* from a second *offer* (`offers`).
+    It holds on to a result until an answer of 200 has come to it, and says it before anything else. After that it
+    knows the command no more: one that is offered again then is run again, and counted again in `effects`.
     """
 
     transport: Transport = field(repr=False)
@@ -405,10 +402,10 @@ class Iphone:
     bond: Bond | None = None
     effects: Counter[str] = field(default_factory=Counter)
     """How often each CommandUUID really did something."""
-    results: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     unsent: dict[str, Any] | None = field(default=None, repr=False)
     """A result that no answer has come to yet."""
     offers: Counter[str] = field(default_factory=Counter)
+    """How often each CommandUUID was handed to it, run or not."""
     complaints: list[str] = field(default_factory=list)
     """What the server did that a real phone would not understand."""
     habits: Habits = field(default_factory=Habits)
@@ -616,9 +613,6 @@ class Iphone:
 
     async def _answer_to(self, uuid: str, command: Mapping[str, Any]) -> dict[str, Any] | None:
         """Run a command. What it gave is written down before it is told."""
-        if uuid in self.results:
-            self.unsent = self.results[uuid]
-            return self.unsent
         if self.habits.not_now:
             self.habits.not_now -= 1
             return {"Status": "NotNow", "UDID": self.udid, "CommandUUID": uuid}
@@ -629,9 +623,6 @@ class Iphone:
             if result["Status"] == "Acknowledged":
                 self.effects[uuid] += 1
         result |= {"UDID": self.udid, "CommandUUID": uuid}
-        self.results[uuid] = result
-        while len(self.results) > REMEMBERED:
-            del self.results[next(iter(self.results))]
         self.unsent = result
         self._changed()
         if result["Status"] == "Acknowledged" and command["RequestType"] in {"RemoveProfile", "EraseDevice"}:

@@ -365,19 +365,52 @@ async def test_checking_out_ends_the_bond(staged: Stage) -> None:
     assert (phone.enrolled, phone.bond) == (False, None)
 
 
-def told(answer: bytes, status: int = 200) -> Any:
-    """A server that says one thing and then nothing more; what it was told lies in `bodies`."""
-    answers = [(status, answer)]
+def told(*said: bytes, status: int = 200) -> Any:
+    """A server that says these things and then nothing more; what it was told lies in `bodies`."""
+    answers = [(status, answer) for answer in said]
 
     async def transport(
         _method: str, _url: str, _headers: Mapping[str, str], body: bytes
     ) -> tuple[int, Mapping[str, str], bytes]:
         transport.bodies.append(plistlib.loads(body))  # type: ignore[attr-defined] - set below
-        now, said = answers.pop(0) if answers else (200, b"")
-        return now, {"content-type": "application/xml; charset=UTF-8"}, said
+        now, answer = answers.pop(0) if answers else (200, b"")
+        return now, {"content-type": "application/xml; charset=UTF-8"}, answer
 
     transport.bodies = []  # type: ignore[attr-defined] - a function's own list
     return transport
+
+
+async def test_a_command_that_is_offered_again_after_its_result_was_taken_is_a_second_effect(staged: Stage) -> None:
+    phone = phone_of(staged)
+    phone.transport = told(command(RequestType="DeviceLock"), command(RequestType="DeviceLock"))
+
+    await phone.poll()
+
+    assert phone.offers == Counter({"C": 2})
+    assert phone.effects == Counter({"C": 2})
+    assert phone.unsent is None
+
+
+async def test_a_result_whose_answer_was_lost_is_said_again_and_the_command_not_run_again(staged: Stage) -> None:
+    phone = phone_of(staged)
+    phone.transport = told(command(RequestType="DeviceLock"))
+    talk = phone.transport
+
+    async def loses_an_answer(*request: Any) -> tuple[int, Mapping[str, str], bytes]:
+        answer = await talk(*request)
+        if phone.unsent is not None and phone.transport is loses_an_answer:
+            phone.transport = talk
+            raise OSError
+        return answer
+
+    phone.transport = loses_an_answer
+    await phone.poll()
+    assert phone.unsent is not None
+    await phone.poll()
+
+    said = [body["Status"] for body in talk.bodies]  # type: ignore[attr-defined] - `told` has it
+    assert said == ["Idle", "Acknowledged", "Acknowledged"]
+    assert phone.effects == Counter({"C": 1})
 
 
 def command(uuid: str = "C", **parameters: Any) -> bytes:
@@ -448,7 +481,7 @@ async def test_only_a_401_and_the_word_for_it_remove_the_profile(
     staged: Stage, status: int, answer: bytes, stays: bool
 ) -> None:
     phone = phone_of(staged)
-    phone.transport = told(answer, status)
+    phone.transport = told(answer, status=status)
 
     await phone.poll()
 
