@@ -33,6 +33,7 @@ from models.vocabulary import Secret
 from platforms.identity import DeviceCA, certificate_hash, parse_certificate
 from platforms.ios import simulator
 from platforms.ios.memory import Memory
+from platforms.ios.push_service import PushService
 from platforms.simulation import make_demo_keys
 from tests.servers import PostgreSQLServer, RedisServer
 
@@ -79,7 +80,7 @@ class House:
     folder: Path
     postgresql: PostgreSQLServer
     redis_url: str
-    pushes: simulator.PushService
+    pushes: PushService
     environ: Mapping[str, str]
     keyring: Keyring
     device_ca: DeviceCA

@@ -22,6 +22,7 @@ from models.settings import DatabaseSettings
 from platforms import identity, ios
 from platforms.base import PlatformHandler
 from platforms.ios import simulator
+from platforms.ios.push_service import PushService
 from tests.clock import Clock
 from tests.journeys.town import AUDIT_KEY, HASHES, Town
 from tests.people import found
@@ -77,13 +78,13 @@ def stream_settings() -> StreamSettings:
 
 
 @pytest.fixture
-async def pushes(push_files: Path) -> AsyncIterator[simulator.PushService]:
+async def pushes(push_files: Path) -> AsyncIterator[PushService]:
     async with simulator.wake_service(push_files, 0) as service:
         yield service
 
 
 @pytest.fixture
-def ios_handler(town_environment: Mapping[str, str], pushes: simulator.PushService) -> PlatformHandler:
+def ios_handler(town_environment: Mapping[str, str], pushes: PushService) -> PlatformHandler:
     return ios.build({**town_environment, "IOS_PUSH_URL": pushes.url})
 
 
@@ -121,7 +122,7 @@ async def town(
     redis_url: str,
     town_environment: Mapping[str, str],
     port: int,
-    pushes: simulator.PushService,
+    pushes: PushService,
     ios_handler: PlatformHandler,
     stream_settings: StreamSettings,
     worker: None,

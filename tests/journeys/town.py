@@ -21,7 +21,8 @@ from models.event import event as events
 from models.job import job
 from models.sealed import Keyring
 from models.vocabulary import Secret
-from platforms.ios.simulator import Iphone, PushService
+from platforms.ios.push_service import PushService
+from platforms.ios.simulator import Iphone
 from tests.clock import Clock
 from tests.people import Person, give_totp, hire
 from workers.sweep import Sweep

@@ -19,8 +19,9 @@ from platforms.errors import PlatformError, Refused, Unreachable
 from platforms.ios import channel as channels
 from platforms.ios.channel import LONG_PAUSE, SHORT_PAUSE, open_channel
 from platforms.ios.memory import Memory
+from platforms.ios.push_service import Failure, Push, PushService, server_tls
 from platforms.ios.settings import IosSettings
-from platforms.ios.simulator import Failure, Push, PushService, demo_keys, server_tls
+from platforms.ios.simulator import demo_keys
 from tests.platforms.ios.world import NOW, PUSH_FILES, REAL_NOW, bond, environ, order
 
 TOKEN = bytes(range(32))
