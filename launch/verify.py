@@ -71,10 +71,10 @@ async def verify(database: Database, key: Secret, anchors: list[Anchor]) -> tupl
 
 
 async def run(environ: Mapping[str, str], anchors: list[Anchor]) -> int:
-    database = Database(DatabaseSettings.from_env(environ))
+    database, key = Database(DatabaseSettings.from_env(environ)), audit_key(environ)
     await database.open()
     try:
-        whole, lines = await verify(database, audit_key(environ), anchors)
+        whole, lines = await verify(database, key, anchors)
     finally:
         await database.close()
     sys.stdout.write("".join(f"{one}\n" for one in lines))

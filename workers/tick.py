@@ -71,26 +71,27 @@ async def _hold(database: Database, sweep: Sweep, holder: str) -> timedelta:
 
 
 async def run(environ: Mapping[str, str]) -> None:
+    # What is wrong with the settings is said before anything is waited for.
+    settings, queue = DatabaseSettings.from_env(environ), QueueSettings.from_env(environ)
+    keys, audit = Keyring.from_settings(environ.get("SEAL_KEYS", "")), audit_key(environ)
+    now, fault = clock.from_env(environ), Fault.from_env(environ)
     async with AsyncExitStack() as stack:
-        database = Database(DatabaseSettings.from_env(environ), clock.from_env(environ))
+        database = Database(settings, now)
         await database.open()
         stack.push_async_callback(database.close)
-        door = await stack.enter_async_context(QueueDoor(QueueSettings.from_env(environ)))
+        door = await stack.enter_async_context(QueueDoor(queue))
         await stack.enter_async_context(alive(database, kind="tick", threads=1, queues=()))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        keys = Keyring.from_settings(environ.get("SEAL_KEYS", ""))
-        sweep = Sweep(database, keys, audit_key(environ), door, Fault.from_env(environ))
-        await tick(database, sweep, str(uuid4()), stop)
+        await tick(database, Sweep(database, keys, audit, door, fault), str(uuid4()), stop)
 
 
 def main(variables: Mapping[str, str]) -> int:
     try:
         environ = resolve_files(variables)
         configure(environ.get("LOG_LEVEL") or "info", environ.get("MODE") or "production")
-        audit_key(environ)
         asyncio.run(run(environ))
     except SettingsError as error:
         sys.stderr.write(f"the tick cannot start: {error}\n")
