@@ -67,9 +67,9 @@ class Sweep:
             expired = [held for held in due if held.is_expired(now)]
             waiting = [held for held in due if not held.is_expired(now)]
             await job.rung(tx, waiting, now)
-        self.fault.mark("sweep.rung")
         ring = [(held.id, held.queue) for held in waiting if held.lease_until is None or held.lease_until <= now]
         if ring:
+            self.fault.mark("sweep.rung")
             try:
                 await self.door.ring(ring)
             except QueueDown:
@@ -117,7 +117,8 @@ class Sweep:
             async with self.database.write() as tx:
                 now = await tx.now()
                 sealed, _ = await event.seal(tx, self.audit_key, self.sealed_since, self.at_once)
-                self.fault.mark("seal.before_commit")
+                if sealed:
+                    self.fault.mark("seal.before_commit")
             if sealed < self.at_once:
                 break
         self.sealed_since = now - LONGEST_TRANSACTION

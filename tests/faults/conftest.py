@@ -1,0 +1,155 @@
+"""Builds the installation to be hurt, on both databases in turn."""
+
+import asyncio
+import base64
+import os
+import random
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from models.clock import OffsetClock
+from models.database import Database
+from models.settings import DatabaseSettings
+from models.vocabulary import Secret
+from platforms import identity
+from platforms.ios import simulator
+from tests.conftest import create_all
+from tests.faults.installation import Installation, Life
+from tests.people import found
+from tests.servers import PostgreSQLServer, RedisServer
+from workers.queue import QueueDoor, QueueSettings
+
+AUDIT_KEY = Secret(b"a" * 32)
+
+Build = Callable[..., AbstractAsyncContextManager[Installation]]
+
+
+@pytest.fixture
+def seed() -> int:
+    """FAULT_SEED=number repeats the choices of a run that failed."""
+    return int(os.environ.get("FAULT_SEED") or secrets.randbelow(1_000_000))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def its_database(kind: str, request: pytest.FixtureRequest) -> tuple[DatabaseSettings, PostgreSQLServer | None]:
+    """PostgreSQL is the wheel's own, whatever TEST_DATABASE_URL says: it will be stopped."""
+    if kind == "sqlite":
+        return request.getfixturevalue("sqlite_settings"), None
+    server: PostgreSQLServer = request.getfixturevalue("postgresql_server")
+    name = f"faults_{uuid4().hex[:8]}"
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    create_all(server.url(name))
+    return DatabaseSettings(server.url(name)), server
+
+
+@pytest.fixture
+def build(
+    its_database: tuple[DatabaseSettings, PostgreSQLServer | None],
+    redis_server: RedisServer,
+    tmp_path: Path,
+    seed: int,
+) -> Build:
+    settings, postgresql = its_database
+
+    @asynccontextmanager
+    async def built(
+        *, api: Sequence[str] = (), worker: Sequence[str] = (), tick: Sequence[str] = ()
+    ) -> AsyncIterator[Installation]:
+        now = datetime.now(UTC)  # TLS looks at the real time
+        files, _ = simulator.demo_keys(now)
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        certificate, key = identity.make_ca("Devices to be hurt", now).pem()
+        clock = OffsetClock(tmp_path / "offset")
+        async with (
+            simulator.wake_service(tmp_path, 0) as pushes,
+            QueueDoor(QueueSettings(redis_server.url)) as door,
+            httpx.AsyncClient(
+                base_url=url, timeout=15, limits=httpx.Limits(max_connections=None, max_keepalive_connections=64)
+            ) as client,
+        ):
+            environment = {
+                "PATH": os.defpath,
+                "PYTHONUNBUFFERED": "1",
+                "MODE": "embedded",
+                "DATABASE_URL": settings.url,
+                "REDIS_URL": redis_server.url,
+                "PUBLIC_URL": url,
+                "PORT": str(port),
+                "LOG_LEVEL": "warning",
+                "CLOCK_OFFSET_FILE": str(clock.file),
+                "WORKER_THREADS": "8",
+                "SEAL_KEYS": "faults:" + base64.b64encode(b"k" * 32).decode(),
+                "AUDIT_KEY": base64.b64encode(AUDIT_KEY.value).decode(),
+                "DEVICE_CA_CERTIFICATE": certificate,
+                "DEVICE_CA_KEY": key.text(),
+                "IOS_KEY": "ec",
+                "IOS_PUSH_URL": pushes.url,
+                "IOS_PUSH_CERTIFICATE": (tmp_path / "push.crt").read_text(),
+                "IOS_PUSH_KEY": (tmp_path / "push.key").read_text(),
+                "IOS_PUSH_CA": (tmp_path / "push-ca.crt").read_text(),
+                "IOS_TOPIC": (tmp_path / "push-topic.txt").read_text(),
+            }
+            modules: dict[str, tuple[str, Sequence[str]]] = {
+                "api": ("api", api),
+                "worker": ("workers", worker),
+                "tick": ("workers.tick", tick),
+            }
+            processes = {
+                name: Life(module, environment, tmp_path / f"{name}.log", faults)
+                for name, (module, faults) in modules.items()
+            }
+            database = Database(settings, clock)
+            await database.open()
+            house = Installation(
+                db=database,
+                url=settings.url,
+                clock=clock,
+                redis=redis_server,
+                postgresql=postgresql,
+                pushes=pushes,
+                door=door,
+                client=client,
+                organization_id=await found(database, clock()),
+                audit_key=AUDIT_KEY,
+                processes=processes,
+                chance=random.Random(seed),
+            )
+            tasks: list[asyncio.Task[Any]] = []
+            try:
+                for process in processes.values():
+                    process.start()
+                tasks += [asyncio.create_task(house.keep()), asyncio.create_task(house.watch())]
+                yield house
+            except BaseException as error:
+                error.add_note(f"FAULT_SEED={seed}\n{house.tale()}")
+                raise
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                for process in processes.values():
+                    process.stop()
+                await database.close()
+
+    return built

@@ -1,0 +1,473 @@
+"""A whole installation that a test may hurt: our real processes on a real Redis and database, with people and phones.
+
+The phones and their push service live in the test's process and speak with the others over the wire alone. Whoever of
+ours dies is started anew at once, as any supervisor does. Time is played where nothing happens any more: then the
+clock of all processes is put forward to the next moment that a row waits for.
+"""
+
+import asyncio
+import random
+import secrets
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+import sqlalchemy as sa
+
+from launch.process import spawn
+from models import event, re_sign_in, session
+from models.base import Moment
+from models.clock import OffsetClock
+from models.database import Database, DatabaseDown, Transaction
+from models.duty import duty
+from models.job import ENDINGS, MOVES, OPEN, Job, job, job_move
+from models.notification import notification
+from models.passcode import passcode
+from models.re_sign_in import ReSignInState
+from models.session import SessionState, hash_token
+from models.settings import SESSION_ABSOLUTE
+from models.vocabulary import Act, JobState, Queue, Secret
+from platforms.ios.push_service import PushService
+from platforms.ios.simulator import Iphone
+from tests.people import Person, hire
+from tests.servers import PostgreSQLServer, RedisServer
+from workers.queue import QueueDoor, QueueDown
+
+ROOT: Final = Path(__file__).parents[2]
+AGAIN: Final = 0.05
+"""Seconds until somebody who was not heard says it again."""
+STILL: Final = 0.4
+"""Seconds without any ending after which time is put forward."""
+PATIENCE: Final = 60.0
+
+T = TypeVar("T")
+
+
+async def until(true: Callable[[], Awaitable[Any]], patience: float = PATIENCE) -> None:
+    async with asyncio.timeout(patience):
+        while not await true():  # noqa: ASYNC110 - it happens in other processes
+            await asyncio.sleep(AGAIN)
+
+
+class Life:
+    """One process of ours through all its lives: `faults` names, life by life, the step at which it kills itself."""
+
+    def __init__(self, module: str, environment: Mapping[str, str], log: Path, faults: Sequence[str] = ()) -> None:
+        self.module = module
+        self.faults = list(faults)
+        self.died_at: list[str] = []
+        self.kills = 0
+        self.starts = 0
+        self.odd_ends: list[int] = []
+        self._environment = environment
+        self._log = log
+        self._step: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._step = self.faults.pop(0) if self.faults else None
+        fault = {} if self._step is None else {"FAULT_AT": self._step}
+        with self._log.open("ab") as log:
+            self._process = spawn(
+                [sys.executable, "-m", self.module],
+                environment={**self._environment, **fault},
+                directory=ROOT,
+                output=log.fileno(),
+            )
+        self.starts += 1
+
+    def look(self) -> None:
+        """Start it anew if it has ended."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return
+        if code != -signal.SIGKILL:
+            self.odd_ends.append(code)
+        elif self._step is not None:
+            self.died_at.append(self._step)
+        self.start()
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+            self.kills += 1
+            self._step = None
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-3_000:] if self._log.exists() else ""
+
+
+@dataclass
+class Phone(Iphone):
+    """Counts, for each command, how often the passcode was really taken away."""
+
+    cleared: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._asked_as = ""
+
+    async def _answer_to(self, uuid: str, command: Mapping[str, Any]) -> dict[str, Any] | None:
+        self._asked_as = uuid
+        return await super()._answer_to(uuid, command)
+
+    def _clear_passcode(self, token: bytes) -> dict[str, Any]:
+        result = super()._clear_passcode(token)
+        self.cleared[self._asked_as] += 1
+        return result
+
+
+@dataclass
+class Resident:
+    person: Person
+    phone: Phone
+    device_id: UUID
+    asked: list[UUID] = field(default_factory=list)
+
+
+@dataclass
+class Installation:
+    db: Database
+    url: str
+    clock: OffsetClock
+    redis: RedisServer
+    postgresql: PostgreSQLServer | None
+    pushes: PushService
+    door: QueueDoor
+    client: httpx.AsyncClient
+    organization_id: UUID
+    audit_key: Secret
+    processes: Mapping[str, Life]
+    chance: random.Random
+    residents: list[Resident] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    hurt: Counter[str] = field(default_factory=Counter)
+    """What was done to it, by kind."""
+    jumps: int = 0
+    _pending: dict[UUID, asyncio.Event] = field(default_factory=dict)
+
+    # Keeping it alive
+
+    async def keep(self) -> None:
+        """The supervisor."""
+        while True:
+            for process in self.processes.values():
+                process.look()
+            await asyncio.sleep(0.02)
+
+    async def insist(self, work: Callable[[Transaction], Awaitable[T]], *, write: bool = False) -> T:
+        """Until the database is there."""
+        while True:
+            try:
+                async with self.db.write() if write else self.db.read() as tx:
+                    return await work(tx)
+            except DatabaseDown:
+                await asyncio.sleep(AGAIN)
+
+    async def watch(self) -> None:
+        """Tell who waits for a job that it ended; put time forward when nothing ends any more."""
+        last, asked = time.monotonic(), 0
+        while True:
+            still_open = await self.insist(self._open)
+            ended = [job_id for job_id in self._pending if job_id not in still_open]
+            for job_id in ended:
+                self._pending.pop(job_id).set()
+            now = time.monotonic()
+            if ended or len(self._pending) != asked:
+                last, asked = now, len(self._pending)
+            elif self._pending and now - last > STILL:
+                await self._put_forward()
+                last = now
+            await asyncio.sleep(AGAIN)
+
+    async def _open(self, tx: Transaction) -> set[UUID]:
+        statement = sa.select(job.c.id).where(job.c.state.in_([state.value for state in OPEN]))
+        return set((await tx.execute(statement)).scalars())
+
+    async def _put_forward(self) -> None:
+        """To the next moment for which a job, or a tick that came after one that died, waits."""
+
+        async def next_moment(tx: Transaction) -> datetime | None:
+            due = sa.select(sa.func.min(job.c.due_at, type_=Moment)).where(job.c.due_at > await tx.now())
+            lease = sa.select(sa.func.min(duty.c.until, type_=Moment)).where(duty.c.until > await tx.now())
+            found = [(await tx.execute(statement)).scalar_one() for statement in (due, lease)]
+            return min((moment for moment in found if moment is not None), default=None)
+
+        moment = await self.insist(next_moment)
+        if moment is not None:
+            self.jump(moment - self.clock() + timedelta(milliseconds=1))
+
+    def jump(self, by: timedelta) -> None:
+        if by <= timedelta(0):
+            return
+        text = self.clock.file.read_text(encoding="ascii") if self.clock.file.exists() else "0"
+        draft = self.clock.file.with_suffix(".new")  # renamed, so that nobody reads half a number
+        draft.write_text(f"{float(text) + by.total_seconds():.6f}", encoding="ascii")
+        draft.replace(self.clock.file)
+        self.jumps += 1
+
+    # People and phones
+
+    async def transport(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            answer = await self.client.request(method, url, headers=dict(headers), content=body)
+        except httpx.TransportError as error:
+            raise OSError(str(error)) from error
+        self._note(answer)
+        return answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content
+
+    def _note(self, answer: httpx.Response) -> None:
+        if answer.status_code >= 500 and answer.status_code != 503:
+            self.complaints.append(f"{answer.request.url.path}: {answer.status_code} {answer.text[:200]}")
+
+    async def settle_in(self, count: int) -> None:
+        """People with a phone each, enrolled by its owner as every device is."""
+
+        async def healthy() -> bool:
+            with suppress(httpx.TransportError):
+                return (await self.client.get("/healthz")).status_code == 200
+            return False
+
+        await until(healthy)
+        for number in range(count):
+            person = await hire(self.db, self.organization_id, f"person{number}", self.clock())
+            token = await self._signed_in(person)
+            answer = await self.client.post(
+                "/api/v1/enrollments",
+                json={"platform": "ios", "name": f"iPhone {number}"},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            assert answer.status_code == 201, answer.text
+            phone = Phone(self.transport, service=self.pushes, patience=AGAIN)
+            await phone.open_link(answer.json()["url"])
+            await phone.check_in()
+            self.residents.append(Resident(person, phone, UUID(answer.json()["device_id"])))
+
+    async def _signed_in(self, person: Person, device_id: UUID | None = None) -> str:
+        """A session, as rows; with a device, one that has just proven itself for a reset of it."""
+        token = secrets.token_urlsafe(32)
+
+        async def work(tx: Transaction) -> None:
+            now = await tx.now()
+            whose: dict[str, Any] = {"organization_id": person.organization_id, "account_id": person.id}
+            held = await session.open_session(
+                tx,
+                **whose,
+                token_hash=hash_token(token),
+                generation=0,
+                state=SessionState.SIGNED_IN,
+                strength=1,
+                methods=("password",),
+                lifetime=SESSION_ABSOLUTE,
+                now=now,
+                re_sign_in_id=None,
+                address=None,
+                client=None,
+            )
+            if device_id is not None:
+                window = await re_sign_in.open_window(
+                    tx,
+                    **whose,
+                    device_id=device_id,
+                    act=Act.RESET_PASSCODE,
+                    token_hash=hash_token(secrets.token_urlsafe(32)),
+                    old_session_id=uuid4(),
+                    now=now,
+                )
+                assert await re_sign_in.prove(tx, window, held.id, now)
+
+        await self.insist(work, write=True)
+        return token
+
+    async def ask(self, resident: Resident) -> UUID:
+        """Confirm a reset, with one key until an answer is had."""
+        resident.phone.passcode = f"{self.chance.randrange(1_000_000):06}"
+        key, token = str(uuid4()), await self._signed_in(resident.person, resident.device_id)
+        while True:
+            try:
+                answer = await self.client.post(
+                    f"/api/v1/devices/{resident.device_id}/reset-passcode",
+                    headers={"Authorization": f"Bearer {token}", "Idempotency-Key": key},
+                )
+            except httpx.TransportError:
+                await asyncio.sleep(AGAIN)
+                continue
+            self._note(answer)
+            if answer.status_code == 202:
+                job_id = UUID(answer.headers["Location"].rpartition("/")[2])
+                resident.asked.append(job_id)
+                return job_id
+            if answer.status_code < 500:
+                # Time was put forward between the proof and the confirmation.
+                assert answer.json()["code"] == "re_sign_in_lapsed", answer.text
+                token = await self._signed_in(resident.person, resident.device_id)
+            await asyncio.sleep(AGAIN)
+
+    async def reset(self, resident: Resident) -> None:
+        job_id = await self.ask(resident)
+        self._pending[job_id] = ended = asyncio.Event()
+        await ended.wait()
+
+    # Hurting it
+
+    def kill(self, name: str) -> None:
+        self.processes[name].kill()
+        self.hurt[f"{name} killed"] += 1
+
+    async def empty_redis(self) -> None:
+        await asyncio.to_thread(self.redis.client.flushall)
+        self.hurt["redis emptied"] += 1
+
+    async def restart_redis(self) -> None:
+        await asyncio.to_thread(self.redis.kill)
+        await asyncio.to_thread(self.redis.start)
+        self.hurt["redis restarted"] += 1
+
+    async def ring_twice(self) -> None:
+        """Whatever is on its way, and some that have ended, twice more."""
+        known = [job_id for resident in self.residents for job_id in resident.asked[-2:]]
+        with suppress(QueueDown):
+            await self.door.ring([(job_id, Queue.INTERACTIVE) for job_id in known] * 2)
+            self.hurt["messages doubled"] += 2 * len(known)
+
+    async def database_away(self, seconds: float) -> None:
+        if self.postgresql is not None:
+            await asyncio.to_thread(self.postgresql.stop)
+            await asyncio.sleep(seconds)  # the outage itself
+            self.postgresql.start()  # here: it is tied to the life of the thread that starts it
+        else:
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=0, isolation_level=None)) as file:
+                await until(lambda: _locked(file))
+                await asyncio.sleep(seconds)  # the outage itself
+        self.hurt["database away"] += 1
+
+    # Looking at what became of it
+
+    async def inspect(self) -> None:
+        """Every job ended once, was done once, was told once; nothing is left over; the record is whole."""
+        await self.pushes.idle()
+        if self.jumps:
+            # A tick looks back as far as a transaction can last; one that begins anew looks at everything, also at
+            # what was written across a jump of the clock.
+            self.processes["tick"].kill()
+
+        async def sealed() -> bool:
+            verdict = await self.insist(lambda tx: event.verify(tx, self.audit_key, self.organization_id, self.clock()))
+            assert verdict.first_bad_seq is None
+            if verdict.unsealed:
+                await self._put_forward()
+            return verdict.unsealed == 0
+
+        await until(sealed)
+        rows = await self.insist(self._all)
+        wrong = list(self.complaints)
+        asked = {job_id for resident in self.residents for job_id in resident.asked}
+        if asked != rows.jobs.keys():
+            wrong.append(f"{len(asked)} were asked, {len(rows.jobs)} jobs are there")
+        windows = Counter(row.job_id for row in rows.windows if row.state == ReSignInState.USED)
+        if windows != Counter(dict.fromkeys(rows.jobs, 1)):
+            wrong.append("the used windows are not one of each job")
+        told = Counter(row.job_id for row in rows.notifications if row.job_id is not None)
+        if rows.passcodes:
+            wrong.append(f"{rows.passcodes} sealed codes on a platform that has none")
+        for resident in self.residents:
+            wrong += [f"phone: {complaint}" for complaint in resident.phone.complaints]
+            of_jobs = {rows.jobs[job_id].command_ref for job_id in resident.asked if job_id in rows.jobs}
+            strange = resident.phone.cleared.keys() - of_jobs
+            if strange:
+                wrong.append(f"{len(strange)} commands of no job were run")
+            if resident.asked and resident.phone.online and resident.phone.passcode is not None:
+                wrong.append("a phone still has its passcode")
+            for job_id in resident.asked:
+                if (row := rows.jobs.get(job_id)) is None:
+                    continue
+                done = resident.phone.cleared[row.command_ref] if row.command_ref else 0
+                if row.state not in ENDINGS or done != (row.state == JobState.SUCCEEDED) or told[job_id] != 1:
+                    wrong.append(
+                        f"{job_id}: {row.state} ({row.reason}), {done} effects, {told[job_id]} notifications,"
+                        f" {row.crashes} crashes"
+                    )
+                wrong += [f"{job_id}: {flaw}" for flaw in _flaws(row, rows.moves.get(job_id, []))]
+        assert wrong == []
+
+    async def _all(self, tx: Transaction) -> "Rows":
+        moves: dict[UUID, list[Any]] = {}
+        for move in await tx.execute(sa.select(job_move).order_by(job_move.c.job_id, job_move.c.seq)):
+            moves.setdefault(move.job_id, []).append(move)
+        return Rows(
+            {row.id: row for row in await tx.execute(sa.select(job))},
+            moves,
+            (await tx.execute(sa.select(notification))).all(),
+            (await tx.execute(sa.select(re_sign_in.re_sign_in))).all(),
+            (await tx.execute(sa.select(sa.func.count()).select_from(passcode))).scalar_one(),
+        )
+
+    async def states(self) -> Counter[str]:
+        async def work(tx: Transaction) -> Counter[str]:
+            return Counter((await tx.execute(sa.select(job.c.state))).scalars())
+
+        return await self.insist(work)
+
+    async def only(self, job_id: UUID) -> Job:
+        async def work(tx: Transaction) -> Job:
+            return Job.of((await tx.execute(sa.select(job).where(job.c.id == job_id))).one())
+
+        return await self.insist(work)
+
+    def tale(self) -> str:
+        """For whoever must find out what went wrong."""
+        words = [f"{process.module}:\n{process.last_words()}" for process in self.processes.values()]
+        return "\n".join([f"hurt: {dict(self.hurt)}", *words])
+
+
+@dataclass(frozen=True)
+class Rows:
+    jobs: Mapping[UUID, Any]
+    moves: Mapping[UUID, Sequence[Any]]
+    notifications: Sequence[Any]
+    windows: Sequence[Any]
+    passcodes: int
+
+
+def _flaws(row: Any, moves: Sequence[Any]) -> list[str]:
+    """What a timeline may not have."""
+    flaws = []
+    if [move.seq for move in moves] != list(range(1, row.moves + 1)):
+        flaws.append("the timeline has gaps")
+    at = None
+    for move in moves:
+        if move.from_state != at or (at is not None and JobState(move.to_state) not in MOVES[JobState(at)]):
+            flaws.append(f"moved from {move.from_state} to {move.to_state}, and was {at}")
+        at = move.to_state
+    if at != row.state:
+        flaws.append(f"the timeline ends as {at}")
+    if row.plan is not None or row.lease_until is not None or row.due_at is not None or row.ended_at is None:
+        flaws.append("an ended job still holds something")
+    return flaws
+
+
+async def _locked(file: sqlite3.Connection) -> bool:
+    try:
+        file.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        return False
+    return True

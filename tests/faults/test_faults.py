@@ -1,0 +1,120 @@
+"""Killed at any instruction, emptied, doubled, cut off: every job ends once, with one effect and one notification."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from models.vocabulary import JobState
+from tests.faults.conftest import Build
+from tests.faults.installation import Installation, Resident, until
+
+AT_API = ("accept.before_commit", "accept.after_commit", "checkin.before_commit", "checkin.after_commit")
+AT_WORKER = ("claimed", "plan.before_commit", "planned", "woken")
+AT_TICK = ("sweep.rung", "seal.before_commit", "sweep.before_commit")
+
+
+async def resets(house: Installation, resident: Resident, count: int) -> None:
+    for _ in range(count):
+        await house.reset(resident)
+
+
+async def everybody_resets(house: Installation, count: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        for resident in house.residents:
+            group.create_task(resets(house, resident, count))
+
+
+async def test_death_at_each_marked_step_does_no_harm(build: Build) -> None:
+    async with build(
+        api=[f"{step}:2" for step in AT_API], worker=[f"{step}:2" for step in AT_WORKER], tick=list(AT_TICK)
+    ) as house:
+        api, worker, tick = (house.processes[name] for name in ("api", "worker", "tick"))
+        await house.settle_in(6)
+
+        await everybody_resets(house, 3)
+        for _ in range(5):
+            if len(api.died_at) == len(AT_API) and len(worker.died_at) == len(AT_WORKER) and len(tick.died_at) == 2:
+                break
+            await everybody_resets(house, 1)
+        late = house.residents[0]
+        late.phone.go_offline()
+        expired = await house.ask(late)
+        house.jump(timedelta(hours=25))
+
+        async def ended() -> bool:
+            return not (await house.only(expired)).is_open
+
+        await until(ended)
+        await house.inspect()
+
+        assert (await house.only(expired)).state is JobState.EXPIRED
+        states = await house.states()
+        assert set(states) == {JobState.SUCCEEDED, JobState.EXPIRED}
+        assert states[JobState.SUCCEEDED] >= 18
+        assert api.died_at == [f"{step}:2" for step in AT_API]
+        assert worker.died_at == [f"{step}:2" for step in AT_WORKER]
+        assert tick.died_at == list(AT_TICK)
+        assert [process.odd_ends for process in house.processes.values()] == [[], [], []]
+
+
+async def hurt_at_random(house: Installation, pause: tuple[float, float]) -> None:
+    """One thing after the other, until cancelled."""
+    kinds = ["kill"] * 6 + ["flush", "restart", "double", "double"]
+    while True:
+        await asyncio.sleep(house.chance.uniform(*pause))
+        match house.chance.choice(kinds):
+            case "kill":
+                house.kill(house.chance.choice(["api", "worker", "worker", "tick"]))
+            case "flush":
+                await house.empty_redis()
+            case "restart":
+                await house.restart_redis()
+            case "double":
+                await house.ring_twice()
+
+
+async def test_death_at_random_moments_does_no_harm(build: Build) -> None:
+    async with build() as house:
+        await house.settle_in(8)
+        hurting = asyncio.create_task(hurt_at_random(house, (0.2, 0.8)))
+
+        await house.ring_twice()
+        await everybody_resets(house, 1)
+        await house.empty_redis()
+        await everybody_resets(house, 1)
+        house.kill("worker")
+        await everybody_resets(house, 1)
+        hurting.cancel()
+        await asyncio.gather(hurting, return_exceptions=True)
+        await house.inspect()
+
+        assert await house.states() == {JobState.SUCCEEDED: 24}
+
+
+@pytest.mark.prove
+async def test_thousands_of_jobs_survive_everything_at_once(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    people, each = 170, 9
+    async with build() as house:
+        await house.settle_in(people)
+        began = time.monotonic()
+        hurting = asyncio.create_task(hurt_at_random(house, (0.5, 2.0)))
+        outage = asyncio.create_task(house.database_away(10))
+
+        await everybody_resets(house, each)
+        hurting.cancel()
+        await asyncio.gather(hurting, return_exceptions=True)
+        await outage
+        seconds = time.monotonic() - began
+        await house.inspect()
+
+        assert await house.states() == {JobState.SUCCEEDED: people * each}
+        kills = sum(process.kills for process in house.processes.values())
+        restarts = sum(process.starts - 1 for process in house.processes.values())
+        assert kills >= 10
+        with capsys.disabled():
+            print(  # noqa: T201 - what the long form is asked for
+                f"\n{people * each} jobs, {kills} kills, {restarts} restarts, {house.jumps} jumps of the clock,"
+                f" {seconds:.0f} s; {dict(house.hurt)}"
+            )
