@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -77,6 +77,7 @@ class Device(Protocol):
 
     async def open_link(self, url: str) -> None: ...
     async def check_in(self) -> None: ...
+    async def check_out(self) -> None: ...
     def a_push(self) -> Wake:
         """For a driver that has no push service."""
 
@@ -252,19 +253,23 @@ class Api:
         if person.totp_secret is None:
             raise ApiRefused(f"{person.account} has a second factor that we were not told of")
         method = next((method for method in answer["methods"] if method["kind"] == "totp"), answer["methods"][0])
-        authenticator = pyotp.TOTP(person.totp_secret)
-        for _ in range(TRIES):
-            code = authenticator.now()
+        authenticator, tried = pyotp.TOTP(person.totp_secret), set[str]()
+        while len(tried) < TRIES:
+            now = datetime.now(UTC)  # noqa: TID251 - an authenticator goes by its own clock
+            # A code is taken once: the one of the last step leaves the one of now to the person.
+            codes = (authenticator.at(now, counter_offset=-1), authenticator.at(now))
+            code = next((code for code in codes if code not in tried), None)
+            if code is None:
+                await asyncio.sleep(0.5)
+                continue
+            tried.add(code)
             given = {"method_id": method["id"], "code": code}
             path = "/api/v1/sessions/current/second-factor"
             try:
                 _, signed_in = await self.ask("POST", path, given, answer["token"])
             except ApiRefused:
-                # A code is taken once: somebody used this one already.
-                while authenticator.now() == code:  # noqa: ASYNC110 - no event tells of the next code
-                    await asyncio.sleep(0.5)
-            else:
-                return str(signed_in["token"])
+                continue
+            return str(signed_in["token"])
         raise ApiRefused(f"no code of {person.account} was taken")
 
     async def enroll(self, token: str, platform: str, name: str, ownership: str) -> tuple[str, str]:
@@ -377,14 +382,23 @@ class Household:
         await asyncio.gather(*(wake_up(entry.device) for entry in self.entries))
 
     async def complete(self, api: Api) -> None:
-        """Enrol what is missing: half-done ones first, then the ones that nobody began."""
-        for entry in [entry for entry in self.entries if not entry.device.enrolled and entry.url]:
+        """Enrol what is missing until nothing is: a server in trouble is no reason to begin a device anew."""
+        pause = PATIENCE
+        while not await self._complete(api):
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _complete(self, api: Api) -> bool:
+        """Half-done ones first, then the ones that nobody began. False: some are still to be tried again."""
+        for entry in self._half_done():
             try:
                 await self._finish(entry)
-            except (simulator(entry.wanted.platform).EnrollmentFailed, OSError):
+            except simulator(entry.wanted.platform).EnrollmentFailed:
                 # Its link is used up or too old: it is begun anew below.
                 entry.file.unlink()
                 self.entries.remove(entry)
+            except OSError as error:
+                self._later(entry, error)
         there = {(entry.wanted.account, entry.wanted.name, entry.wanted.platform) for entry in self.entries}
         missing = [want for want in self.fleet if (want.account, want.name, want.platform) not in there]
         people = {person["account"]: person for person in _people(self.people_file)["people"]}
@@ -397,6 +411,13 @@ class Household:
             await self._enroll(api, tokens[want.account], want)
         for token in tokens.values():
             await api.ask("DELETE", "/api/v1/sessions/current", token=token)
+        return not self._half_done()
+
+    def _half_done(self) -> list[Entry]:
+        return [entry for entry in self.entries if not entry.device.enrolled and entry.url]
+
+    def _later(self, entry: Entry, error: OSError) -> None:
+        sys.stderr.write(f"{entry.wanted.name} is not enrolled yet: {error}\n")
 
     def tell(self) -> None:
         """Write the devices' ids beside their owners' names, when something changed."""
@@ -419,11 +440,13 @@ class Household:
         entry.save()
         device.saved = entry.save
         self._reach(entry)
+        self.entries.append(entry)
         try:
             await self._finish(entry)
         except simulator(want.platform).EnrollmentFailed as error:
             raise ApiRefused(f"{want.name} could not be enrolled: {error}") from error
-        self.entries.append(entry)
+        except OSError as error:
+            self._later(entry, error)
 
     async def _finish(self, entry: Entry) -> None:
         """A link is opened once; what follows is said again, as a phone's owner tries again."""
@@ -434,7 +457,7 @@ class Household:
             try:
                 await entry.device.check_in()
                 break
-            except (failed, OSError):
+            except failed:
                 if not left:
                     raise
                 await asyncio.sleep(PATIENCE)
@@ -514,14 +537,19 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
 
-    async def time(self, work: Awaitable[None]) -> None:
-        begun = time.perf_counter()
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - a load run counts what goes wrong, whatever it is
-            self.errors[type(error).__name__] = self.errors.get(type(error).__name__, 0) + 1
-        else:
-            self.seconds.append(time.perf_counter() - begun)
+    async def time(self, work: Awaitable[None], gate: AbstractAsyncContextManager[Any] | None = None) -> None:
+        """Waiting at the gate is not counted."""
+        async with gate or nullcontext():
+            begun = time.perf_counter()
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - a load run counts what goes wrong, whatever it is
+                self.count(error)
+            else:
+                self.seconds.append(time.perf_counter() - begun)
+
+    def count(self, error: Exception) -> None:
+        self.errors[type(error).__name__] = self.errors.get(type(error).__name__, 0) + 1
 
     def line(self, name: str) -> str:
         wrong = " ".join(f"{kind}={count}" for kind, count in sorted(self.errors.items()))
@@ -542,7 +570,11 @@ async def drive(fleet: Fleet, pushes: Iterable[Wake]) -> Tally:
 
 
 async def load(arguments: argparse.Namespace) -> None:
-    """Enrol many devices and let each be reset on the main road, by its owner, while all the others are too."""
+    """Enrol many devices and let each be reset on the main road, by its owner, while all the others are too.
+
+    They are this run's own and leave at its end. The push service that the server knows may be another process's: its
+    wakes do not come here, so each device asks for itself, unless a port is given on which to stand in for it.
+    """
     platform, count = arguments.platform, arguments.devices
     people = [_person(entry) for entry in _people(arguments.people)["people"]]
     # A code is taken once in 30 seconds, so whoever has a second factor is no driver of load.
@@ -552,32 +584,43 @@ async def load(arguments: argparse.Namespace) -> None:
     enrolling, resetting = Tally(), Tally()
     async with AsyncExitStack() as stack:
         road = await stack.enter_async_context(HttpRoad(connections=count))
-        service = (await _services(stack, arguments.keys, arguments.push_port))[platform]
+        service = None
+        if arguments.push_port is not None:
+            service = (await _services(stack, arguments.keys, arguments.push_port))[platform]
         api = Api(await stack.enter_async_context(_client(arguments.api)))
         gate = asyncio.Semaphore(AT_ONCE)
-        owned: dict[str, list[str]] = {}
+        owned: list[tuple[Person, str, Device]] = []
+
+        async def leave(device: Device) -> None:
+            if device.enrolled:
+                await device.check_out()
 
         async def enroll(owner: Person, token: str, number: int) -> None:
-            async with gate:
-                device_id, url = await api.enroll(token, platform, f"Load {number}", "corporate")
-                device = simulator(platform).new_device(road)
-                device.service, device.patience = service, PATIENCE
-                await device.open_link(url)
-                await device.check_in()
-                owned.setdefault(owner.account, []).append(device_id)
+            device_id, url = await api.enroll(token, platform, f"Load {number}", "corporate")
+            device = simulator(platform).new_device(road)
+            device.service, device.patience = service, PATIENCE
+            await device.open_link(url)
+            await device.check_in()
+            stack.push_async_callback(leave, device)
+            owned.append((owner, device_id, device))
 
         for place, owner in enumerate(owners):
             token = await api.sign_in(owner)
             numbers = range(place, count, len(owners))
-            await asyncio.gather(*(enrolling.time(enroll(owner, token, number)) for number in numbers))
+            await asyncio.gather(*(enrolling.time(enroll(owner, token, number), gate) for number in numbers))
+            await api.ask("DELETE", "/api/v1/sessions/current", token=token)
         _say(enrolling.line("enroll"))
         waits: list[Awaitable[None]] = []
-        for owner in owners:
-            for device_id in owned.get(owner.account, []):
+        for owner, device_id, device in owned:
+            try:
                 job, token = await _reset(api, owner, device_id)
-                waits.append(asyncio.ensure_future(resetting.time(_settled(api, token, job))))
-                if len(waits) >= AT_ONCE:
-                    await waits.pop(0)
+            except ApiRefused as error:
+                resetting.count(error)
+                continue
+            asking = device if service is None else None
+            waits.append(asyncio.ensure_future(resetting.time(_settled(api, token, job, asking))))
+            if len(waits) >= AT_ONCE:
+                await waits.pop(0)
         await asyncio.gather(*waits)
         _say(resetting.line("reset"))
 
@@ -594,12 +637,14 @@ async def _reset(api: Api, owner: Person, device_id: str) -> tuple[str, str]:
     return f"/api/v1/jobs/{job['id']}", str(signed_in["token"])
 
 
-async def _settled(api: Api, token: str, path: str) -> None:
-    """Raises ApiRefused when it did not end well."""
+async def _settled(api: Api, token: str, path: str, asking: Device | None) -> None:
+    """Raises ApiRefused when it did not end well. `asking`: a device that nobody wakes."""
     while True:
         _, job = await api.ask("GET", path, token=token)
         if job["state"] not in {"queued", "waiting", "delivered"}:
             break
+        if asking is not None and job["state"] != "queued":
+            await asking.poll()
         await asyncio.sleep(0.02)
     if job["state"] != "succeeded":
         raise ApiRefused(f"the job ended {job['state']}")
@@ -617,9 +662,12 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("--api", required=True, metavar="URL")
         command.add_argument("--people", required=True, type=Path, metavar="FILE", help="as `make run` writes it")
-        command.add_argument("--keys", required=True, type=Path, metavar="DIR")
-        command.add_argument("--push-port", required=True, type=int, metavar="N", help="where IOS_PUSH_URL leads")
-        if name == "serve":
+        stands_in, where = name == "serve", "where IOS_PUSH_URL leads"
+        if not stands_in:
+            where += ", to stand in for the push service; without it the devices ask for themselves"
+        command.add_argument("--keys", required=stands_in, type=Path, metavar="DIR")
+        command.add_argument("--push-port", required=stands_in, type=int, metavar="N", help=where)
+        if stands_in:
             command.add_argument("--state", required=True, type=Path, metavar="DIR")
             command.add_argument(
                 "--fleet", required=True, type=Path, metavar="FILE", help="the devices there should be"
@@ -632,6 +680,8 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "load":
+        if (arguments.push_port is None) != (arguments.keys is None):
+            raise ValueError("--push-port and --keys are given together")
         await load(arguments)
         return
     stop = asyncio.Event()

@@ -56,6 +56,10 @@ class _Lost(Exception):
     """The road is cut: what was to be said is kept, and said when there is a road again."""
 
 
+class _Refused(_Lost):
+    """The server will not hear this. A phone keeps it all the same."""
+
+
 @dataclass
 class Habits:
     """How this phone misbehaves; each can be changed at any time."""
@@ -184,8 +188,10 @@ class Iphone:
     # Enrolling, and what a phone says unasked
 
     async def open_link(self, url: str) -> None:
-        """Fetch the profile, once, and install it. Raises EnrollmentFailed, OSError."""
+        """Fetch the profile, once, and install it. Raises EnrollmentFailed; OSError where a later try may go well."""
         status, headers, body = await self.transport("GET", url, {"accept": "*/*"}, b"")
+        if _is_trouble(status):
+            raise OSError(f"the link was answered with {status}")
         if status != 200:
             raise EnrollmentFailed(f"the link was answered with {status}", status)
         if headers.get("content-type", "").partition(";")[0] != PROFILE_TYPE:
@@ -200,7 +206,8 @@ class Iphone:
         self._changed()
 
     async def check_in(self) -> None:
-        """Authenticate, then TokenUpdate. Raises EnrollmentFailed when one is refused, OSError when the road is cut."""
+        """Authenticate, then TokenUpdate. Raises EnrollmentFailed when one is refused; OSError where a later try may
+        go well: the road was cut, or the server is in trouble."""
         bond = self._bond
         message: dict[str, Any] = {"MessageType": "Authenticate", "Topic": bond.topic, "UDID": self.udid}
         if bond.rights & RIGHT_INFORMATION:
@@ -433,10 +440,10 @@ class Iphone:
     async def _check_in(self, message: dict[str, Any]) -> None:
         try:
             await self._put(self._bond.check_in_url, *self._sealed(message, CHECK_IN_TYPE))
+        except _Refused as refused:
+            raise EnrollmentFailed(f"{message['MessageType']} was refused: {refused}") from None
         except _Lost as lost:
-            if isinstance(lost.__cause__, OSError):
-                raise lost.__cause__ from None
-            raise EnrollmentFailed(f"{message['MessageType']} failed: {lost}") from None
+            raise OSError(f"{message['MessageType']} failed: {lost}") from lost.__cause__
         if self.bond is None:
             raise EnrollmentFailed(f"{message['MessageType']} was answered by removing the profile")
 
@@ -457,10 +464,11 @@ class Iphone:
         if status == 401 or (status == 403 and UNRECOGNIZED in answer):
             self._forget()
             return b""
-        if status != 200:
-            if status < 500:
-                self.complaints.append(f"status {status}")
+        if _is_trouble(status):
             raise _Lost(f"status {status}")
+        if status != 200:
+            self.complaints.append(f"status {status}")
+            raise _Refused(f"status {status}")
         if answer and answered.get("content-type", "").partition(";")[0] not in {"application/xml", "text/xml"}:
             self.complaints.append("an answer that is not called XML")
         return answer
@@ -488,6 +496,11 @@ class Iphone:
     def _changed(self) -> None:
         if self.saved is not None:
             self.saved()
+
+
+def _is_trouble(status: int) -> bool:
+    """The server's own: the same request may go well later."""
+    return status >= 500 or status == 429
 
 
 def _error(code: int, domain: str, text: str, *, cause: tuple[int, str] = (4_001, "Failure")) -> dict[str, Any]:

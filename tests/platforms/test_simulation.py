@@ -4,6 +4,7 @@ import asyncio
 import json
 import stat
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Server:
         self.house = House(registry.load(environ(keys))[NAME])  # type: ignore[index] - names are its keys
         self.asked: list[str] = []
         self.unavailable = 0
+        self.codes: list[str] = []
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://api")
@@ -60,6 +62,9 @@ class Server:
                 return httpx.Response(201, json={"token": "whole"})
             case "POST", "/api/v1/sessions/current/second-factor":
                 sound = body["method_id"] == "m" and pyotp.TOTP(SECRET).verify(body["code"], valid_window=1)
+                # A code is taken once.
+                sound = sound and body["code"] not in self.codes
+                self.codes.append(body["code"])
                 sound = sound and request.headers["authorization"] == "Bearer half"
                 return httpx.Response(201 if sound else 401, json={"token": "whole"})
             case "POST", "/api/v1/enrollments" if request.headers["authorization"] == "Bearer whole":
@@ -174,6 +179,64 @@ async def test_a_start_that_was_cut_short_is_finished_and_no_second_device_made(
 
     assert len(server.house.bonds) == 2
     assert all(bond.state == "enrolled" for bond in server.house.bonds)
+
+
+@pytest.mark.parametrize("words", [b"", b"Authenticate", b"TokenUpdate"])
+async def test_a_server_in_trouble_is_tried_again_and_no_device_begun_anew(
+    server: Server, people: Path, monkeypatch: pytest.MonkeyPatch, words: bytes
+) -> None:
+    talk, answers = simulation.in_process(server.house.talk), [503, 500, None]
+
+    async def in_trouble(
+        method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        if words in body and answers:
+            status = answers.pop(0)
+            if status is None:
+                raise OSError("cut")
+            return status, {}, b""
+        return await talk(method, url, headers, body)
+
+    monkeypatch.setattr(simulation, "PATIENCE", 0.0)
+    home = household(server, people, in_trouble)
+    async with asyncio.timeout(20), server.client() as client:
+        await home.complete(Api(client))
+
+    assert answers == []
+    assert len(server.house.bonds) == len(home.entries) == 2
+    assert all(bond.state == "enrolled" for bond in server.house.bonds)
+
+
+async def test_a_link_that_is_used_up_is_asked_for_anew(server: Server, people: Path) -> None:
+    talk = simulation.in_process(server.house.talk)
+
+    async def dies(
+        method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        await talk(method, url, headers, body)
+        raise asyncio.CancelledError
+
+    async with server.client() as client:
+        with pytest.raises(asyncio.CancelledError):
+            await household(server, people, dies).complete(Api(client))
+        again = household(server, people)
+        again.load()
+        await again.complete(Api(client))
+
+    assert len(server.house.bonds) == 3
+    assert len(again.entries) == len(list(again.state.iterdir())) == 2
+
+
+async def test_the_code_of_now_is_left_to_the_person(server: Server) -> None:
+    async with server.client() as client:
+        signs_in = Api(client).sign_in
+        first, second = await signs_in(Person("sam", "two", SECRET)), await signs_in(Person("sam", "two", SECRET))
+
+    assert first == second == "whole"
+    totp, now = pyotp.TOTP(SECRET), datetime.now(UTC)
+    # The test may run over the end of a step.
+    assert server.codes[0] in {totp.at(now, counter_offset=-1), totp.at(now, counter_offset=-2)}
+    assert server.codes[-1] in {totp.at(now), totp.at(now, counter_offset=-1)}
 
 
 async def test_a_busy_api_is_asked_again(server: Server) -> None:
