@@ -2,7 +2,7 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -61,10 +61,12 @@ async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> sa.Row[Any] | N
     return (await tx.execute(statement)).one_or_none()
 
 
+_LOCK: Final = sa.select(account).where(account.c.id == sa.bindparam("account")).with_for_update()
+
+
 async def lock(tx: Transaction, account_id: UUID) -> sa.Row[Any] | None:
     """The account's row, held until commit: what is decided for one person is decided one thing at a time."""
-    statement = sa.select(account).where(account.c.id == account_id).with_for_update()
-    return (await tx.execute(statement)).one_or_none()
+    return (await tx.execute(_LOCK, {"account": account_id})).one_or_none()
 
 
 async def end_every_session(tx: Transaction, account_id: UUID) -> int:

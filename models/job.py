@@ -8,6 +8,7 @@ changes nothing. `move` alone writes `state`, along the one table of moves, with
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -220,6 +221,47 @@ class Words:
     device_name: str
 
 
+# What every job asks of the database is written once: building a statement costs more than sending it.
+_INSERT: Final = sa.insert(job)
+_INSERT_MOVE: Final = sa.insert(job_move)
+_CLAIM: Final = (
+    sa.update(job)
+    .where(
+        job.c.id == sa.bindparam("wanted"),
+        job.c.state.in_([state.value for state in OPEN]),
+        job.c.available_at <= sa.bindparam("now"),
+        sa.or_(job.c.lease_until.is_(None), job.c.lease_until <= sa.bindparam("now")),
+    )
+    .values(
+        attempt=job.c.attempt + 1,
+        crashes=job.c.crashes + sa.case((job.c.lease_until.is_not(None), 1), else_=0),
+        rings=0,
+        lease_until=sa.bindparam("lease"),
+        due_at=sa.bindparam("lease"),
+    )
+    .returning(job)
+)
+
+
+@lru_cache
+def _moving(names: tuple[str, ...], raised: str | None, *, fence: bool) -> sa.UpdateBase:
+    """The move that writes these columns and counts `raised` up; their values are bound as `new_…`."""
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+    values |= {name: job.c[name] + 1 for name in ("moves", raised) if name is not None}
+    statement = sa.update(job).where(job.c.id == sa.bindparam("held"), job.c.state == sa.bindparam("held_state"))
+    if fence:
+        statement = statement.where(job.c.attempt == sa.bindparam("held_attempt"))
+    return statement.values(**values).returning(job.c.moves)
+
+
+_OPEN_OF_DEVICE: Final = (
+    sa.select(job)
+    .where(job.c.device_id == sa.bindparam("device"), job.c.state.in_([state.value for state in OPEN]))
+    .order_by(job.c.id)
+)
+_HOLD_OPEN_OF_DEVICE: Final = _OPEN_OF_DEVICE.with_for_update()
+
+
 async def ask(
     tx: Transaction,
     *,
@@ -238,24 +280,23 @@ async def ask(
     life = LIFE[act]
     expires_at = None if life is None else now + life
     due_at = now + ring_pause(0)
-    await tx.execute(
-        sa.insert(job).values(
-            id=job_id,
-            organization_id=organization_id,
-            account_id=account_id,
-            device_id=device_id,
-            kind=act.value,
-            queue=queue.value,
-            state=JobState.QUEUED.value,
-            moves=1,
-            available_at=now,
-            due_at=due_at,
-            idempotency_key=idempotency_key,
-            request_hash=request_hash,
-            created_at=now,
-            expires_at=expires_at,
-        )
-    )
+    values = {
+        "id": job_id,
+        "organization_id": organization_id,
+        "account_id": account_id,
+        "device_id": device_id,
+        "kind": act.value,
+        "queue": queue.value,
+        "state": JobState.QUEUED.value,
+        "moves": 1,
+        "available_at": now,
+        "due_at": due_at,
+        "idempotency_key": idempotency_key,
+        "request_hash": request_hash,
+        "created_at": now,
+        "expires_at": expires_at,
+    }
+    await tx.execute(_INSERT, values)
     await _write_move(
         tx, job_id, organization_id, seq=1, at=now, from_state=None, to=JobState.QUEUED, by=by, why=None, attempt=0
     )
@@ -289,24 +330,7 @@ async def ask(
 
 async def claim(tx: Transaction, job_id: UUID, now: datetime) -> Job | None:
     """Take the lease. None: somebody has it, it is not due, or the job has ended; a doubled message stops here."""
-    statement = (
-        sa.update(job)
-        .where(
-            job.c.id == job_id,
-            job.c.state.in_([state.value for state in OPEN]),
-            job.c.available_at <= now,
-            sa.or_(job.c.lease_until.is_(None), job.c.lease_until <= now),
-        )
-        .values(
-            attempt=job.c.attempt + 1,
-            crashes=job.c.crashes + sa.case((job.c.lease_until.is_not(None), 1), else_=0),
-            rings=0,
-            lease_until=now + LEASE,
-            due_at=now + LEASE,
-        )
-        .returning(job)
-    )
-    row = (await tx.execute(statement)).one_or_none()
+    row = (await tx.execute(_CLAIM, {"wanted": job_id, "now": now, "lease": now + LEASE})).one_or_none()
     return None if row is None else Job.of(row)
 
 
@@ -339,19 +363,18 @@ async def _write_move(
     why: str | None,
     attempt: int,
 ) -> None:
-    await tx.execute(
-        sa.insert(job_move).values(
-            job_id=job_id,
-            organization_id=organization_id,
-            seq=seq,
-            at=at,
-            from_state=None if from_state is None else from_state.value,
-            to_state=to.value,
-            by=by,
-            why=why,
-            attempt=attempt,
-        )
-    )
+    values = {
+        "job_id": job_id,
+        "organization_id": organization_id,
+        "seq": seq,
+        "at": at,
+        "from_state": None if from_state is None else from_state.value,
+        "to_state": to.value,
+        "by": by,
+        "why": why,
+        "attempt": attempt,
+    }
+    await tx.execute(_INSERT_MOVE, values)
 
 
 async def move(
@@ -364,20 +387,24 @@ async def move(
     now: datetime,
     fence: bool = False,
     values: Mapping[str, Any] | None = None,
+    raised: str | None = None,
 ) -> bool:
     """The one function that moves. False: the job is no longer where `held` saw it, or (fence) the run is not the last.
+
+    `values` are written with it, and the column `raised` is counted up.
 
     Raises IllegalMove for a move that the table does not have.
     """
     if to not in MOVES[held.state]:
         raise IllegalMove(job_id=held.id, state=held.state, to=to)
-    changes: dict[str, Any] = {"state": to.value, "moves": job.c.moves + 1, "lease_until": None, **(values or {})}
+    changes: dict[str, Any] = {"state": to.value, "lease_until": None, **(values or {})}
     if to in ENDINGS:
         changes |= {"ended_at": now, "due_at": None, "reason": why, "plan": None}
-    statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value)
+    bound = {f"new_{name}": value for name, value in changes.items()}
+    bound |= {"held": held.id, "held_state": held.state.value}
     if fence:
-        statement = statement.where(job.c.attempt == held.attempt)
-    seq = (await tx.execute(statement.values(**changes).returning(job.c.moves))).scalar_one_or_none()
+        bound["held_attempt"] = held.attempt
+    seq = (await tx.execute(_moving(tuple(changes), raised, fence=fence), bound)).scalar_one_or_none()
     if seq is None:
         return False
     await _write_move(
@@ -428,27 +455,27 @@ async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt
     `receipt`: how the other side named what it took from us, where it took the order itself and not just a wake.
     """
     again = now + wake_pause(min(held.offers, len(_WAKE_PAUSES) - 1))
-    values: dict[str, Any] = {"offers": job.c.offers + 1, "available_at": again, "due_at": held.due_by(again)}
+    values: dict[str, Any] = {"available_at": again, "due_at": held.due_by(again)}
     if receipt is not None:
         values["receipt"] = receipt
     if held.state is JobState.DELIVERED:
         if held.offers >= OFFERS_TOLD:
-            statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value).values(**values)
-            return (await tx.execute(statement)).rowcount == 1
+            statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value)
+            return (await tx.execute(statement.values(offers=job.c.offers + 1, **values))).rowcount == 1
         if not await move(tx, held, JobState.WAITING, by=by, why=Reason.OFFERED_AGAIN, now=now):
             return False
         held = replace(held, state=JobState.WAITING)
-    return await move(tx, held, JobState.DELIVERED, by=by, why=None, now=now, values=values)
+    return await move(tx, held, JobState.DELIVERED, by=by, why=None, now=now, values=values, raised="offers")
 
 
 async def put_off(tx: Transaction, held: Job, *, by: str, why: str, now: datetime) -> bool:
     """The device said "not now": back to waiting, woken again after a growing pause."""
     again = now + wake_pause(held.wakes)
-    values = {"wakes": job.c.wakes + 1, "available_at": again, "due_at": held.due_by(again)}
+    values = {"available_at": again, "due_at": held.due_by(again)}
     if held.state is JobState.WAITING:
-        statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value).values(**values)
-        return (await tx.execute(statement)).rowcount == 1
-    return await move(tx, held, JobState.WAITING, by=by, why=why, now=now, values=values)
+        statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value)
+        return (await tx.execute(statement.values(wakes=job.c.wakes + 1, **values))).rowcount == 1
+    return await move(tx, held, JobState.WAITING, by=by, why=why, now=now, values=values, raised="wakes")
 
 
 _SEVERITY: Final[Mapping[JobState, Severity]] = {
@@ -570,12 +597,7 @@ async def by_id(tx: Transaction, job_id: UUID, *, hold: bool = False) -> Job | N
 
 async def open_of_device(tx: Transaction, device_id: UUID, *, hold: bool = False) -> list[Job]:
     """What is still to be done with a device: handed-over ones first (one in flight), then by age."""
-    statement = (
-        sa.select(job)
-        .where(job.c.device_id == device_id, job.c.state.in_([state.value for state in OPEN]))
-        .order_by(job.c.id)
-    )
-    rows = await tx.execute(statement.with_for_update() if hold else statement)
+    rows = await tx.execute(_HOLD_OPEN_OF_DEVICE if hold else _OPEN_OF_DEVICE, {"device": device_id})
     return sorted((Job.of(row) for row in rows), key=lambda held: held.state is not JobState.DELIVERED)
 
 

@@ -6,11 +6,12 @@ One per subject, updated in place.
 `seq > last`, and nothing can slip in behind a number that was read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.vocabulary import new_id
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert
 
 notification = sa.Table(
     "notification",
@@ -86,6 +90,26 @@ class Notification:
         )
 
 
+# Told with every ending, so written once: building a statement costs more than sending it.
+_RAISE: Final = (
+    sa.update(account)
+    .where(account.c.id == sa.bindparam("account"))
+    .values(notification_seq=account.c.notification_seq + 1)
+    .returning(account.c.notification_seq)
+)
+_TOLD_ANEW: Final = ("seq", "key", "params", "severity", "read_at", "expires_at")
+
+
+@lru_cache
+def _telling(insert: Callable[[sa.Table], "Insert"]) -> "Insert":
+    """`insert`: the database's own."""
+    new = insert(notification)
+    anew = {name: new.excluded[name] for name in _TOLD_ANEW}
+    return new.on_conflict_do_update(
+        index_elements=[notification.c.subject_id], set_={**anew, "version": notification.c.version + 1}
+    )
+
+
 async def tell(
     tx: Transaction,
     *,
@@ -100,39 +124,24 @@ async def tell(
     device_id: UUID | None = None,
 ) -> None:
     """Tell the person, or tell it anew: what was told of the same subject is replaced and unread again."""
-    raised = (
-        sa.update(account)
-        .where(account.c.id == account_id)
-        .values(notification_seq=account.c.notification_seq + 1)
-        .returning(account.c.notification_seq)
-    )
-    seq = (await tx.execute(raised)).scalar_one()
-    line = {
-        "seq": seq,
+    values = {
+        "id": new_id(now),
+        "organization_id": organization_id,
+        "account_id": account_id,
+        "subject_id": subject_id,
+        "job_id": job_id,
+        "device_id": device_id,
+        "version": 1,
+        "created_at": now,
+        "seq": (await tx.execute(_RAISE, {"account": account_id})).scalar_one(),
         "key": key,
         "params": dict(params),
         "severity": severity.value,
         "read_at": None,
         "expires_at": now + KEPT,
     }
-    insert = (
-        tx.insert(notification)
-        .values(
-            id=new_id(now),
-            organization_id=organization_id,
-            account_id=account_id,
-            subject_id=subject_id,
-            job_id=job_id,
-            device_id=device_id,
-            version=1,
-            created_at=now,
-            **line,
-        )
-        .on_conflict_do_update(
-            index_elements=[notification.c.subject_id], set_={**line, "version": notification.c.version + 1}
-        )
-    )
-    await tx.execute(insert)
+    insert = type(tx.insert(notification))
+    await tx.execute(_telling(insert), values)  # type: ignore[arg-type] # a class can be hashed, whatever it makes
 
 
 async def page(

@@ -200,14 +200,16 @@ async def prove(tx: Transaction, window: ReSignIn, session_id: UUID, now: dateti
     return (await tx.execute(statement)).rowcount == 1
 
 
+_USE: Final = (
+    sa.update(re_sign_in)
+    .where(re_sign_in.c.id == sa.bindparam("window"), re_sign_in.c.state == ReSignInState.PROVEN.value)
+    .values(state=ReSignInState.USED.value, job_id=sa.bindparam("job"), ended_at=sa.bindparam("now"), due_at=None)
+)
+
+
 async def use(tx: Transaction, window: ReSignIn, job_id: UUID, now: datetime) -> bool:
     """Spend the window on one job. False: somebody spent or ended it first."""
-    statement = (
-        sa.update(re_sign_in)
-        .where(re_sign_in.c.id == window.id, re_sign_in.c.state == ReSignInState.PROVEN.value)
-        .values(state=ReSignInState.USED.value, job_id=job_id, ended_at=now, due_at=None)
-    )
-    return (await tx.execute(statement)).rowcount == 1
+    return (await tx.execute(_USE, {"window": window.id, "job": job_id, "now": now})).rowcount == 1
 
 
 async def end_window(tx: Transaction, window: ReSignIn, state: ReSignInState, why: str | None, now: datetime) -> bool:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from models import event, job, re_sign_in
 from models.account import account
-from models.database import Database, Transaction
+from models.base import Id
+from models.database import NOW_COLUMN, Database, Transaction
 from models.device import ActOffer, Device, device, offer
 from models.enrollment import enrollment
 from models.errors import (
@@ -140,15 +141,17 @@ async def ask(
 ) -> Asked | DomainError:
     """Confirm an act. The order of the checks is a promise (DESIGN 6). A refusal that is returned has left a mark."""
     async with db.write() as tx:
-        proof = (await tx.execute(_proof_statement(who, device_id, act))).one_or_none()
-        row = (await tx.execute(_target_statement(tx, who, device_id, act, key))).one_or_none()
+        asked = {"session": who.session.id, "device": device_id, "act": act.value, "key": key}
+        asked |= {"account": who.account_id, "organization": who.organization_id}
+        proof = (await tx.execute(_PROOF, asked)).one_or_none()
+        row = (await tx.execute(_TARGET if tx.knows_time else _TARGET_AND_NOW, asked)).one_or_none()
         if proof is None or proof.blocked_at is not None or proof.session_ended_at is not None:
             raise NotSignedIn
         if proof.session_generation != who.session.generation:
             raise NotSignedIn
         if row is None:
             raise NotFound
-        now = tx.heard_now(row.now)
+        now = await tx.now() if tx.knows_time else tx.heard_now(row.now)
         settings = OrganizationSettings.of(row.settings)
         window = None if proof.id is None else ReSignIn.of(proof)
         one = _one_offer(platforms, row, settings, act)
@@ -201,51 +204,67 @@ async def ask(
     return Asked(made, made=True)
 
 
-def _proof_statement(who: Who, device_id: UUID, act: Act) -> sa.Select[Any]:
-    """The account, held; the session as it is now; the window that this session proved for this act on this device."""
-    return (
-        sa.select(
-            account.c.session_generation,
-            account.c.blocked_at,
-            session.c.ended_at.label("session_ended_at"),
-            *(column for column in re_sign_in.re_sign_in.c if column.name != "token_hash"),
-        )
-        .select_from(
-            account.join(session, session.c.account_id == account.c.id).outerjoin(
-                re_sign_in.re_sign_in,
-                sa.and_(
-                    re_sign_in.re_sign_in.c.session_id == session.c.id,
-                    re_sign_in.re_sign_in.c.device_id == device_id,
-                    re_sign_in.re_sign_in.c.act == act.value,
-                ),
-            )
-        )
-        .where(account.c.id == who.account_id, session.c.id == who.session.id)
-        .with_for_update(of=account)
+# Written once: building these two costs more than sending them.
+_WANTED: Final = sa.bindparam("device", type_=Id)
+_THE_ACT: Final = sa.bindparam("act", type_=sa.Text)
+
+# The account, held; the session as it is now; the window that this session proved for this act on this device.
+_PROOF: Final = (
+    sa.select(
+        account.c.session_generation,
+        account.c.blocked_at,
+        session.c.ended_at.label("session_ended_at"),
+        *(column for column in re_sign_in.re_sign_in.c if column.name != "token_hash"),
     )
+    .select_from(
+        account.join(session, session.c.account_id == account.c.id).outerjoin(
+            re_sign_in.re_sign_in,
+            sa.and_(
+                re_sign_in.re_sign_in.c.session_id == session.c.id,
+                re_sign_in.re_sign_in.c.device_id == _WANTED,
+                re_sign_in.re_sign_in.c.act == _THE_ACT,
+            ),
+        )
+    )
+    .where(account.c.id == sa.bindparam("account"), session.c.id == sa.bindparam("session"))
+    .with_for_update(of=account)
+)
 
 
-def _target_statement(tx: Transaction, who: Who, device_id: UUID, act: Act, key: str | None) -> sa.Select[Any]:
-    """The device and all else that is asked of the database, and what time it is now that the account is held."""
+def _target() -> sa.Select[Any]:
+    """The device and all else that is asked of the database."""
     ours = job.job.alias()
-    keyed = sa.select(ours.c.id).where(ours.c.account_id == who.account_id, ours.c.idempotency_key == key)
-    open_job = sa.select(ours.c.id).where(
-        ours.c.device_id == device_id, ours.c.kind == act.value, ours.c.state.in_([s.value for s in job.OPEN])
+    of_device = sa.and_(ours.c.device_id == _WANTED, ours.c.kind == _THE_ACT)
+    keyed = sa.select(ours.c.id).where(
+        ours.c.account_id == sa.bindparam("account"), ours.c.idempotency_key == sa.bindparam("key")
     )
+    open_job = sa.select(ours.c.id).where(of_device, ours.c.state.in_([s.value for s in job.OPEN]))
     tenth = (
         sa.select(ours.c.created_at)
-        .where(ours.c.organization_id == who.organization_id, ours.c.device_id == device_id, ours.c.kind == act.value)
+        .where(of_device, ours.c.organization_id == sa.bindparam("organization"))
         .order_by(ours.c.id.desc())
         .offset(ACTS_PER_DEVICE_AND_DAY - 1)
         .limit(1)
     )
-    return select_for_offers(
-        who,
-        keyed.scalar_subquery().label("keyed_id"),
-        open_job.scalar_subquery().label("open_id"),
-        tenth.scalar_subquery().label("tenth_newest"),
-        tx.now_column(),
-    ).where(device.c.id == device_id)
+    return (
+        sa.select(
+            *OFFER_COLUMNS,
+            keyed.scalar_subquery().label("keyed_id"),
+            open_job.scalar_subquery().label("open_id"),
+            tenth.scalar_subquery().label("tenth_newest"),
+        )
+        .select_from(_OFFER_FROM)
+        .where(
+            device.c.organization_id == sa.bindparam("organization"),
+            device.c.account_id == sa.bindparam("account"),
+            device.c.id == _WANTED,
+        )
+    )
+
+
+_TARGET: Final = _target()
+_TARGET_AND_NOW: Final = _TARGET.add_columns(NOW_COLUMN)
+"""And what time it is now that the account is held."""
 
 
 async def _refuse(
