@@ -13,7 +13,7 @@ from uuid import UUID
 
 from dramatiq import Actor, Broker
 
-from models.log import bound
+from models.log import bound, where
 from models.vocabulary import Queue
 from workers.queue import actor_name
 
@@ -50,8 +50,9 @@ def declare(broker: Broker, needs: Callable[[], N], run_job: Callable[[N, UUID],
         with bound(job=UUID(job_id)):
             try:
                 await run_job(needs(), UUID(job_id))
-            except Exception:  # noqa: BLE001 - whatever it was, the row's lease decides what comes next
-                _LOG.exception("a run failed")
+            except Exception as error:  # noqa: BLE001 - whatever it was, the row's lease decides what comes next
+                # Not the traceback: it prints messages, and messages hold values.
+                _LOG.error("a run failed", extra={"error_type": type(error).__name__, "where": where(error)})
 
     for queue, terms in TABLE.items():
         QuietActor(

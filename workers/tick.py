@@ -14,7 +14,7 @@ from uuid import uuid4
 from models import clock, duty
 from models.database import Database, DatabaseDown
 from models.fault import Fault
-from models.log import configure
+from models.log import configure, where
 from models.sealed import Keyring
 from models.settings import DatabaseSettings, SettingsError, audit_key, resolve_files
 from workers.alive import alive
@@ -46,8 +46,9 @@ async def tick(database: Database, sweep: Sweep, holder: str, stop: asyncio.Even
         except DatabaseDown:
             _LOG.warning("the database is away; the sweep waits")
             held_for = timedelta(0)
-        except Exception:  # noqa: BLE001 - one bad round must not end all sweeping
-            _LOG.exception("a round of the sweep failed")
+        except Exception as error:  # noqa: BLE001 - one bad round must not end all sweeping
+            # Not the traceback: it prints messages, and messages hold values.
+            _LOG.error("a round of the sweep failed", extra={"error_type": type(error).__name__, "where": where(error)})
         held_for -= EVERY
         try:
             async with asyncio.timeout(EVERY.total_seconds()):
