@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from models import job
 from models.account import account
 from models.base import Labelled, labelled
-from models.database import Transaction
+from models.database import NOW_COLUMN, Transaction
 from models.device import Device, device, offer
 from models.enrollment import Bond, enrollment
 from models.event import WORKER
@@ -87,24 +87,21 @@ async def run_job(needs: Needs, job_id: UUID) -> None:
 Planned = tuple[Job, Command, Enrollment, PlatformName]
 
 
-async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
-    living = sa.and_(enrollment.c.device_id == device.c.id, enrollment.c.left_at.is_(None))
-    statement = (
-        sa.select(
-            device,
-            account.c.blocked_at,
-            organization.c.settings,
-            *labelled(enrollment, _BOND),
-            tx.now_column(),
-        )
-        .select_from(
-            device.join(account, account.c.id == device.c.account_id)
-            .join(organization, organization.c.id == device.c.organization_id)
-            .outerjoin(enrollment, living)
-        )
-        .where(device.c.id == held.device_id)
+# Written once: building a statement costs more than sending it.
+_TARGET: Final = (
+    sa.select(device, account.c.blocked_at, organization.c.settings, *labelled(enrollment, _BOND))
+    .select_from(
+        device.join(account, account.c.id == device.c.account_id)
+        .join(organization, organization.c.id == device.c.organization_id)
+        .outerjoin(enrollment, sa.and_(enrollment.c.device_id == device.c.id, enrollment.c.left_at.is_(None)))
     )
-    row = (await tx.execute(statement)).one()
+    .where(device.c.id == sa.bindparam("device"))
+)
+_TARGET_AND_NOW: Final = _TARGET.add_columns(NOW_COLUMN)
+
+
+async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
+    row = (await tx.execute(_TARGET if tx.knows_time else _TARGET_AND_NOW, {"device": held.device_id})).one()
     found = Device.of(row)
     return _Target(
         held=found,
@@ -112,7 +109,7 @@ async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
         settings=OrganizationSettings.of(row.settings),
         owner_blocked=row.blocked_at is not None,
         platform=needs.platforms.get(PlatformName(found.platform)),
-        now=tx.heard_now(row.now),
+        now=await tx.now() if tx.knows_time else tx.heard_now(row.now),
     )
 
 

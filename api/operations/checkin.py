@@ -123,32 +123,37 @@ async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
     return reply
 
 
+# Written once: building a statement costs more than sending it.
+_BONDS: Final = enrollment.enrollment.c
+_BOND: Final = (
+    sa.select(
+        enrollment.enrollment,
+        *labelled(device, _HELD),
+        account.c.blocked_at,
+        organization.c.settings,
+    )
+    .select_from(
+        enrollment.enrollment.join(device, device.c.id == _BONDS.device_id)
+        .join(account, account.c.id == device.c.account_id)
+        .join(organization, organization.c.id == device.c.organization_id)
+    )
+    .with_for_update(of=enrollment.enrollment)
+)
+_BY_CERTIFICATE: Final = _BOND.where(_BONDS.certificate_hash == sa.bindparam("certificate"))
+_BY_ADDRESS: Final = _BOND.where(
+    _BONDS.platform == sa.bindparam("platform"), _BONDS.address == sa.bindparam("address"), _BONDS.left_at.is_(None)
+)
+
+
 async def _hear(
     needs: Needs, platform: PlatformHandler, tx: Transaction, caller: Caller, request_id: str
 ) -> _Talk | Refusal:
     """Find the bond by what the caller proved, and hold it."""
-    statement = (
-        sa.select(
-            enrollment.enrollment,
-            *labelled(device, _HELD),
-            account.c.blocked_at,
-            organization.c.settings,
-        )
-        .select_from(
-            enrollment.enrollment.join(device, device.c.id == enrollment.enrollment.c.device_id)
-            .join(account, account.c.id == device.c.account_id)
-            .join(organization, organization.c.id == device.c.organization_id)
-        )
-        .with_for_update(of=enrollment.enrollment)
-    )
-    bonds = enrollment.enrollment.c
     if caller.certificate_hash is not None:
-        statement = statement.where(bonds.certificate_hash == caller.certificate_hash)
+        found = await tx.execute(_BY_CERTIFICATE, {"certificate": caller.certificate_hash})
     else:
-        statement = statement.where(
-            bonds.platform == platform.name, bonds.address == caller.address, bonds.left_at.is_(None)
-        )
-    row = (await tx.execute(statement)).one_or_none()
+        found = await tx.execute(_BY_ADDRESS, {"platform": platform.name, "address": caller.address})
+    row = found.one_or_none()
     if row is None or row.platform != platform.name:
         return Refusal.NOT_BOUND
     bond = Bond.of(row)
