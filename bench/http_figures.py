@@ -209,7 +209,7 @@ EACH: Final = 50
 
 async def lists(house: House) -> list[Figure]:
     """A page of each list, asked by people among few rows and among very many."""
-    many_rows, asked = house.size(1_000_000, 50_000), house.size(300, 100)
+    many_rows, asked = house.size(1_000_000, 50_000), house.size(200, 100)
     apis: dict[str, tuple[Loader, list[Person]]] = {}
     for name, count in (("few", 1_000), ("many", many_rows)):
         database, now = await house.database("postgresql"), utc_now()
