@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -199,7 +200,7 @@ def _query(request: web.Request, kind: type[msgspec.Struct]) -> Any:
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
-            raise Invalid(errors=[{"field": name, "rule": "given twice"}])
+            raise Invalid(errors=[{"field": name if _PLAIN.fullmatch(name) else "", "rule": "given twice"}])
         given[name] = value
     try:
         return msgspec.convert(given, kind, strict=False)
@@ -207,11 +208,18 @@ def _query(request: web.Request, kind: type[msgspec.Struct]) -> Any:
         raise _invalid(error) from None
 
 
+_UNKNOWN: Final = "Object contains unknown field `"
+_PLAIN: Final = re.compile(r"[a-z]+(_[a-z]+){0,4}")
+"""A name as ours are: worth telling whoever mistyped it, and no token or key looks like one."""
+
+
 def _invalid(error: msgspec.ValidationError) -> Invalid:
-    """Field and rule, without the value: what was typed is not sent back."""
+    """Field and rule, without the value: what was typed is not sent back, nor what stands where a name should."""
     rule, _, place = str(error).partition(" - at `")
     if rule.startswith("Invalid enum value"):
         rule = "Not one of the known values"
+    elif rule.startswith(_UNKNOWN) and not _PLAIN.fullmatch(rule.removeprefix(_UNKNOWN).rstrip("`")):
+        rule = "Object contains an unknown field"
     return Invalid(errors=[{"field": place.rstrip("`").removeprefix("$").removeprefix("."), "rule": rule}])
 
 

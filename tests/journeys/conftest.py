@@ -147,7 +147,7 @@ async def town(
         stream_settings=stream_settings,
         fault=Fault(),
     )
-    runner = web.AppRunner(app, shutdown_timeout=2)
+    runner = web.AppRunner(app, shutdown_timeout=2, access_log=None)  # as the api's main does
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
