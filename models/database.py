@@ -376,14 +376,20 @@ class _Sqlite:
         return connection
 
     async def close(self) -> None:
-        """After the transactions that run or wait."""
-        async with self.turn:
-            if self._thread is not None:
-                self._thread.shutdown()
-            for end in (self._reader, self._writer):
-                if end is not None:
-                    end.end()
-            self._thread = self._reader = self._writer = None
+        """After the transactions that run or wait; one that does not end is taken back."""
+        try:
+            async with asyncio.timeout(PATIENCE), self.turn:
+                self._end()
+        except TimeoutError:
+            self._end()
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+        for end in (self._reader, self._writer):
+            if end is not None:
+                end.end()
+        self._thread = self._reader = self._writer = None
 
     async def in_thread(self, file: _File, sql: str) -> None:
         work = asyncio.get_running_loop().run_in_executor(self._thread, file.execute, sql)

@@ -727,6 +727,35 @@ async def test_everybody_cancelled_during_a_commit_the_next_turn_comes_after_it(
     assert await names(sqlite) == ["a", "b"]
 
 
+async def test_closing_waits_for_a_transaction_that_ends(sqlite: Database) -> None:
+    async with sqlite.write() as tx:
+        closing = asyncio.create_task(sqlite.close())
+        await asyncio.sleep(0)
+        await tx.execute(line("a"))
+        assert not closing.done()
+    await closing
+
+    await sqlite.open()
+    assert await names(sqlite) == ["a"]
+
+
+async def test_closing_takes_back_a_transaction_that_does_not_end(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+
+    async def hang() -> None:
+        async with sqlite.write() as tx:
+            await tx.execute(line("a"))
+            await sqlite.close()
+
+    with pytest.raises(sqlite3.ProgrammingError):
+        await hang()
+
+    await sqlite.open()
+    assert await names(sqlite) == []
+
+
 async def test_where_nothing_changed_no_disk_is_waited_for(sqlite: Database) -> None:
     driver: Any = sqlite._driver
     go = threading.Event()
