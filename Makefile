@@ -22,7 +22,8 @@ check: dev-environment ## Look at formatting, lint, types, import contracts, mig
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m "not prove" tests/test_architecture.py
+	$(BIN)/python -m pytest -q -m "not prove" tests/test_architecture.py \
+	  tests/models/test_migrations.py tests/api/test_openapi.py tests/api/test_texts.py
 
 prove: dev-environment ## Run the long tests: faults, fleets, timing
 	@$(BIN)/python -m pytest -q -m prove --timeout=3000 $(ARGS)
