@@ -27,21 +27,18 @@ async def streams(house: House) -> list[Figure]:
     people = rows.invent((count + AT_ONCE) // PER_ACCOUNT, now)
     rows.hire(database, organization_id, people, now)
     tokens = [one.token for one in people for _ in range(PER_ACCOUNT)]
-    each, whole = [], []
-    for _ in range(house.size(2, 1)):  # a process's memory is measured once: what it gave back it may keep
-        listeners: list[Listener] = []
-        async with house.api(database) as api:
-            for token in tokens[count:]:
-                (await Listener.open(api.port, token)).close()
-            before = api.resident
-            for begun in range(0, count, AT_ONCE):
-                some = tokens[begun : begun + AT_ONCE]
-                listeners += await asyncio.gather(*(Listener.open(api.port, token) for token in some))
-            after = api.resident
-            for listener in listeners:
-                listener.close()
-        each.append((after - before) / count / 1000)
-        whole.append(after / 1024 / 1024)
+    listeners: list[Listener] = []
+    async with house.api(database) as api:  # once: what a process gave back it may keep
+        for token in tokens[count:]:
+            (await Listener.open(api.port, token)).close()
+        before = api.resident
+        for begun in range(0, count, AT_ONCE):
+            some = tokens[begun : begun + AT_ONCE]
+            listeners += await asyncio.gather(*(Listener.open(api.port, token) for token in some))
+        after = api.resident
+        for listener in listeners:
+            listener.close()
+    each, whole = [(after - before) / count / 1000], [after / 1024 / 1024]
     return [
         below(f"Memory of an open stream, {count:,} on one process", each, 25, "kB"),
         plain(f"Resident memory of an api with {count:,} streams", whole, "MB"),
