@@ -1,6 +1,7 @@
 """Device identity: certificates of our own CA, and the CMS signatures (RFC 5652) that prove them. Pure, shared."""
 
 import base64
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Self
@@ -29,6 +30,8 @@ MAX_HEADER: Final = 16 * 1024
 MAX_CERTIFICATES: Final = 8
 REMEMBERED: Final = 4096
 """Certificates whose chain was checked are not checked again; their dates are."""
+LONGEST_REMEMBERED: Final = 4096
+"""Bytes of a certificate that is kept parsed: strangers' cannot fill the memory. Ours have less than 1 KB."""
 
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     # Devices in the field still sign with SHA-1. A forger would need a second preimage of a body, not a collision.
@@ -47,9 +50,14 @@ def certificate_hash(certificate: x509.Certificate) -> bytes:
 def parse_certificate(der: bytes) -> x509.Certificate:
     """Raises Unreadable."""
     try:
-        return x509.load_der_x509_certificate(der)
+        return _parsed(der) if len(der) <= LONGEST_REMEMBERED else x509.load_der_x509_certificate(der)
     except ValueError:
         raise Unreadable("certificate_unreadable") from None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(der: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(der)
 
 
 class DeviceCA:
@@ -162,12 +170,20 @@ def sign_detached(key: PrivateKey, certificate: x509.Certificate, body: bytes) -
     return base64.b64encode(signature).decode()
 
 
-def verify_detached(header: str, body: bytes) -> x509.Certificate:
-    """Who signed these exact bytes. Raises Unreadable. Whether the certificate is ours is for `DeviceCA.check`."""
+def verify_detached(
+    header: str, body: bytes, ours: Callable[[x509.Certificate], object] = lambda _: None
+) -> x509.Certificate:
+    """Who signed these exact bytes. Raises Unreadable.
+
+    `ours` raises it for a certificate that is not (`DeviceCA.check`), and is asked before the body is looked at and
+    before the certificate's key is used.
+    """
     if len(header) > MAX_HEADER:
         raise Unreadable("signature_too_long")
     try:
-        certificate, public_key, signature, signed, algorithm = _signed(base64.b64decode(header, validate=True), body)
+        certificate, public_key, signature, signed, algorithm = _signed(
+            base64.b64decode(header, validate=True), body, ours
+        )
         _verify(public_key, signature, signed, algorithm)
     except Unreadable:
         raise
@@ -178,7 +194,9 @@ def verify_detached(header: str, body: bytes) -> x509.Certificate:
     return certificate
 
 
-def _signed(message: bytes, body: bytes) -> tuple[x509.Certificate, Any, bytes, bytes, hashes.HashAlgorithm]:
+def _signed(
+    message: bytes, body: bytes, ours: Callable[[x509.Certificate], object]
+) -> tuple[x509.Certificate, Any, bytes, bytes, hashes.HashAlgorithm]:
     """Certificate, its key, the signature, what it must be over, and the hash (RFC 5652 section 5)."""
     content = cms.ContentInfo.load(message, strict=True)
     if content["content_type"].native != "signed_data":
@@ -194,6 +212,7 @@ def _signed(message: bytes, body: bytes) -> tuple[x509.Certificate, Any, bytes, 
         raise Unreadable("signature_algorithm")
     _same_hash(signer["signature_algorithm"], name)
     certificate = parse_certificate(_certificate_of(signer["sid"], data["certificates"]))
+    ours(certificate)
     attributes = signer["signed_attrs"]
     signed = body if attributes.native is None else _attributes(attributes, body, name)
     return certificate, certificate.public_key(), signer["signature"].native, signed, _HASHES[name]

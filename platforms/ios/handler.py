@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -136,8 +137,7 @@ class IosHandler:
             raise Unreadable("unknown_address")
         if len(request.body) > wire.MAX_BODY:
             raise Unreadable("body_too_large")
-        certificate = self._prove(request)
-        self._settings.device_ca.check(certificate, now)
+        certificate = self._prove(request, now)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == wire.CHECK_IN:
             sender, message = wire.parse_check_in(request.body)
@@ -147,17 +147,23 @@ class IosHandler:
             raise Unreadable("content_type")
         return Caller(message=(sender, message), address=sender.address, certificate_hash=certificate_hash(certificate))
 
-    def _prove(self, request: DeviceRequest) -> x509.Certificate:
-        """Whose request this is, by every proof that the settings ask for."""
+    def _prove(self, request: DeviceRequest, now: datetime) -> x509.Certificate:
+        """Whose request this is, by every proof that the settings ask for.
+
+        A certificate that is not ours is turned away before its key is used: a stranger's may be made to take long.
+        """
         header, proven = request.headers.get("mdm-signature"), request.certificate
+        ours = partial(self._settings.device_ca.check, now=now)
         match self._settings.identity:
             case IdentityProof.MTLS:
-                return parse_certificate(_given(proven))
+                connected = parse_certificate(_given(proven))
+                ours(connected)
+                return connected
             case IdentityProof.MDM_SIGNATURE:
-                return verify_detached(_given(header), request.body)
+                return verify_detached(_given(header), request.body, ours)
             case IdentityProof.BOTH:
                 connected = parse_certificate(_given(proven))
-                if verify_detached(_given(header), request.body) != connected:
+                if verify_detached(_given(header), request.body, ours) != connected:
                     raise Unreadable("two_identities")
                 return connected
 
@@ -165,6 +171,9 @@ class IosHandler:
         sender, message = _opened(caller)
         if enrollment.address is not None and enrollment.address != sender.address:
             raise Unreadable("address_of_another")
+        if enrollment.address is None and not isinstance(message, wire.Authenticate):
+            # Only Authenticate binds a device to its enrollment.
+            raise Unreadable("not_authenticated")
         match message:
             case wire.Declined():
                 return CheckIn(message=message)

@@ -154,7 +154,9 @@ def _is_near(host: str) -> bool:
     try:
         return not ipaddress.ip_address(name.partition("%")[0]).is_global
     except ValueError:
-        return False
+        # One word is a name of this network; and resolvers read 127.1 and 0x7f000001 as addresses.
+        last = name.rpartition(".")[2]
+        return last == name or last.isdigit() or last.startswith("0x")
 
 
 def _push_ca(environ: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ Profiles: https://developer.apple.com/documentation/devicemanagement/configuring
 """
 
 import plistlib
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,12 @@ PLIST: Final = "application/xml; charset=UTF-8"
 
 MAX_BODY: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
-MAX_VALUES: Final = 100_000
+MAX_VALUES: Final = 10_000
+"""And as many tags. Real messages have some dozen; so many take the parser 30 ms, a body full of them half a second."""
+MAX_OBJECTS: Final = 4_000
+"""Of a binary plist, whose parser takes longer for each."""
+MAX_LINES: Final = 10_000
+"""And entities: expat hands each over by itself."""
 MAX_WORD: Final = 256
 MAX_TOKEN: Final = 256
 """A push token has 32 bytes; Apple says not to rely on it."""
@@ -101,6 +107,8 @@ def parse_plist(body: bytes) -> dict[str, Any]:
     try:
         if body.startswith(b"bplist"):
             _check_binary(body)
+        else:
+            _check_xml(body)
         value = plistlib.loads(body)
     except Exception:  # noqa: BLE001 - plistlib lets the errors of four parsers through
         raise Unreadable("not_a_plist") from None
@@ -110,6 +118,22 @@ def parse_plist(body: bytes) -> dict[str, Any]:
     return value
 
 
+_TAG: Final = re.compile(
+    rb"""<\?xml[^<>]{0,128}\?>|<!DOCTYPE\s[^<>\[]{0,256}>|</?[a-z]{1,16}(?:\s{1,4}version="[^<>"]{0,8}")?\s{0,4}/?>"""
+)
+_ENTITY: Final = re.compile(rb"&#?[0-9A-Za-z]{1,8};")
+
+
+def _check_xml(body: bytes) -> None:
+    """Only the tags that plists are made of: a long attribute or comment is read over and over again, and costs a
+    thousand times its bytes."""
+    tags, entities = body.count(b"<"), body.count(b"&")
+    if tags > MAX_VALUES or body.count(b"\n") + body.count(b"\r") + entities > MAX_LINES:
+        raise Unreadable("not_a_plist")
+    if sum(1 for _ in _TAG.finditer(body)) != tags or sum(1 for _ in _ENTITY.finditer(body)) != entities:
+        raise Unreadable("not_a_plist")
+
+
 def _check_binary(body: bytes) -> None:
     """Objects of a binary plist may overlap: a few bytes, read thousands of times, would fill the memory.
 
@@ -117,8 +141,8 @@ def _check_binary(body: bytes) -> None:
     """
     offset_size, ref_size, count, _, table = struct.unpack(">6xBBQQQ", body[-32:])
     units = {0x4: 1, 0x5: 1, 0x6: 2, 0xA: ref_size, 0xC: ref_size, 0xD: 2 * ref_size}
-    room = len(body)
-    if count > room:
+    room, values = len(body), 0
+    if count > MAX_OBJECTS:
         raise Unreadable("not_a_plist")
     for place in range(table, table + count * offset_size, offset_size):
         offset = int.from_bytes(body[place : place + offset_size])
@@ -127,10 +151,11 @@ def _check_binary(body: bytes) -> None:
             if length == 0xF:
                 length = int.from_bytes(body[offset + 2 : offset + 2 + (1 << (body[offset + 1] & 3))])
             room -= length * units[kind]
+            values += length if kind >= 0xA else 0
         else:
             room -= 1 << length if kind == 0x1 else 0
         room -= 1
-        if room < 0:
+        if room < 0 or values > MAX_VALUES:
             raise Unreadable("not_a_plist")
 
 

@@ -120,6 +120,21 @@ def test_what_proves_nothing_is_unreadable(made: Callable[[], str], reason: str)
     assert raised.value.reason == reason
 
 
+def test_a_strangers_certificate_is_turned_away_before_its_key_is_used() -> None:
+    stranger = make_ca("Strangers", NOW).issue(EC_KEY.public_key(), "stranger", NOW)
+    # Over another body: whoever looks at the signature first says so.
+    header = sign_detached(EC_KEY, stranger, BODY + b" ")
+
+    with pytest.raises(Unreadable, match="certificate_not_ours"):
+        verify_detached(header, BODY, lambda certificate: CA.check(certificate, NOW))
+
+
+def test_a_certificate_that_comes_again_is_not_parsed_again() -> None:
+    der = EC_CERTIFICATE.public_bytes(cms.Encoding.DER)
+
+    assert parse_certificate(der) is parse_certificate(bytes(bytearray(der)))
+
+
 def test_a_key_that_is_neither_rsa_nor_ec_proves_nothing() -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     certificate = CA.issue(key.public_key(), "ed", NOW)  # type: ignore[arg-type]  # what a stranger might bring

@@ -72,6 +72,15 @@ def reason_of(request: DeviceRequest, handler: PlatformHandler = HANDLER) -> str
     return raised.value.reason
 
 
+@pytest.mark.parametrize("state", [EnrollmentState.INVITED, EnrollmentState.PENDING, EnrollmentState.ENROLLED])
+@pytest.mark.parametrize("values", [TOKEN_UPDATE, CHECK_OUT, IDLE, {**TOKEN_UPDATE, "UserID": "u"}])
+def test_only_authenticate_is_heard_of_a_device_that_has_not_named_itself(
+    state: EnrollmentState, values: Mapping[str, Any]
+) -> None:
+    with pytest.raises(Unreadable, match="not_authenticated"):
+        hear(values, bond(state, address=None))
+
+
 # Who speaks
 
 

@@ -84,6 +84,12 @@ def test_what_is_wrong_is_named_and_not_quoted(variable: str, value: str) -> Non
         ("IOS_PUSH_URL", "https://[::1]"),
         ("IOS_PUSH_URL", "https://10.0.0.7"),
         ("IOS_PUSH_URL", "https://[fe80::1%25eth0]"),
+        ("IOS_PUSH_URL", "https://push"),
+        ("IOS_PUSH_URL", "https://push."),
+        ("IOS_PUSH_URL", "https://127.1"),
+        ("IOS_PUSH_URL", "https://2130706433"),
+        ("IOS_PUSH_URL", "https://0x7f000001"),
+        ("IOS_PUSH_URL", "https://127.0.0.0x1"),
     ],
 )
 def test_production_refuses_what_only_a_demo_needs(variable: str, value: str) -> None:

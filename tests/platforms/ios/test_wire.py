@@ -1,5 +1,7 @@
+import contextlib
 import plistlib
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -265,3 +267,47 @@ def test_a_changed_byte_brings_out_nothing_but_unreadable(place: int, byte: int,
     body[place % len(body)] = byte
 
     _only_unreadable(bytes(body))
+
+
+ROOM = wire.MAX_BODY - 400
+
+
+def xml(inner: bytes) -> bytes:
+    return b'<?xml version="1.0"?><plist version="1.0"><dict>' + inner + b"</dict></plist>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        xml(b"<key>a</key><array>" + b"<true/>" * (ROOM // 7) + b"</array>"),
+        xml(b"<key/><a/>" * (ROOM // 10)),
+        xml(b"<key>a</key><array>" + b"<true/>" * (wire.MAX_VALUES - 10) + b"</array>"),
+        xml(b"<key>" + b"\n" * ROOM + b"</key><true/>"),
+        xml(b"<key>a</key><data>" + b"A" * ROOM + b"</data>"),
+        xml(b"<key>" + b"&#65;" * (ROOM // 5) + b"</key><true/>"),
+        xml(b"<key>&" + b"a" * ROOM + b";</key><true/>"),
+        xml(b"<!--" + b"-> " * (ROOM // 3) + b"-->"),
+        b'<plist a="' + b"x" * ROOM + b'"><dict/></plist>',
+        b'<plist version="' + b">" * ROOM + b'"><dict/></plist>',
+        b"<?xml " + b" " * ROOM,
+        dumped({str(number): [] for number in range(1_900)}, binary=True),
+        dumped({str(number): [] for number in range(30_000)}, binary=True),
+    ],
+    ids=range(13),
+)
+def test_no_body_holds_the_loop_for_long(body: bytes) -> None:
+    assert len(body) <= wire.MAX_BODY
+    began = time.process_time()
+    with contextlib.suppress(Unreadable):
+        wire.parse_plist(body)
+
+    # 35 ms on an idle machine; unbounded, each took up to a second.
+    assert time.process_time() - began < 0.2
+
+
+def test_the_longest_unlock_token_is_read() -> None:
+    token = b"\xff" * wire.MAX_UNLOCK_TOKEN
+    _, message = wire.parse_check_in(dumped({**ME, **TOKEN_UPDATE, "UnlockToken": token}))
+
+    assert isinstance(message, wire.TokenUpdate)
+    assert message.unlock_token == token
