@@ -185,8 +185,9 @@ class Installation:
         """Tell who waits for a job that it ended; put time forward when nothing ends any more."""
         last, asked = time.monotonic(), 0
         while True:
+            awaited = list(self._pending)  # first: one that is asked for meanwhile is not among those read
             still_open = await self.insist(self._open)
-            ended = [job_id for job_id in self._pending if job_id not in still_open]
+            ended = [job_id for job_id in awaited if job_id not in still_open]
             for job_id in ended:
                 self._pending.pop(job_id).set()
             now = time.monotonic()
