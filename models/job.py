@@ -39,7 +39,7 @@ job = sa.Table(
     sa.Column("reason", sa.Text, nullable=True),
     sa.Column("moves", sa.Integer, nullable=False, server_default="0"),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="runs whose lease ran out"),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="runs in a row whose lease ran out"),
     sa.Column("wakes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("offers", sa.Integer, nullable=False, server_default="0", comment="hand-overs to the device"),
     sa.Column("rings", sa.Integer, nullable=False, server_default="0"),
@@ -338,6 +338,7 @@ async def release(tx: Transaction, held: Job, *, available_at: datetime, woke: b
     """End a run that changed no state: when the next may claim. False: this run had lost its lease."""
     values: dict[str, Any] = {
         "lease_until": None,
+        "crashes": 0,
         "available_at": available_at,
         "due_at": held.due_by(available_at),
         "wakes": job.c.wakes + (1 if woke else 0),
@@ -437,6 +438,7 @@ async def store_plan(tx: Transaction, held: Job, *, ref: str, sealed: bytes, now
         values={
             "command_ref": ref,
             "plan": sealed,
+            "crashes": 0,
             "wakes": 1,
             "available_at": again,
             "due_at": held.due_by(again),

@@ -113,14 +113,19 @@ async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
     )
 
 
+def _must_end(held: Job, target: _Target) -> Outcome | None:
+    """Checked at each run, whatever the job's state. None: go on."""
+    if held.crashes >= CRASHES:
+        return Outcome(JobState.FAILED, Reason.CRASHED)
+    return target.why_not(held)
+
+
 async def _plan(needs: Needs, held: Job) -> Planned | None:
     """Decide what a resend must not change, and store it. None: it ended here, or another run has it."""
     outcome: Outcome | None = None
     async with needs.database.write() as tx:
         target = await _target(needs, tx, held)
-        outcome = target.why_not(held)
-        if held.crashes >= CRASHES:
-            outcome = Outcome(JobState.FAILED, Reason.CRASHED)
+        outcome = _must_end(held, target)
         if outcome is None and target.bond is not None and target.platform is not None:
             view = _view(needs, target.bond)
             try:
@@ -155,7 +160,12 @@ async def _recall(needs: Needs, held: Job) -> Planned | None:
     """The job was planned before: what its device must be woken for again. None: there is no one to wake."""
     async with needs.database.read() as tx:
         target = await _target(needs, tx, held)
+    outcome = _must_end(held, target)
+    if outcome is not None and (held.state is JobState.WAITING or outcome.reason == Reason.CRASHED):
+        await _end(needs, held, outcome)
+        return None
     if target.bond is None or target.platform is None:
+        # It has the order, and can no longer be reached: its answer, or the job's own end.
         await _rest(needs, held, until=held.expires_at or target.now + job.wake_pause(held.wakes))
         return None
     command = Command(held.id, held.kind, held.command_ref or "", held.state, held.open_plan(needs.keys))
@@ -179,7 +189,7 @@ async def _wake(needs: Needs, held: Job, command: Command, view: Enrollment, pla
         await _rest(needs, held, pause=UNCERTAIN_PAUSE)
         return
     except Refused as refused:
-        await _fail(needs, held, refused.reason)
+        await _end(needs, held, Outcome(JobState.FAILED, refused.reason))
         return
     needs.fault.mark("woken")
     if receipt is not None:
@@ -203,13 +213,13 @@ async def _rest(
         await job.release(tx, held, available_at=again, woke=woke)
 
 
-async def _fail(needs: Needs, held: Job, reason: str) -> None:
+async def _end(needs: Needs, held: Job, outcome: Outcome) -> None:
     async with needs.database.write() as tx:
         target = await _target(needs, tx, held)
         settled = await job.settle(
             tx,
             held,
-            Outcome(JobState.FAILED, reason),
+            outcome,
             actor=WORKER,
             words=target.words,
             keys=needs.keys,

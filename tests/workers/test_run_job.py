@@ -183,7 +183,7 @@ async def test_a_lease_holds_until_its_last_moment(shop: Shop) -> None:
     late = await shop.run(job_id)
 
     assert (early.state, early.attempt) == (JobState.QUEUED, 1)
-    assert (late.state, late.attempt, late.crashes) == (JobState.WAITING, 2, 1)
+    assert (late.state, late.attempt, late.crashes) == (JobState.WAITING, 2, 0)
 
 
 async def test_a_run_that_lost_its_lease_decides_nothing(shop: Shop) -> None:
@@ -348,16 +348,52 @@ async def test_a_device_that_answers_during_its_wake_has_the_last_word(shop: Sho
     assert held.available_at == shop.clock.now + MINUTE
 
 
-async def test_a_waiting_job_whose_device_lost_its_bond_rests_until_its_end(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("meanwhile", "reason"),
+    [
+        (_another_owner, Reason.OWNER_CHANGED),
+        (_blocked, Reason.ACCOUNT_BLOCKED),
+        (_left, Reason.DEVICE_LEFT),
+    ],
+)
+async def test_a_waiting_job_that_no_longer_holds_ends_and_wakes_nobody(
+    shop: Shop, meanwhile: Any, reason: Reason
+) -> None:
     job_id = await shop.ask()
     await shop.run(job_id)
+    await meanwhile(shop)
+    shop.clock.forward(MINUTE)
+
+    await shop.run(job_id)
+
+    await shop.ended(job_id, JobState.CANCELLED, reason, "job.reset_passcode.cancelled")
+    assert len(shop.channel.woken) == 1
+
+
+async def test_a_delivered_job_whose_device_lost_its_bond_waits_for_its_answer_or_its_end(shop: Shop) -> None:
+    job_id = await shop.ask()
+    await shop.run(job_id)
+    await shop.change(sa.update(job.job).values(state=JobState.DELIVERED.value))
     await _left(shop)
     shop.clock.forward(MINUTE)
 
     held = await shop.run(job_id)
 
-    assert (held.state, held.lease_until, held.available_at) == (JobState.WAITING, None, NOON + DAY)
+    assert (held.state, held.lease_until, held.available_at) == (JobState.DELIVERED, None, NOON + DAY)
     assert len(shop.channel.woken) == 1
+
+
+async def test_a_job_whose_wakes_kill_five_runs_in_a_row_has_failed(shop: Shop) -> None:
+    job_id = await shop.ask()
+    await shop.run(job_id)
+    shop.clock.forward(MINUTE)
+    for _ in range(CRASHES):
+        await shop.claim(job_id)
+        shop.clock.forward(LEASE)
+
+    await shop.run(job_id)
+
+    await shop.ended(job_id, JobState.FAILED, Reason.CRASHED, "job.reset_passcode.failed")
 
 
 async def test_what_has_ended_is_not_run(shop: Shop) -> None:

@@ -278,7 +278,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text, nullable=True),
         sa.Column("moves", sa.Integer, nullable=False, server_default="0"),
         sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("crashes", sa.Integer, nullable=False, server_default="0", comment="runs whose lease ran out"),
+        sa.Column(
+            "crashes", sa.Integer, nullable=False, server_default="0", comment="runs in a row whose lease ran out"
+        ),
         sa.Column("wakes", sa.Integer, nullable=False, server_default="0"),
         sa.Column("offers", sa.Integer, nullable=False, server_default="0", comment="hand-overs to the device"),
         sa.Column("rings", sa.Integer, nullable=False, server_default="0"),
