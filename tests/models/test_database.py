@@ -571,6 +571,13 @@ async def test_the_time_is_that_after_the_locks(postgresql_settings: DatabaseSet
     await database.close()
 
 
+def test_the_first_answer_about_the_time_stays() -> None:
+    tx = Transaction(None, None)  # type: ignore[arg-type] # it asks nobody
+
+    assert tx.heard_now(NOON) == NOON
+    assert tx.heard_now(NOON + timedelta(seconds=1)) == NOON
+
+
 def test_a_clock_must_say_its_time_zone() -> None:
     with pytest.raises(ValueError, match="time zone"):
         Transaction(None, None).heard_now(datetime(2026, 1, 1))  # type: ignore[arg-type]  # noqa: DTZ001 - the point
