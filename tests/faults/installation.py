@@ -36,7 +36,7 @@ from models.notification import notification
 from models.passcode import passcode
 from models.re_sign_in import ReSignInState
 from models.session import SessionState, hash_token
-from models.settings import SESSION_ABSOLUTE
+from models.settings import RE_SIGN_IN_WINDOW, SESSION_ABSOLUTE, SESSION_IDLE
 from models.vocabulary import Act, JobState, Queue, Secret
 from platforms.ios.push_service import PushService
 from platforms.ios.simulator import Iphone
@@ -183,7 +183,7 @@ class Installation:
 
     async def watch(self) -> None:
         """Tell who waits for a job that it ended; put time forward when nothing ends any more."""
-        last, asked = time.monotonic(), 0
+        last, asked, still = time.monotonic(), 0, STILL
         while True:
             awaited = list(self._pending)  # first: one that is asked for meanwhile is not among those read
             still_open = await self.insist(self._open)
@@ -192,10 +192,11 @@ class Installation:
                 self._pending.pop(job_id).set()
             now = time.monotonic()
             if ended or len(self._pending) != asked:
-                last, asked = now, len(self._pending)
-            elif self._pending and now - last > STILL:
+                last, asked, still = now, len(self._pending), STILL
+            elif self._pending and now - last > still:
                 await self._put_forward()
-                last = now
+                # Longer each time: a phone that was not heard tries again in real seconds.
+                last, still = now, min(still * 1.5, 5.0)
             await asyncio.sleep(AGAIN)
 
     async def _open(self, tx: Transaction) -> set[UUID]:
@@ -302,7 +303,8 @@ class Installation:
     async def ask(self, resident: Resident) -> UUID:
         """Confirm a reset, with one key until an answer is had."""
         resident.phone.passcode = f"{self.chance.randrange(1_000_000):06}"
-        key, token = str(uuid4()), await self._signed_in(resident.person, resident.device_id)
+        key, since = str(uuid4()), self.clock()
+        token = await self._signed_in(resident.person, resident.device_id)
         while True:
             try:
                 answer = await self.client.post(
@@ -318,9 +320,10 @@ class Installation:
                 resident.asked.append(job_id)
                 return job_id
             if answer.status_code < 500:
-                # Time was put forward between the proof and the confirmation.
-                assert answer.json()["code"] == "re_sign_in_lapsed", answer.text
-                token = await self._signed_in(resident.person, resident.device_id)
+                # Right only where time was put forward so far between the proof and the confirmation.
+                limit = {"re_sign_in_lapsed": RE_SIGN_IN_WINDOW, "sign_in_required": SESSION_IDLE}
+                assert self.clock() - since > limit[answer.json()["code"]], answer.text
+                since, token = self.clock(), await self._signed_in(resident.person, resident.device_id)
             await asyncio.sleep(AGAIN)
 
     async def reset(self, resident: Resident) -> None:
