@@ -22,7 +22,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -153,10 +153,10 @@ class Database:
             yield transaction
         except BaseException:
             transaction._ended = True  # noqa: SLF001 - the two classes are one thing
-            await _to_the_end(connection.rollback())
+            await connection.rollback()
             raise
         transaction._ended = True  # noqa: SLF001 - as above
-        await _to_the_end(connection.commit())
+        await connection.commit()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -176,15 +176,13 @@ async def _to_the_end(work: Awaitable[object]) -> None:
     An error must not take the cancellation's place: who tries again after errors would never end.
     """
     future = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError as cancelled:
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
         raise cancelled from (None if future.cancelled() else future.exception())
-    future.result()
 
 
 def _read_url(text: str) -> sa.URL:
@@ -209,8 +207,11 @@ def _host_clock() -> datetime:
 class _Connection(Protocol):
     async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]: ...
     def insert(self, table: sa.Table) -> "Insert": ...
+
+    # Either one ends the transaction and frees the connection, even when cancelled or failing.
     async def commit(self) -> None: ...
     async def rollback(self) -> None: ...
+
     async def release(self) -> None: ...
 
 
@@ -275,6 +276,7 @@ class _SqliteConnection:
         if not isinstance(file, _File):
             raise TypeError("the engine was built with another connection class")
         self.file = file
+        self.turn = asyncio.Lock()  # wakes those who wait in the order they came
         self._changes = 0
 
     def begin(self) -> bool:
@@ -310,23 +312,35 @@ class _SqliteConnection:
 
     async def commit(self) -> None:
         try:
-            self._must_be_under_way()
-            if self.file.total_changes == self._changes:
-                self.file.execute("COMMIT")  # nothing was changed: nothing to sync, nothing to wait for
+            if self.file.in_transaction and self.file.total_changes != self._changes:
+                work = self._driver.in_thread(self.file, "COMMIT")
+                # When the thread is done, not when we go on: whatever is cancelled, the next turn comes after this one.
+                work.add_done_callback(self._free)
+                await _to_the_end(work)
             else:
-                await self._driver.in_thread(self.file, "COMMIT")
+                self._commit_nothing()
         except sqlite3.Error as error:
             _sqlite_down_or_again("COMMIT", error)
+
+    def _commit_nothing(self) -> None:
+        """In place: there is nothing to sync, so nothing to wait for."""
+        try:
+            self._must_be_under_way()
+            self.file.execute("COMMIT")
         finally:
-            await self.rollback()  # only where COMMIT was refused is there anything to take back
+            self._free()
 
     async def rollback(self) -> None:
         """In place: nothing of it is on the disk yet."""
+        self._free()
+
+    def _free(self, _: object = None) -> None:
+        """Also after a COMMIT that was refused and left the transaction open."""
         try:
             if self.file.in_transaction:
                 self.file.execute("ROLLBACK")
         finally:
-            self._driver.turn.release()
+            self.turn.release()
 
     async def release(self) -> None:
         """The read connection is everybody's and stays."""
@@ -344,7 +358,6 @@ class _Sqlite:
         self._thread: ThreadPoolExecutor | None = None
         self._reader: _SqliteConnection | None = None
         self._writer: _SqliteConnection | None = None
-        self.turn = asyncio.Lock()  # wakes those who wait in the order they came
 
     async def open(self) -> None:
         if self._writer is not None:
@@ -377,8 +390,10 @@ class _Sqlite:
 
     async def close(self) -> None:
         """After the transactions that run or wait; one that does not end is taken back."""
+        if self._writer is None:
+            return
         try:
-            async with asyncio.timeout(PATIENCE), self.turn:
+            async with asyncio.timeout(PATIENCE), self._writer.turn:
                 self._end()
         except TimeoutError:
             self._end()
@@ -391,22 +406,22 @@ class _Sqlite:
                 end.end()
         self._thread = self._reader = self._writer = None
 
-    async def in_thread(self, file: _File, sql: str) -> None:
-        work = asyncio.get_running_loop().run_in_executor(self._thread, file.execute, sql)
-        await _to_the_end(work)  # a loop that ends cancels everybody: the thread must be done before the next turn
+    def in_thread(self, file: _File, sql: str) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, file.execute, sql)
 
     async def begin(self) -> _Connection:
+        writer = self._opened(self._writer)
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.turn.acquire()
+                await writer.turn.acquire()
                 try:
-                    writer = self._opened(self._writer)
+                    self._opened(self._writer if self._writer is writer else None)  # closed, or opened anew, meanwhile
                     while not writer.begin():  # noqa: ASYNC110 - the holder is another process
                         # It commits within milliseconds. We look often, since SQLite's own growing pauses would let a
                         # busy process starve us, and at random, so that two who wait part.
                         await asyncio.sleep(random.uniform(0.0005, 0.004))  # noqa: S311 - no secret
                 except BaseException:
-                    self.turn.release()
+                    writer.turn.release()
                     raise
         except TimeoutError as error:
             raise DatabaseDown("no turn to write: another transaction or process does not end its own") from error
@@ -438,6 +453,9 @@ class _PostgreSQLConnection:
         return PostgreSQLInsert(table)
 
     async def commit(self) -> None:
+        await _to_the_end(self._commit())
+
+    async def _commit(self) -> None:
         try:
             await self._connection.commit()
         except sa.exc.DBAPIError as error:
@@ -446,10 +464,10 @@ class _PostgreSQLConnection:
             await self.release()
 
     async def rollback(self) -> None:
-        await self.release()
+        await _to_the_end(self.release())
 
     async def release(self) -> None:
-        """Back to the pool, which rolls back what is open; a broken connection is thrown away there."""
+        """Back to the pool, which takes back what is open; a broken connection is thrown away there."""
         try:
             await self._connection.rollback()
         except sa.exc.DBAPIError as error:
