@@ -15,7 +15,7 @@ run: run-environment ## Start everything here, with a demo organization (PORT, H
 	@exec $(BIN)/python -m launch --with-parent
 
 test: dev-environment ## Run the tests, without the long ones (ARGS="-k passcode" picks some)
-	@$(BIN)/python -m pytest -q -m "not prove" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not prove" -n 4 --dist loadfile $(ARGS)
 
 check: dev-environment ## Look at formatting, lint, types, import contracts, migrations, OpenAPI and texts
 	$(BIN)/ruff format --check --quiet .

@@ -124,7 +124,12 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
         if who is not None:
             request[ACCOUNT_ID] = who.account_id
             request[LANGUAGE] = who.language
-        here = guards.address(request.remote, headers.get("X-Forwarded-For"), needs.settings.trusted_proxies)
+        here = guards.address(
+            # A proxy may add a line of its own to a line that the client sent: they are one list.
+            request.remote,
+            ",".join(headers.getall("X-Forwarded-For", [])) or None,
+            needs.settings.trusted_proxies,
+        )
         return Call(
             needs=needs,
             actor=Actor(

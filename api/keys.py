@@ -12,5 +12,7 @@ NEEDS: Final = web.AppKey("needs", Needs)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 ACCOUNT_ID: Final = web.RequestKey("account_id", UUID)
 """Who turned out to ask; for the log line."""
+PROBLEM_CODE: Final = web.RequestKey("problem_code", str)
+"""Why it was refused; for the log line."""
 LANGUAGE: Final = web.RequestKey("language", str)
 """The account's, once it is known."""

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from multidict import CIMultiDict
 
-from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, REQUEST_ID
+from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, PROBLEM_CODE, REQUEST_ID
 from api.settings import ApiSettings
 from models.database import DatabaseDown
 from models.errors import DomainError
@@ -153,6 +153,9 @@ def _line(request: web.Request, status: int, seconds: float) -> dict[str, Any]:
         "status": status,
         "ms": round(seconds * 1000, 1),
     }
+    code = request.get(PROBLEM_CODE)
+    if code is not None:
+        line["code"] = code
     account_id = request.get(ACCOUNT_ID)
     if account_id is not None:
         line["account"] = str(account_id)
@@ -186,6 +189,7 @@ def problem(request: web.Request, code: str, facts: Mapping[str, Any]) -> web.Re
         log.error("a problem without a status", extra={"code": code})
         code, facts = "internal", {}
     status, title = PROBLEMS[code]
+    request[PROBLEM_CODE] = code
     needs = request.app[NEEDS]
     body = {
         "type": problem_type(code),

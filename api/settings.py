@@ -70,7 +70,7 @@ class ApiSettings:
             host=host,
             port=port,
             public_url=public_url,
-            throttle_key=_throttle_key(environ.get("SEAL_KEYS", ""), production=mode == "production"),
+            throttle_key=throttle_key(environ.get("SEAL_KEYS", ""), production=mode == "production"),
             trusted_proxies=_networks(environ.get("TRUSTED_PROXIES", "")),
             reuse_port=environ.get("REUSE_PORT") == "1",
             cookie_rules=RELAXED if plain else STRICT,
@@ -123,7 +123,7 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise SettingsError("TRUSTED_PROXIES must be addresses or networks, with commas between them") from None
 
 
-def _throttle_key(seal_keys: str, *, production: bool) -> bytes:
+def throttle_key(seal_keys: str, *, production: bool) -> bytes:
     """Derived, so that there is no further secret to keep. Another first seal key starts the counters anew, no more."""
     try:
         key = base64.b64decode(seal_keys.split(",", 1)[0].partition(":")[2], validate=True)

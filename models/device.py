@@ -151,3 +151,9 @@ async def count_of_account(tx: Transaction, organization_id: UUID, account_id: U
 async def ownership_of(tx: Transaction, device_id: UUID) -> Ownership:
     statement = sa.select(device.c.ownership).where(device.c.id == device_id)
     return Ownership((await tx.execute(statement)).scalar_one())
+
+
+async def owner_of(tx: Transaction, device_id: UUID) -> UUID:
+    statement = sa.select(device.c.account_id).where(device.c.id == device_id)
+    owner: UUID = (await tx.execute(statement)).scalar_one()
+    return owner

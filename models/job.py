@@ -231,6 +231,8 @@ _CLAIM: Final = (
         job.c.state.in_([state.value for state in OPEN]),
         job.c.available_at <= sa.bindparam("now"),
         sa.or_(job.c.lease_until.is_(None), job.c.lease_until <= sa.bindparam("now")),
+        # Past its end it is the sweep's: nobody is woken for it.
+        sa.or_(job.c.expires_at.is_(None), job.c.expires_at > sa.bindparam("now")),
     )
     .values(
         attempt=job.c.attempt + 1,
@@ -501,13 +503,19 @@ async def settle(
     unread_passcode: timedelta,
     now: datetime,
     fence: bool = False,
+    by: str | None = None,
     superseded_by: UUID | None = None,
 ) -> bool:
-    """Give a job its ending: state, sealed passcode, notification and event, together. False: it had moved on."""
+    """Give a job its ending: state, sealed passcode, notification and event, together. False: it had moved on.
+
+    `by`: the timeline's word for who did it, where the actor's kind does not say it.
+    """
     if outcome.state is None:
         raise ValueError("an outcome that is not final settles nothing")
     values: dict[str, Any] = {"detail": dict(outcome.detail) or None, "superseded_by": superseded_by}
-    if not await move(tx, held, outcome.state, by=actor.kind, why=outcome.reason, now=now, fence=fence, values=values):
+    if not await move(
+        tx, held, outcome.state, by=by or actor.kind, why=outcome.reason, now=now, fence=fence, values=values
+    ):
         return False
     succeeded = outcome.state is JobState.SUCCEEDED
     await notification.tell(

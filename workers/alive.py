@@ -9,10 +9,16 @@ from uuid import uuid4
 
 from models import heartbeat
 from models.database import Database
+from models.log import where
 
 BEAT_EVERY: Final = 5.0
 """Seconds: a third of what counts as silence."""
 _LOG = logging.getLogger(__name__)
+
+
+def _complain(what: str, error: Exception) -> None:
+    """Not the traceback: it prints messages, and messages hold values."""
+    _LOG.warning(what, extra={"error_type": type(error).__name__, "where": where(error)})
 
 
 @asynccontextmanager
@@ -23,8 +29,8 @@ async def beating(beat: Callable[[], Awaitable[None]], every: float = BEAT_EVERY
         while True:
             try:
                 await beat()
-            except Exception:  # noqa: BLE001 - whatever the database says, the next beat may pass
-                _LOG.warning("the sign of life was not written", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - whatever the database says, the next beat may pass
+                _complain("the sign of life was not written", error)
             await asyncio.sleep(every)
 
     task = asyncio.create_task(keep_on())
@@ -52,5 +58,5 @@ async def alive(database: Database, *, kind: str, threads: int, queues: tuple[st
     try:
         async with database.write() as tx:
             await heartbeat.leave(tx, process_id)
-    except Exception:  # noqa: BLE001 - the row grows old by itself
-        _LOG.warning("the sign of life was not taken away", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - the row grows old by itself
+        _complain("the sign of life was not taken away", error)

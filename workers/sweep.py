@@ -41,10 +41,10 @@ class Sweep:
 
     async def round(self) -> None:
         """What must be quick."""
+        await self.seal()
         await self.notice_lost_bells()
         await self.jobs()
         await self.windows()
-        await self.seal()
 
     async def notice_lost_bells(self) -> None:
         """Redis was emptied or restarted: what it was to ring for is rung for again, at once."""
@@ -125,11 +125,13 @@ class Sweep:
 
     async def erase(self) -> None:
         """What may be slow: everything that has outlived its time."""
+        for erase_due in (passcode.destroy_due, notification.erase_due, throttle.erase_due):
+            erased = self.at_once
+            while erased >= self.at_once:
+                async with self.database.write() as tx:
+                    erased = await erase_due(tx, await tx.now(), self.at_once)
         async with self.database.write() as tx:
             now = await tx.now()
-            await passcode.destroy_due(tx, now, self.at_once)
-            await notification.erase_due(tx, now, self.at_once)
-            await throttle.erase_due(tx, now, self.at_once)
             unfinished = await enrollment.erase_unfinished(tx, now, self.at_once)
             if unfinished:
                 await tx.execute(sa.delete(device).where(device.c.id.in_(unfinished)))

@@ -31,25 +31,26 @@ MISCONFIGURED: Final = 2
 
 async def tick(database: Database, sweep: Sweep, holder: str, stop: asyncio.Event) -> None:
     """Round after round until told to stop. A round that fails is logged, and the next one finds the same rows."""
-    held_for = timedelta(0)
-    since_erasing = ERASE_EVERY
+    time = asyncio.get_running_loop().time
+    renew_at = erase_at = time()
+    held = False
     while not stop.is_set():
         try:
-            if held_for <= LEASE / 2:
-                held_for = await _hold(database, sweep, holder)
-            if held_for > timedelta(0):
+            if time() >= renew_at:
+                held = await _hold(database, sweep, holder)
+                # A round may take longer than it should: time that has really passed counts, not rounds.
+                renew_at = time() + (LEASE / 2 if held else EVERY).total_seconds()
+            if held:
                 await sweep.round()
-                since_erasing += EVERY
-                if since_erasing >= ERASE_EVERY:
+                if time() >= erase_at:
                     await sweep.erase()
-                    since_erasing = timedelta(0)
+                    erase_at = time() + ERASE_EVERY.total_seconds()
         except DatabaseDown:
             _LOG.warning("the database is away; the sweep waits")
-            held_for = timedelta(0)
+            renew_at = time()
         except Exception as error:  # noqa: BLE001 - one bad round must not end all sweeping
             # Not the traceback: it prints messages, and messages hold values.
             _LOG.error("a round of the sweep failed", extra={"error_type": type(error).__name__, "where": where(error)})
-        held_for -= EVERY
         try:
             async with asyncio.timeout(EVERY.total_seconds()):
                 await stop.wait()
@@ -59,16 +60,14 @@ async def tick(database: Database, sweep: Sweep, holder: str, stop: asyncio.Even
         await duty.release(tx, duty.SWEEP, holder)
 
 
-async def _hold(database: Database, sweep: Sweep, holder: str) -> timedelta:
-    """Take or keep the duty; for how long it is ours now."""
+async def _hold(database: Database, sweep: Sweep, holder: str) -> bool:
+    """Take or keep the duty; whether it is ours."""
     async with database.write() as tx:
-        now = await tx.now()
-        held = await duty.take(tx, duty.SWEEP, holder, LEASE, now)
+        held = await duty.take(tx, duty.SWEEP, holder, LEASE, await tx.now())
     if held is None:
         # Whoever has it may stop anywhere: should it come to us, we look at everything.
         sweep.sealed_since = None
-        return timedelta(0)
-    return held.until - now
+    return held is not None
 
 
 async def run(environ: Mapping[str, str]) -> None:

@@ -161,7 +161,7 @@ async def _hear(
     held = Device.of(Labelled(row, _HELD))
     actor = event.device_actor(bond.device_id, request_id)
     if bond.address is not None and caller.address != bond.address:
-        await _record_refusal(tx, bond, "another_address", actor, now)
+        await _record_refusal(tx, bond, held.account_id, "another_address", actor=actor, now=now)
         return Refusal.NOT_BOUND
     if held.state is DeviceState.DISABLED:
         return Refusal.NOT_BOUND
@@ -180,7 +180,9 @@ async def _hear(
     )
 
 
-async def _record_refusal(tx: Transaction, bond: Bond, reason: str, actor: Actor, now: datetime) -> None:
+async def _record_refusal(
+    tx: Transaction, bond: Bond, account_id: UUID, reason: str, *, actor: Actor, now: datetime
+) -> None:
     await event.record(
         tx,
         organization_id=bond.organization_id,
@@ -189,6 +191,7 @@ async def _record_refusal(tx: Transaction, bond: Bond, reason: str, actor: Actor
         now=now,
         outcome="failure",
         reason=reason,
+        account_id=account_id,
         subject=("device", bond.device_id),
     )
 
@@ -214,7 +217,7 @@ async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
     known = Device.of(row)
     mine = (known.organization_id, known.account_id) == (talk.held.organization_id, talk.held.account_id)
     if not mine or known.state is DeviceState.DISABLED:
-        await _record_refusal(talk.tx, talk.bond, "address_taken", talk.actor, talk.now)
+        await _record_refusal(talk.tx, talk.bond, talk.held.account_id, "address_taken", actor=talk.actor, now=talk.now)
         return Refusal.NOT_BOUND
     await enrollment.end(talk.tx, earlier.id, talk.now)
     talk.changes["device_id"] = known.id

@@ -108,6 +108,7 @@ async def open_link(db: Database, keys: Keyring, platform: PlatformHandler, link
             action="device:enrollment:open_link",
             actor=event.device_actor(bond.device_id),
             now=now,
+            account_id=await device.owner_of(tx, bond.device_id),
             subject=("device", bond.device_id),
         )
     return welcome

@@ -82,6 +82,7 @@ async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: 
             keys=keys,
             unread_passcode=UNREAD_PASSCODE_DEFAULT,
             now=now,
+            by="person" if mine else "operator",
         )
         if not settled:
             raise TooLateToCancel(state=held.state)

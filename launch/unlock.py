@@ -1,0 +1,64 @@
+"""`python -m launch.unlock NAME`: open a password road that too many failures shut. An operator's act, on the record.
+
+Until people can recover by themselves this is the way back after a hundred failures in a row.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+
+from api.settings import throttle_key
+from models import account, event, throttle
+from models.database import Database
+from models.event import Actor
+from models.settings import DatabaseSettings, SettingsError, resolve_files
+
+MISCONFIGURED = 2
+
+
+async def unlock(database: Database, name: str, key: bytes) -> bool:
+    """Whether somebody has that name. The counter of a name that nobody has is cleared alike."""
+    async with database.write() as tx:
+        await throttle.clear(tx, throttle.PASSWORD, throttle.key_of_name(account.fold(name), key))
+        row = await account.by_sign_in_name(tx, name)
+        if row is None:
+            return False
+        await event.record(
+            tx,
+            organization_id=row.organization_id,
+            action="account:password:unlock",
+            actor=Actor("operator"),
+            now=await tx.now(),
+            account_id=row.id,
+            subject=("account", row.id),
+        )
+    return True
+
+
+async def run(environ: Mapping[str, str], name: str) -> int:
+    key = throttle_key(environ.get("SEAL_KEYS", ""), production=environ.get("MODE") != "embedded")
+    database = Database(DatabaseSettings.from_env(environ))
+    await database.open()
+    try:
+        found = await unlock(database, name, key)
+    finally:
+        await database.close()
+    sys.stdout.write(f"{'open again' if found else 'nobody has that name'}\n")
+    return 0 if found else 1
+
+
+def main(arguments: list[str], variables: Mapping[str, str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m launch.unlock", description="Open a shut password road.")
+    parser.add_argument("name", help="the sign-in name")
+    name = parser.parse_args(arguments).name
+    try:
+        return asyncio.run(run(resolve_files(variables), name))
+    except SettingsError as error:
+        sys.stderr.write(f"cannot unlock: {error}\n")
+        return MISCONFIGURED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:], os.environ))  # noqa: TID251 - this is a main

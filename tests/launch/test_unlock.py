@@ -1,0 +1,32 @@
+"""The way back for whoever is shut out for good."""
+
+from datetime import timedelta
+
+from launch.unlock import unlock
+from models import account, throttle
+from models.database import Database
+from tests.clock import Clock
+from tests.people import found, hire
+
+KEY = b"k" * 32
+
+
+async def test_a_password_road_shut_for_good_is_open_again(database: Database, clock: Clock) -> None:
+    await hire(database, await found(database, clock.now), "anna", clock.now)
+    counter = throttle.key_of_name(account.fold("anna"), KEY)
+    for _ in range(throttle.PASSWORD.most):
+        async with database.write() as tx:
+            await throttle.count_failure_first(tx, throttle.PASSWORD, counter, clock.forward(timedelta(hours=2)))
+    async with database.write() as tx:
+        shut = await throttle.count_failure_first(tx, throttle.PASSWORD, counter, clock.forward(timedelta(days=300)))
+
+    opened = await unlock(database, " Anna ", KEY)
+
+    assert shut is not None
+    assert opened
+    async with database.write() as tx:
+        assert await throttle.count_failure_first(tx, throttle.PASSWORD, counter, clock.now) is None
+
+
+async def test_a_name_that_nobody_has_is_said_so(database: Database) -> None:
+    assert not await unlock(database, "nobody", KEY)
