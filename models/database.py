@@ -34,7 +34,7 @@ from models.settings import DatabaseSettings, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 log = logging.getLogger(__name__)
 
@@ -467,9 +467,10 @@ class _PostgreSQLConnection:
         await _to_the_end(self.release())
 
     async def release(self) -> None:
-        """Back to the pool, which takes back what is open; a broken connection is thrown away there."""
+        """Back to the pool, after taking back what is open; a broken connection is thrown away there."""
         try:
-            await self._connection.rollback()
+            if self._connection.in_transaction():
+                await self._connection.rollback()
         except sa.exc.DBAPIError as error:
             log.warning("a connection was lost: %s", _first_line(error.orig))
         finally:
@@ -502,15 +503,26 @@ def _refuse_hung_up(connection: Any, record: object, proxy: object) -> None:
 
 
 class _PostgreSQL:
+    """Two pools: turning one connection from transactions to none and back costs as much as a question."""
+
     def __init__(self, url: sa.URL, connections: int) -> None:
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._writing = self._engine(connections)
+        # Held for one question each, so half as many do; no rollback where there is no transaction.
+        self._looking = self._engine(
+            (connections + 1) // 2, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
+        )
+
+    def _engine(self, connections: int, **options: Any) -> "AsyncEngine":
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - SQLite needs none of it
 
-        self._engine = create_async_engine(
-            url.set(drivername="postgresql+psycopg"),
+        engine = create_async_engine(
+            self._url,
             pool_size=connections,
             max_overflow=0,  # one beyond the pool would be made for a single transaction: dearer than a short wait
             pool_timeout=PATIENCE,
             pool_use_lifo=True,  # the one used last has its statements prepared
+            pool_reset_on_return=None,  # each transaction is ended by us
             hide_parameters=True,
             connect_args={
                 "application_name": "latchkey",
@@ -523,9 +535,10 @@ class _PostgreSQL:
                 "keepalives_interval": 5,
                 "keepalives_count": 4,
             },
+            **options,
         )
-        sa.event.listen(self._engine.sync_engine, "checkout", _refuse_hung_up)
-        self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        sa.event.listen(engine.sync_engine, "checkout", _refuse_hung_up)
+        return engine
 
     async def open(self) -> None:
         connection = await self.look()
@@ -535,10 +548,11 @@ class _PostgreSQL:
             await connection.release()
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._writing.dispose()
+        await self._looking.dispose()
 
     async def begin(self) -> _Connection:
-        return _PostgreSQLConnection(await self._take(self._engine.connect()))
+        return _PostgreSQLConnection(await self._take(self._writing.connect()))
 
     async def look(self) -> _Connection:
         return _PostgreSQLConnection(await self._take(self._looking.connect()))

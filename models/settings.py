@@ -50,7 +50,7 @@ class DatabaseSettings:
     url: str = field(repr=False)
     """Not in the repr: it may hold a password."""
     connections: int = 10
-    """PostgreSQL connections kept by one process; a transaction holds one for its length."""
+    """PostgreSQL connections for transactions that one process keeps at most; half as many more only read."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -472,16 +472,46 @@ async def test_a_server_that_stops_in_the_middle_is_an_outage(postgresql_server:
     await database.close()
 
 
+@pytest.mark.parametrize("kind", ["write", "read"])
 async def test_a_pool_without_a_free_connection_is_an_outage(
-    postgresql_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+    postgresql_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.05)
     database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
-    async with database.write() as tx:
+    async with getattr(database, kind)() as tx:
         await tx.execute(sa.select(sa.literal(1)))
         with pytest.raises(DatabaseDown):
-            async with database.read():
+            async with getattr(database, kind)():
                 pytest.fail("there was none free")
+    await database.close()
+
+
+async def test_who_writes_can_still_look(postgresql_settings: DatabaseSettings) -> None:
+    database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
+    async with database.write() as tx:
+        await tx.execute(line("a"))
+        assert await names(database) == []
+    assert await names(database) == ["a"]
+    await database.close()
+
+
+async def test_a_connection_comes_back_clean_whatever_happened_on_it(postgresql_settings: DatabaseSettings) -> None:
+    database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
+    for wrong in (sa.text("SELECT * FROM nowhere"), sa.text("SELECT 1/0")):
+        with pytest.raises(sa.exc.DBAPIError):
+            async with database.write() as tx:
+                await tx.execute(wrong)
+        with pytest.raises(sa.exc.DBAPIError):
+            async with database.read() as tx:
+                await tx.execute(wrong)
+        assert await names(database) == []
+    async with database.write() as tx:
+        await tx.execute(line("a"))
+        idle = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+        async with database.read() as other:
+            assert (await other.execute(idle)).scalar_one() == 1
+    async with database.read() as tx:
+        assert (await tx.execute(idle)).scalar_one() == 0
     await database.close()
 
 
