@@ -507,7 +507,9 @@ async def test_a_connection_comes_back_clean_whatever_happened_on_it(postgresql_
         assert await names(database) == []
     async with database.write() as tx:
         await tx.execute(line("a"))
-        idle = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+        idle = sa.text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+        )
         async with database.read() as other:
             assert (await other.execute(idle)).scalar_one() == 1
     async with database.read() as tx:
@@ -825,7 +827,9 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 def counted(database: Database, event: str, number: int) -> Callable[[], Awaitable[bool]]:
     """So many sessions of PostgreSQL wait for this event."""
-    question = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = :event").bindparams(event=event)
+    question = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = :event"
+    ).bindparams(event=event)
 
     async def ask() -> bool:
         async with database.read() as tx:
