@@ -508,8 +508,7 @@ async def test_a_connection_comes_back_clean_whatever_happened_on_it(postgresql_
     async with database.write() as tx:
         await tx.execute(line("a"))
         idle = sa.text(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
         )
         async with database.read() as other:
             assert (await other.execute(idle)).scalar_one() == 1
