@@ -120,7 +120,8 @@ async def newest_of_device(tx: Transaction, organization_id: UUID, device_id: UU
     statement = (
         sa.select(passcode)
         .where(passcode.c.organization_id == organization_id, passcode.c.device_id == device_id)
-        .order_by(passcode.c.created_at.desc())
+        # Of two made in one moment the one that was not replaced.
+        .order_by(passcode.c.created_at.desc(), passcode.c.destroyed_at.is_(None).desc())
         .limit(1)
     )
     row = (await tx.execute(statement.with_for_update())).one_or_none()
