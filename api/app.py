@@ -119,8 +119,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
     async def read(request: web.Request) -> Call[Any, Any]:
         headers = request.headers
         request[LANGUAGE] = choose(headers.get("Accept-Language"))
-        passed = await guards.pass_guard(route.guard, route.method, headers, needs)
-        who, given = (None, None) if passed is None else passed
+        who, given = await guards.pass_guard(route.guard, route.method, headers, needs)
         if who is not None:
             request[ACCOUNT_ID] = who.account_id
             request[LANGUAGE] = who.language
@@ -144,15 +143,11 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             query=None if route.query is None else _query(request, route.query),
             path=request.match_info,
             who=who,
-            token_hash=None if given is None else given.token_hash,
             token=None if given is None else given.token,
-            by_cookie=given is not None and given.by_cookie,
             idempotency_key=_idempotency_key(headers.get("Idempotency-Key")),
-            if_match=headers.get("If-Match"),
             if_none_match=headers.get("If-None-Match"),
             last_event_id=headers.get("Last-Event-ID"),
             re_sign_in_token=guards.cookie(headers, CookieName.RE_SIGN_IN, needs.settings),
-            language=request[LANGUAGE],
             address_group=guards.group_of(here),
         )
 

@@ -60,20 +60,13 @@ class Call(Generic[Body, Query]):
     query: Query
     path: Mapping[str, str] = field(default_factory=dict)
     who: Who | None = None
-    token_hash: bytes | None = field(default=None, repr=False)
-    """Of the session's token, as `models.session` stores it."""
     token: str | None = field(default=None, repr=False)
-    """As the client sent it: the CSRF token is derived from it."""
-    by_cookie: bool = False
-    """A browser: it wants its tokens as cookies, too."""
+    """As the client sent it: what is its session's own is derived from it. It may be a dead session's."""
     idempotency_key: str | None = None
-    if_match: str | None = None
     if_none_match: str | None = None
     last_event_id: str | None = None
     re_sign_in_token: str | None = field(default=None, repr=False)
     """From the window's own cookie."""
-    language: str = "en"
-    """The account's, else what the client accepts."""
     address_group: str | None = None
     """The caller's /24 or /64: what floods are counted by."""
 

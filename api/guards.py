@@ -28,7 +28,7 @@ class Guard(StrEnum):
     OPEN = "open"
     """Everybody; whoever is signed in is not looked up."""
     MAYBE_SIGNED_IN = "maybe_signed_in"
-    """Everybody; a living session counts, a dead one is as none."""
+    """Everybody; a living session counts. Of a dead one the token is handed on, and nobody is signed in."""
     SIGNED_IN = "signed_in"
     HALF_SIGNED_IN = "half_signed_in"
     """A finished sign-in, or one that waits for its second factor."""
@@ -102,8 +102,8 @@ def check_csrf(headers: Mapping[str, str], token: str, settings: ApiSettings) ->
 
 async def pass_guard(
     guard: Guard, method: str, headers: Mapping[str, str], needs: Needs
-) -> tuple[Who, Credentials] | None:
-    """Who asks; None where nobody is signed in and nobody needs to be. Raises what the guard refuses with."""
+) -> tuple[Who | None, Credentials | None]:
+    """Who asks (None: nobody is signed in, nor needs to be), and with what. Raises what the guard refuses with."""
     unsafe = method not in SAFE
     given = None if guard is Guard.OPEN else credentials(headers, needs.settings)
     bearer = given is not None and not given.by_cookie
@@ -112,7 +112,7 @@ async def pass_guard(
     who = None if given is None else await _resolve(given, needs)
     if who is None or given is None:
         if guard in {Guard.OPEN, Guard.MAYBE_SIGNED_IN}:
-            return None
+            return None, given
         raise NotSignedIn
     if unsafe and given.by_cookie:
         check_csrf(headers, given.token, needs.settings)

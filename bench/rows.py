@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
@@ -251,7 +251,7 @@ def strangers(count: int) -> list[Bonded]:
 
 def open_windows(loader: Loader, organization_id: UUID, people: Sequence[Person], now: datetime) -> None:
     """Each has just proven, in their session, that it is them who resets that phone."""
-    columns = ("id", "organization_id", "account_id", "device_id", "act", "state", "token_hash", "old_session_id")
+    columns = ("id", "organization_id", "account_id", "device_id", "act", "state", "token_hash")
     loader.load(
         re_sign_in,
         (*columns, "session_id", "opened_at", "proven_at", "due_at"),
@@ -264,7 +264,6 @@ def open_windows(loader: Loader, organization_id: UUID, people: Sequence[Person]
                 "reset_passcode",
                 "proven",
                 os.urandom(32),
-                uuid4(),
                 one.session_id,
                 now,
                 now,

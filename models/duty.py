@@ -1,12 +1,11 @@
 """Who does the work that only one may do at a time: a lease row per duty."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
-from models.base import Json, Moment, metadata
+from models.base import Moment, metadata
 from models.database import Transaction
 from models.vocabulary import EPOCH
 
@@ -19,34 +18,17 @@ duty = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("until", Moment, nullable=False),
-    sa.Column("notes", Json, nullable=False, comment="what the holder of the duty must remember"),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The duty is ours until `until`, with what its last holder noted."""
-
-    until: datetime
-    notes: dict[str, Any]
-
-
-async def take(tx: Transaction, name: str, holder: str, length: timedelta, now: datetime) -> Held | None:
-    """Take or keep the duty. None: somebody else has it."""
-    await tx.execute(tx.insert(duty).values(name=name, holder=holder, until=EPOCH, notes={}).on_conflict_do_nothing())
+async def take(tx: Transaction, name: str, holder: str, length: timedelta, now: datetime) -> bool:
+    """Take or keep the duty. False: somebody else has it."""
+    await tx.execute(tx.insert(duty).values(name=name, holder=holder, until=EPOCH).on_conflict_do_nothing())
     statement = (
         sa.update(duty)
         .where(duty.c.name == name, sa.or_(duty.c.holder == holder, duty.c.until <= now))
         .values(holder=holder, until=now + length)
-        .returning(duty.c.notes)
     )
-    row = (await tx.execute(statement)).one_or_none()
-    return None if row is None else Held(now + length, dict(row.notes))
-
-
-async def note(tx: Transaction, name: str, holder: str, notes: dict[str, Any]) -> bool:
-    """False: the duty has passed to another, whose notes count."""
-    statement = sa.update(duty).where(duty.c.name == name, duty.c.holder == holder).values(notes=notes)
     return (await tx.execute(statement)).rowcount == 1
 
 

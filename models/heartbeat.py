@@ -5,7 +5,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from models.base import Json, Moment, metadata
+from models.base import Moment, metadata
 from models.database import Transaction
 
 heartbeat = sa.Table(
@@ -13,9 +13,6 @@ heartbeat = sa.Table(
     metadata,
     sa.Column("process_id", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("threads", sa.Integer, nullable=False),
-    sa.Column("queues", Json, nullable=False),
-    sa.Column("started_at", Moment, nullable=False),
     sa.Column("at", Moment, nullable=False),
 )
 
@@ -23,14 +20,11 @@ ALIVE: Final = timedelta(seconds=15)
 """Three heartbeats missed: not alive."""
 
 
-async def beat(
-    tx: Transaction, *, process_id: str, kind: str, threads: int, queues: tuple[str, ...], now: datetime
-) -> None:
-    row = {"kind": kind, "threads": threads, "queues": list(queues), "at": now}
+async def beat(tx: Transaction, *, process_id: str, kind: str, now: datetime) -> None:
     statement = (
         tx.insert(heartbeat)
-        .values(process_id=process_id, started_at=now, **row)
-        .on_conflict_do_update(index_elements=[heartbeat.c.process_id], set_=row)
+        .values(process_id=process_id, kind=kind, at=now)
+        .on_conflict_do_update(index_elements=[heartbeat.c.process_id], set_={"at": now})
     )
     await tx.execute(statement)
 

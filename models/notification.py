@@ -197,11 +197,6 @@ async def after(
     return [Notification.of(row) for row in await tx.execute(_AFTER, values)]
 
 
-async def newest_seq(tx: Transaction, account_id: UUID) -> int:
-    statement = sa.select(account.c.notification_seq).where(account.c.id == account_id)
-    return int((await tx.execute(statement)).scalar_one())
-
-
 async def unread(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> int:
     """At most one more than is shown."""
     values = {"organization": organization_id, "account": account_id, "now": now}

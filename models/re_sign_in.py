@@ -9,6 +9,9 @@
 Both bounds are inclusive. Nothing extends a window. A clock that ran backwards lapses it.
 """
 
+import base64
+import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,7 +40,6 @@ re_sign_in = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("why", sa.Text, nullable=True, comment="what ended it, where that was not the person"),
     sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
-    sa.Column("old_session_id", Id, nullable=False),
     sa.Column("session_id", Id, nullable=True, comment="the new session, the only one that may confirm"),
     sa.Column("job_id", Id, nullable=True),
     sa.Column("opened_at", Moment, nullable=False),
@@ -56,6 +58,16 @@ class ReSignInState(StrEnum):
     USED = "used"
     LAPSED = "lapsed"
     CANCELLED = "cancelled"
+
+
+def token_of(session_token: str, device_id: UUID, act: Act) -> str:
+    """The secret of the window that a tap in this session opens.
+
+    Made from the session's own token, of which we keep a hash alone: nobody else can make it, and the same tap sent
+    twice has the same one. So a second answer can be given, although the first one's token was never written down.
+    """
+    mac = hmac.digest(session_token.encode(), b"latchkey/re-sign-in" + device_id.bytes + act.encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
 LIVE: Final = (ReSignInState.OPEN, ReSignInState.PROVEN)
@@ -139,7 +151,6 @@ async def open_window(
     device_id: UUID,
     act: Act,
     token_hash: bytes,
-    old_session_id: UUID,
     now: datetime,
 ) -> ReSignIn:
     window_id = new_id(now)
@@ -152,7 +163,6 @@ async def open_window(
             act=act.value,
             state=ReSignInState.OPEN.value,
             token_hash=token_hash,
-            old_session_id=old_session_id,
             opened_at=now,
             due_at=now + RE_SIGN_IN_WINDOW + _TICK,
         )

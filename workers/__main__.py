@@ -30,7 +30,7 @@ def main(variables: Mapping[str, str]) -> int:
     async def living() -> AsyncIterator[Needs]:
         async with (
             open_needs() as needs,
-            alive(needs.database, kind="worker", threads=settings.threads, queues=tuple(sorted(settings.queues))),
+            alive(needs.database, kind="worker"),
         ):
             yield needs
 

@@ -43,15 +43,13 @@ async def beating(beat: Callable[[], Awaitable[None]], every: float = BEAT_EVERY
 
 
 @asynccontextmanager
-async def alive(database: Database, *, kind: str, threads: int, queues: tuple[str, ...]) -> AsyncIterator[None]:
+async def alive(database: Database, *, kind: str) -> AsyncIterator[None]:
     """This process's row among the living: stamped while we are in here, gone when we leave in good order."""
     process_id = str(uuid4())
 
     async def beat() -> None:
         async with database.write() as tx:
-            await heartbeat.beat(
-                tx, process_id=process_id, kind=kind, threads=threads, queues=queues, now=await tx.now()
-            )
+            await heartbeat.beat(tx, process_id=process_id, kind=kind, now=await tx.now())
 
     async with beating(beat):
         yield

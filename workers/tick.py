@@ -64,10 +64,10 @@ async def _hold(database: Database, sweep: Sweep, holder: str) -> bool:
     """Take or keep the duty; whether it is ours."""
     async with database.write() as tx:
         held = await duty.take(tx, duty.SWEEP, holder, LEASE, await tx.now())
-    if held is None:
+    if not held:
         # Whoever has it may stop anywhere: should it come to us, we look at everything.
         sweep.sealed_since = None
-    return held is not None
+    return held
 
 
 async def run(environ: Mapping[str, str]) -> None:
@@ -80,7 +80,7 @@ async def run(environ: Mapping[str, str]) -> None:
         await database.open()
         stack.push_async_callback(database.close)
         door = await stack.enter_async_context(QueueDoor(queue))
-        await stack.enter_async_context(alive(database, kind="tick", threads=1, queues=()))
+        await stack.enter_async_context(alive(database, kind="tick"))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

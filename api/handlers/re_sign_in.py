@@ -5,7 +5,9 @@ from typing import Final
 from api import render, schemas
 from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.operations import re_sign_in as operations
-from models.errors import DomainError, NotSignedIn, SecondFactorRequired
+from api.operations.re_sign_in import Window
+from models.errors import DomainError, SecondFactorRequired
+from models.re_sign_in import token_of
 from models.session import SessionState
 
 COOKIE_SECONDS: Final = 3600
@@ -14,12 +16,11 @@ COOKIE_SECONDS: Final = 3600
 
 async def open_window(call: Call[schemas.ReSignInAsked, None]) -> Reply:
     asked, who = call.body, call.who
-    if who is None:
-        token = asked.token or call.re_sign_in_token
-        if token is None:
-            raise NotSignedIn
-        again = await operations.show_again(call.needs.database, token, device_id=asked.device_id, act=asked.act)
-        return Reply(200, render.re_sign_in_opened(again.window, again.now, again.token))
+    if who is None or call.token is None:
+        again = await operations.show_again(
+            call.needs.database, _tokens(call), device_id=asked.device_id, act=asked.act
+        )
+        return _opened(again)
     if who.session.state is not SessionState.SIGNED_IN:
         raise SecondFactorRequired
     opened = await operations.open_window(
@@ -28,13 +29,26 @@ async def open_window(call: Call[schemas.ReSignInAsked, None]) -> Reply:
         who,
         device_id=asked.device_id,
         act=asked.act,
+        session_token=call.token,
         actor=call.actor,
     )
     if isinstance(opened, DomainError):
         raise opened
-    call.needs.door.nudge(who.account_id)
+    if opened.made:
+        call.needs.door.nudge(who.account_id)
+    return _opened(opened)
+
+
+def _tokens(call: Call[schemas.ReSignInAsked, None]) -> list[str]:
+    """What may be a window's own: said to be one, made from the session that a tap ended, or a browser's cookie."""
+    asked = call.body
+    made = None if call.token is None else token_of(call.token, asked.device_id, asked.act)
+    return [token for token in (asked.token, made, call.re_sign_in_token) if token is not None]
+
+
+def _opened(opened: Window) -> Reply:
     return Reply(
-        201,
+        201 if opened.made else 200,
         render.re_sign_in_opened(opened.window, opened.now, opened.token),
         cookies=(
             ClearCookie(CookieName.SESSION),

@@ -9,7 +9,7 @@ from tests.servers import RedisServer
 
 async def beat(house: House) -> None:
     async with house.db.write() as tx:
-        await heartbeat.beat(tx, process_id="w1", kind="worker", threads=8, queues=("bulk",), now=house.clock.now)
+        await heartbeat.beat(tx, process_id="w1", kind="worker", now=house.clock.now)
         await duty.take(tx, duty.SWEEP, "t1", timedelta(seconds=10), house.clock.now)
 
 

@@ -226,11 +226,55 @@ async def test_five_windows_an_hour_are_enough(house: House, anna: Person, phone
     assert ("account:re_sign_in:open", "failure", "too_many_tries") in await house.events(anna)
 
 
-async def test_of_parallel_taps_of_one_session_one_opens_a_window(house: House, phone: UUID) -> None:
+async def test_of_parallel_taps_of_one_session_one_opens_a_window_and_all_lead_on(
+    house: House, anna: Person, phone: UUID
+) -> None:
     answers = await asyncio.gather(*(tap(house, phone) for _ in range(5)))
 
-    assert sorted(answer.status for answer in answers) == [201, 401, 401, 401, 401]
+    assert sorted(answer.status for answer in answers) == [200, 200, 200, 200, 201]
+    assert [answer.json for answer in answers] == [answers[0].json] * 5
+    assert [answer.cookies[WINDOW_COOKIE] for answer in answers] == [answers[0].json["token"]] * 5
     assert len(await house.rows(sa.select(re_sign_in))) == 1
+    assert await house.events(anna) == Counter(
+        [("account:re_sign_in:open", "success", None), ("account:session:end", "success", None)]
+    )
+    signed_in = await house.sign_in(anna, re_sign_in=answers[-1].json["token"])
+    assert signed_in.json["re_sign_in"]["state"] == "proven"
+
+
+async def test_whoever_never_heard_the_answer_taps_again_with_the_session_that_it_ended(
+    house: House, phone: UUID
+) -> None:
+    opened = await tap(house, phone)
+    house.clock.forward(300)
+
+    again = await tap(house, phone)
+
+    assert again.status == 200
+    assert again.json == {**opened.json, "server_time": "2026-03-01T12:05:00Z"}
+    house.clock.forward(0.001)
+    late = await tap(house, phone)
+    assert (late.status, late.json["code"]) == (410, "re_sign_in_lapsed")
+
+
+async def test_of_parallel_taps_for_two_devices_one_opens_a_window_and_the_other_has_to_sign_in(
+    house: House, anna: Person, phone: UUID
+) -> None:
+    tablet = await give_device(house.db, anna, house.clock.now)
+
+    answers = await asyncio.gather(tap(house, phone), tap(house, tablet))
+
+    assert sorted(answer.status for answer in answers) == [201, 401]
+    assert len(await house.rows(sa.select(re_sign_in))) == 1
+
+
+async def test_an_ended_session_that_opened_no_window_is_shown_none(house: House, anna: Person, phone: UUID) -> None:
+    await house.open_session(anna, "other")
+    await tap(house, phone)
+    await house.ask("DELETE", "/sessions/current", token="other")
+
+    for answer in (await tap(house, phone, "other"), await tap(house, phone, act="wipe")):
+        assert (answer.status, answer.json["code"]) == (401, "sign_in_required")
 
 
 # Proving

@@ -292,7 +292,6 @@ class Installation:
                     device_id=device_id,
                     act=Act.RESET_PASSCODE,
                     token_hash=hash_token(secrets.token_urlsafe(32)),
-                    old_session_id=uuid4(),
                     now=now,
                 )
                 assert await re_sign_in.prove(tx, window, held.id, now)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from models import database as module
 from models.base import Moment, metadata
 from models.database import Database, DatabaseDown, Transaction
+from models.organization import organization
 from models.settings import DatabaseSettings, SettingsError
 from tests.clock import NOON, Clock
 from tests.people import found, hire
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def line(name: str, holder: str = "me") -> sa.Insert:
-    return sa.insert(duty).values(name=name, holder=holder, until=NOON, notes={})
+    return sa.insert(duty).values(name=name, holder=holder, until=NOON)
 
 
 async def write(database: Database, *names: str) -> None:
@@ -651,12 +652,11 @@ async def test_a_moment_without_a_time_zone_is_refused(database: Database) -> No
     "value", [{}, {"a": [1, "ü", None, True, 1.5]}, {"deep": {"deeper": [{"x": "\N{GRINNING FACE}"}]}}]
 )
 async def test_json_comes_back_as_it_went(database: Database, value: Any) -> None:
-    async with database.write() as tx:
-        await tx.execute(line("a"))
-        await tx.execute(sa.update(duty).values(notes=value))
+    organization_id = await found(database, NOON, value)
 
     async with database.read() as tx:
-        assert (await tx.execute(sa.select(duty.c.notes))).scalar_one() == value
+        settings = sa.select(organization.c.settings).where(organization.c.id == organization_id)
+        assert (await tx.execute(settings)).scalar_one() == value
 
 
 def test_an_address_with_a_password_is_not_printed() -> None:
@@ -669,7 +669,7 @@ def test_an_address_with_a_password_is_not_printed() -> None:
 @pytest.mark.parametrize("missing", [True, False])
 async def test_an_error_quotes_no_value_of_the_row_at_fault(database: Database, missing: bool) -> None:
     code = "7hK2" + "mPq9"
-    values = {"name": code, "holder": None if missing else code, "until": NOON, "notes": {"code": code}}
+    values = {"name": code, "holder": None if missing else code, "until": NOON}
 
     async def fail() -> None:
         async with database.write() as tx:
@@ -981,7 +981,7 @@ async def test_reading_opens_no_transaction_and_writing_opens_one(postgresql: Da
 async def test_an_insert_that_counts_up_loses_no_count(database: Database) -> None:
     async def count() -> None:
         async with database.write() as tx:
-            statement = tx.insert(duty).values(name="count", holder="1", until=NOON, notes={})
+            statement = tx.insert(duty).values(name="count", holder="1", until=NOON)
             more = sa.cast(sa.cast(duty.c.holder, sa.Integer) + 1, sa.Text)
             await tx.execute(statement.on_conflict_do_update(index_elements=[duty.c.name], set_={"holder": more}))
 

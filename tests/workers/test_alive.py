@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from models import heartbeat
 from models.database import Database
 from models.settings import DatabaseSettings
-from models.vocabulary import Queue
 from workers.alive import alive, beating
 
 WITHIN = 10.0
@@ -39,7 +38,7 @@ async def test_a_process_has_a_row_while_it_lives_and_none_after(tmp_path: Path)
         async with database.read() as tx:
             return await heartbeat.alive(tx, "worker", await tx.now())
 
-    async with asyncio.timeout(WITHIN), alive(database, kind="worker", threads=2, queues=(Queue.BULK,)):
+    async with asyncio.timeout(WITHIN), alive(database, kind="worker"):
         while not await living():  # noqa: ASYNC110 - the first beat is written by another task
             await asyncio.sleep(0.01)
 

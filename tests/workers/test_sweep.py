@@ -301,7 +301,6 @@ async def _window(shop: Shop, **more: Any) -> UUID:
             device_id=shop.device_id,
             act=Act.RESET_PASSCODE,
             token_hash=new_id(shop.clock.now).bytes,
-            old_session_id=new_id(shop.clock.now),
             now=shop.clock.now,
         )
         if more.get("proven"):
@@ -512,7 +511,7 @@ async def test_old_lines_old_counts_and_silent_processes_are_forgotten(shop: Sho
             severity=Severity.INFO,
             now=NOON,
         )
-        await heartbeat.beat(tx, process_id="one", kind="worker", threads=1, queues=(), now=NOON)
+        await heartbeat.beat(tx, process_id="one", kind="worker", now=NOON)
     shop.clock.now = NOON + timedelta(hours=1)
     await shop.sweep.erase()
     kept = len(await shop.rows(sa.select(heartbeat.heartbeat))), len(await shop.told())

@@ -20,16 +20,12 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
         sa.Column("until", Moment, nullable=False),
-        sa.Column("notes", Json, nullable=False, comment="what the holder of the duty must remember"),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_duty")),
     )
     op.create_table(
         "heartbeat",
         sa.Column("process_id", sa.Text, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("threads", sa.Integer, nullable=False),
-        sa.Column("queues", Json, nullable=False),
-        sa.Column("started_at", Moment, nullable=False),
         sa.Column("at", Moment, nullable=False),
         sa.PrimaryKeyConstraint("process_id", name=op.f("pk_heartbeat")),
     )
@@ -335,7 +331,6 @@ def upgrade() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("why", sa.Text, nullable=True, comment="what ended it, where that was not the person"),
         sa.Column("token_hash", sa.LargeBinary, nullable=False),
-        sa.Column("old_session_id", Id, nullable=False),
         sa.Column("session_id", Id, nullable=True, comment="the new session, the only one that may confirm"),
         sa.Column("job_id", Id, nullable=True),
         sa.Column("opened_at", Moment, nullable=False),
