@@ -22,6 +22,7 @@ from api.openapi import Documents
 from api.passwords import Hasher, HashSettings
 from api.routes import ROUTES, Route
 from api.settings import BODY_LIMIT, ApiSettings
+from api.signers import Signers
 from api.stream import Streams, StreamSettings
 from api.texts import Texts, choose, folders
 from models import migrate
@@ -32,7 +33,7 @@ from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
 from models.vocabulary import PlatformName
-from platforms.base import DeviceRequest, PlatformHandler, Refusal
+from platforms.base import DeviceRequest, PlatformHandler, Refusal, Shared
 from workers.queue import QueueDoor
 
 BODY_PATIENCE: Final = 20.0
@@ -65,6 +66,7 @@ def make_app(
         throttle_key=settings.throttle_key,
         documents=Documents(ROUTES, settings),
         is_migrated=_migrated(database_settings),
+        signers=Signers(Shared(door, database.roughly_now)),
         fault=fault,
     )
     app = web.Application(middlewares=[middleware.build(settings)])
@@ -89,6 +91,7 @@ async def _hold_open(app: web.Application) -> AsyncIterator[None]:
         stack.push_async_callback(needs.database.close)
         await stack.enter_async_context(needs.door)
         await stack.enter_async_context(needs.hasher)
+        await stack.enter_async_context(needs.signers)
         await stack.enter_async_context(needs.streams.running())
         yield
 
@@ -266,6 +269,7 @@ def device_endpoint(
                 headers=_joined(request.headers),
                 body=body,
                 certificate=_certificate(request, needs.settings),
+                query=request.query_string,
             )
             reply = await checkin.talk(needs, platform, frozen, request[REQUEST_ID])
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)

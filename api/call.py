@@ -21,6 +21,7 @@ from workers.queue import QueueDoor
 if TYPE_CHECKING:
     from api.openapi import Documents
     from api.passwords import Hasher
+    from api.signers import Signers
     from api.stream import Streams
     from api.texts import Texts
     from models.sealed import Keyring
@@ -44,6 +45,8 @@ class Needs:
     throttle_key: bytes = field(repr=False)
     """Makes the counters of typed sign-in names unreadable (models/throttle.py)."""
     documents: "Documents"
+    signers: "Signers"
+    """Who may sign what is sent in a device's name."""
     is_migrated: Callable[[], Awaitable[bool]]
     """Whether the database's schema is ours; asks the database."""
     fault: Fault = field(default_factory=Fault)

@@ -48,7 +48,9 @@ job = sa.Table(
     sa.Column("due_at", Moment, nullable=True),
     sa.Column("command_ref", sa.Text, nullable=True),
     sa.Column("plan", sa.LargeBinary, nullable=True, comment="sealed; what a resend must not change"),
-    sa.Column("receipt", sa.Text, nullable=True),
+    sa.Column("receipt", sa.Text, nullable=True, comment="a courier's name for the order"),
+    sa.Column("sent_at", Moment, nullable=True, comment="a courier may hold the order since then"),
+    sa.Column("looks", sa.Integer, nullable=False, server_default="0", comment="in a row, and it was not there"),
     sa.Column("idempotency_key", sa.Text, nullable=True),
     sa.Column("request_hash", sa.LargeBinary, nullable=True),
     sa.Column("created_at", Moment, nullable=False),
@@ -63,6 +65,7 @@ job = sa.Table(
     sa.Index("ix_job_account", "organization_id", "account_id", "id"),
     sa.Index("ix_job_device", "organization_id", "device_id", "id"),
     sa.Index("ix_job_state", "state", "id"),
+    partial_index("uq_job_receipt", "device_id", "receipt", unique=True, where="receipt IS NOT NULL"),
 )
 
 job_move = sa.Table(
@@ -111,8 +114,14 @@ LIFE: Final[Mapping[Act, timedelta | None]] = {
 
 LEASE: Final = timedelta(seconds=30)
 """Well above the longest wake (its own deadline is 10 s): a lease that runs out means that the run is gone."""
+COURIER_PAUSE: Final = timedelta(seconds=45)
+"""Above the longest hand-over to a courier: whoever looks for the order earlier might look too early."""
+LOOKS: Final = 2
+"""So many looks in vain, and an order that may have been sent was not."""
 CRASHES: Final = 5
 """A job whose runs die this often is itself the cause: it ends as failed."""
+ORDERS_REMEMBERED: Final = 20
+"""Twice what may be asked of a device in a day."""
 OFFERS_TOLD: Final = 10
 """A device that asks for the same order again and again fills the timeline only so far."""
 _FIRST_RING: Final = timedelta(seconds=3)
@@ -149,6 +158,9 @@ class Job:
     available_at: datetime
     command_ref: str | None
     plan: bytes | None
+    receipt: str | None
+    sent_at: datetime | None
+    looks: int
     request_hash: bytes | None
     created_at: datetime
     expires_at: datetime | None
@@ -177,6 +189,9 @@ class Job:
             available_at=row.available_at,
             command_ref=row.command_ref,
             plan=row.plan,
+            receipt=row.receipt,
+            sent_at=row.sent_at,
+            looks=row.looks,
             request_hash=row.request_hash,
             created_at=row.created_at,
             expires_at=row.expires_at,
@@ -320,6 +335,9 @@ async def ask(
         available_at=now,
         command_ref=None,
         plan=None,
+        receipt=None,
+        sent_at=None,
+        looks=0,
         request_hash=request_hash,
         created_at=now,
         expires_at=expires_at,
@@ -336,14 +354,27 @@ async def claim(tx: Transaction, job_id: UUID, now: datetime) -> Job | None:
     return None if row is None else Job.of(row)
 
 
-async def release(tx: Transaction, held: Job, *, available_at: datetime, woke: bool = False) -> bool:
-    """End a run that changed no state: when the next may claim. False: this run had lost its lease."""
+async def release(
+    tx: Transaction,
+    held: Job,
+    *,
+    available_at: datetime,
+    woke: bool = False,
+    sent_at: datetime | None = None,
+    looks: int = 0,
+) -> bool:
+    """End a run that changed no state: when the next may claim. False: this run had lost its lease.
+
+    `sent_at`, `looks`: what a courier may hold, and how often it was looked for in vain.
+    """
     values: dict[str, Any] = {
         "lease_until": None,
         "crashes": 0,
         "available_at": available_at,
         "due_at": held.due_by(available_at),
         "wakes": job.c.wakes + (1 if woke else 0),
+        "sent_at": sent_at,
+        "looks": looks,
     }
     statement = (
         sa.update(job)
@@ -425,10 +456,15 @@ async def move(
     return True
 
 
-async def store_plan(tx: Transaction, held: Job, *, ref: str, sealed: bytes, now: datetime) -> bool:
+async def store_plan(
+    tx: Transaction, held: Job, *, ref: str, sealed: bytes, now: datetime, by_courier: bool = False
+) -> bool:
     """Planned, and waiting for the device. The wake that follows is presumed to work: if it does not, or the run dies
-    before it, the sweep wakes again after the first pause. False: this run had lost its lease."""
-    again = now + wake_pause(0)
+    before it, the sweep wakes again after the first pause. False: this run had lost its lease.
+
+    `by_courier`: from here on the order may be with the courier, even if we die before we hear of it.
+    """
+    again = now + (COURIER_PAUSE if by_courier else wake_pause(0))
     return await move(
         tx,
         held,
@@ -444,13 +480,24 @@ async def store_plan(tx: Transaction, held: Job, *, ref: str, sealed: bytes, now
             "wakes": 1,
             "available_at": again,
             "due_at": held.due_by(again),
+            "sent_at": now if by_courier else None,
         },
     )
 
 
-def after_plan(held: Job, ref: str) -> Job:
+def after_plan(held: Job, ref: str, *, sent_at: datetime | None = None) -> Job:
     """What `store_plan` made of the row: waiting, and no lease, since the wake that follows is presumed to work."""
-    return replace(held, state=JobState.WAITING, command_ref=ref, wakes=1, lease_until=None)
+    return replace(held, state=JobState.WAITING, command_ref=ref, wakes=1, lease_until=None, sent_at=sent_at)
+
+
+async def send_anew(tx: Transaction, held: Job, now: datetime) -> bool:
+    """Written before a courier is handed the order once more, for the same reason. False: the lease was lost."""
+    statement = (
+        sa.update(job)
+        .where(job.c.id == held.id, job.c.attempt == held.attempt, job.c.state == held.state.value)
+        .values(sent_at=now, looks=0)
+    )
+    return (await tx.execute(statement)).rowcount == 1
 
 
 async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt: str | None = None) -> bool:
@@ -523,7 +570,7 @@ async def settle(
         organization_id=held.organization_id,
         account_id=held.account_id,
         subject_id=held.id,
-        key=words.success_key if succeeded else f"job.{held.kind}.{outcome.state}",
+        key=_told(held, outcome, words),
         params={"device": words.device_name, "reason": outcome.reason},
         severity=_SEVERITY[outcome.state],
         job_id=held.id,
@@ -556,6 +603,13 @@ async def settle(
         facts={"device_id": str(held.device_id), "attempt": held.attempt},
     )
     return True
+
+
+def _told(held: Job, outcome: Outcome, words: Words) -> str:
+    """What a reset means is each platform's own word; the other acts mean the same everywhere."""
+    if outcome.state is JobState.SUCCEEDED and held.kind is Act.RESET_PASSCODE:
+        return outcome.told or words.success_key
+    return f"job.{held.kind}.{outcome.state}"
 
 
 async def end_for_device(
@@ -617,6 +671,31 @@ async def by_ref(tx: Transaction, organization_id: UUID, device_id: UUID, ref: s
     )
     row = (await tx.execute(statement.limit(1))).one_or_none()
     return None if row is None else Job.of(row)
+
+
+async def by_receipt(tx: Transaction, organization_id: UUID, device_id: UUID, receipt: str) -> Job | None:
+    statement = sa.select(job).where(
+        job.c.organization_id == organization_id, job.c.device_id == device_id, job.c.receipt == receipt
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Job.of(row)
+
+
+async def couriered(tx: Transaction, held: Job) -> list[Job]:
+    """The newest other orders of this kind that a courier took for this device."""
+    statement = (
+        sa.select(job)
+        .where(
+            job.c.organization_id == held.organization_id,
+            job.c.device_id == held.device_id,
+            job.c.kind == held.kind.value,
+            job.c.receipt.is_not(None),
+            job.c.id != held.id,
+        )
+        .order_by(job.c.id.desc())
+        .limit(ORDERS_REMEMBERED)
+    )
+    return [Job.of(row) for row in await tx.execute(statement)]
 
 
 async def timeline(tx: Transaction, job_id: UUID) -> Sequence[sa.Row[Any]]:

@@ -71,6 +71,15 @@ class Reason(StrEnum):
     NOT_ENROLLED = "not_enrolled"
     HIDDEN_BY_ADMIN = "hidden_by_admin"
     UNLOCK_TOKEN_MISSING = "unlock_token_missing"
+    RESET_TOKEN_INACTIVE = "reset_token_inactive"
+    NO_PASSCODE_POLICY = "no_passcode_policy"
+    NO_PASSCODE_SET = "no_passcode_set"
+    NO_SEPARATE_LOCK = "no_separate_lock"
+    PROFILE_PAUSED = "profile_paused"
+    WOULD_WIPE = "would_wipe"
+    NOT_SUPERVISED = "not_supervised"
+    AGENT_TOO_OLD = "agent_too_old"
+    MANAGEMENT_MODE = "management_mode"
     MISSING_RIGHT = "missing_right"
     SHARED_DEVICE = "shared_device"
     ACTION_IN_PROGRESS = "action_in_progress"
@@ -85,6 +94,8 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
     PUSH_REFUSED = "push_refused"
     SUPERSEDED = "superseded"
+    ANSWER_LOST = "answer_lost"
+    ACCEPTED = "accepted"
     CODE_UNKNOWN = "code_unknown"
     NO_ANSWER = "no_answer"
     NOT_NOW = "not_now"
@@ -129,6 +140,8 @@ class Outcome:
     passcode_kind: PasscodeKind | None = None
     detail: tuple[tuple[str, str], ...] = ()
     """What the device said, for the operator; by allow-list, never a secret."""
+    told: str | None = None
+    """Key of what the person is told of a success, where the platform's usual words do not fit."""
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

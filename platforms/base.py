@@ -7,16 +7,19 @@ One talk with a device, seen from the house:
     judge(command, report)       → the outcome in our words (None: not final)
     write(check_in, command)     → the bytes of the answer, which carry at most one command down
 
-All of that is pure. `Channel.wake` alone touches the network; it is opened on the loop that uses it.
+All of that is pure. The channel alone touches the network; it is opened on the loop that uses it. Where the platform's
+own company stands between us and the device, the channel is a `Courier`: its wake hands the order itself over, and what
+became of it is told by notices (requests like any other) or looked up.
+
 The house stores `memory` sealed and hands it back; only the platform reads it.
 """
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from models.vocabulary import Act, JobState, Order, Outcome, Ownership, PasscodeKind, PlatformName, Secret
@@ -42,6 +45,10 @@ class DeviceRequest:
     body: bytes = field(repr=False)
     certificate: bytes | None = field(default=None, repr=False)
     """The client certificate (DER) that TLS proved, here or at the proxy we trust."""
+    query: str = field(default="", repr=False)
+    """As it came, undecoded."""
+    signers: Mapping[str, bytes] = field(default_factory=dict)
+    """Public keys (PEM) that the channel's `keys` fetched, by id: who may have signed this. Empty until asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +62,19 @@ class DeviceReply:
 class Caller:
     """Who claims to speak. `message` is the platform's own parsed value, opaque to everybody else.
 
-    Exactly one of `link` (a one-time enrolment link is being opened) and a device's identity is set; a device is found
-    by `certificate_hash` where the protocol has certificates, else by `address`.
+    Exactly one of `link` (a one-time enrolment link is being opened), `reply` (nobody's: heard, and answered so) and a
+    device's identity is set. A device is found by `certificate_hash` where the protocol has certificates, else by
+    `enrollment_id` where it names its bond (what proves that is for `read` to check), else by `address`.
     """
 
     message: object = field(repr=False)
     address: str | None = None
     certificate_hash: bytes | None = None
+    enrollment_id: UUID | None = None
     link: Secret | None = None
+    reply: DeviceReply | None = None
+    message_id: str | None = None
+    """Where the other side sends a message more than once: heard again, it is refused as SEEN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +114,23 @@ class Command:
     ref: str
     state: JobState
     value: Secret
+    offers: int = 0
+    """How often it was handed over."""
+    sent_at: datetime | None = None
+    """A courier may hold it since then, without our knowing."""
+    receipt: str | None = None
+    """The courier's name for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A device's answer to the command named `ref`; `answer` is the platform's own value."""
+    """A device's answer to the command named `ref`, or named `receipt` by a courier; `answer` is the platform's own."""
 
-    ref: str
+    ref: str | None
     answer: object = field(repr=False)
+    receipt: str | None = None
+    may_outrun: bool = False
+    """It may be here before we have written down what it answers: not known, it is to be heard again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +149,10 @@ class CheckIn:
     model: str | None = None
     serial: str | None = None
     reports: tuple[Report, ...] = ()
+    formerly: tuple[str, ...] = ()
+    """Addresses that this device had before, where a new life brings a new one."""
+    proven: bool = True
+    """Not: it has yet to show who it is. Its memory (a nonce) is kept, it is answered, and nothing else comes of it."""
     wants_order: bool = False
     withheld: frozenset[str] = frozenset()
     """Refs that must not be offered in this session (the device said "not now")."""
@@ -165,6 +190,7 @@ class Refusal(StrEnum):
     UNREADABLE = "unreadable"
     NOT_BOUND = "not_bound"
     LINK_GONE = "link_gone"
+    SEEN = "seen"
     UNSUPPORTED = "unsupported"
     TRY_LATER = "try_later"
 
@@ -178,9 +204,78 @@ class PasscodeRule:
     reveal_key: str
 
 
+class Road(StrEnum):
+    """How an order gets to a device."""
+
+    PUSH = "push"
+    """It is woken and calls us."""
+    POLL = "poll"
+    """It calls by its own schedule."""
+    COURIER = "courier"
+    """Its platform's company takes it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a device is reached, and when it should call at the latest; None: nobody can tell."""
+
+    road: Road
+    expected_by: datetime | None = None
+
+
+class Limiter(Protocol):
+    """A count that all processes share."""
+
+    async def take(self, name: str, limit: int, window: timedelta) -> timedelta | None:
+        """One of `limit` in a `window`. None: taken; else how long to wait for the next."""
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the house hands to every channel."""
+
+    limiter: Limiter
+    clock: Clock
+
+
 class Channel(Protocol):
     async def wake(self, command: Command, enrollment: Enrollment) -> Receipt | None:
-        """Ask the device to call us. Raises Unreachable, Refused or Uncertain."""
+        """Ask the device to call us, or hand the order to the courier (a receipt).
+
+        Raises Unreachable (it was not taken), Refused or Uncertain (it may have been taken).
+        """
+
+
+@runtime_checkable
+class Courier(Channel, Protocol):
+    """A channel that takes orders. Nothing is handed over twice without a look."""
+
+    async def look(self, command: Command, enrollment: Enrollment, others: frozenset[str]) -> Report | None:
+        """What became of an order, by its receipt, or (uncertain) found by what it is; `others`: receipts of other
+        orders. None: not there. Raises Unreachable or Refused."""
+
+    async def withdraw(self, command: Command, enrollment: Enrollment) -> None:
+        """Take an order back that is over for us; as far as it goes. Raises Unreachable."""
+
+
+@runtime_checkable
+class KeySource(Protocol):
+    """A channel that knows who may sign the requests of its platform."""
+
+    async def keys(self) -> "Keys":
+        """Raises Unreachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Public keys (PEM) by id, and for how long they may be kept."""
+
+    signers: Mapping[str, bytes]
+    keep: timedelta
 
 
 class PlatformHandler(Protocol):
@@ -202,6 +297,9 @@ class PlatformHandler(Protocol):
     def offers(self, facts: Facts) -> Mapping[Act, str | None]:
         """Each act this platform has; None: available, else the reason. A missing act is platform_unsupported."""
 
+    def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
+        """What a person who waits may be told. `facts.traits` as the device's last words left them."""
+
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """Decide once what a resend must not change. Raises Refused."""
 
@@ -209,7 +307,7 @@ class PlatformHandler(Protocol):
         """Make the identity that an opened link hands out. Slow (keys): call it in a thread, outside a transaction."""
 
     def identify(self, request: DeviceRequest, now: datetime) -> Caller:
-        """Raises Unreadable."""
+        """Raises Unreadable, or KeysNeeded: asked again with `signers` filled."""
 
     def read(self, caller: Caller, enrollment: Enrollment, now: datetime) -> CheckIn:
         """Raises Unreadable."""
@@ -221,4 +319,4 @@ class PlatformHandler(Protocol):
 
     def refuse(self, refusal: Refusal) -> DeviceReply: ...
 
-    def open_channel(self) -> AbstractAsyncContextManager[Channel]: ...
+    def open_channel(self, shared: Shared) -> AbstractAsyncContextManager[Channel]: ...

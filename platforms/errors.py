@@ -15,6 +15,13 @@ class Unreadable(PlatformError):
     """What arrived is not of the protocol, or does not prove who sent it. Nothing was changed."""
 
 
+class KeysNeeded(PlatformError):
+    """Whoever signed this is not among the keys at hand: fetch them, and ask once more."""
+
+    def __init__(self) -> None:
+        super().__init__("unknown_signer")
+
+
 class Unreachable(PlatformError):
     """Not now: try again, after `pause` where the other side named one. The order is kept.
 

@@ -10,7 +10,7 @@ from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
 from models.vocabulary import PlatformName
-from platforms.base import Channel, PlatformHandler
+from platforms.base import Channel, PlatformHandler, Shared
 from platforms.registry import load
 from workers.queue import QueueDoor, QueueSettings
 
@@ -39,8 +39,10 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
             await data.open()
             stack.push_async_callback(data.close)
             door = await stack.enter_async_context(QueueDoor(queue))
+            shared = Shared(door, data.roughly_now)
             channels = {
-                name: await stack.enter_async_context(handler.open_channel()) for name, handler in platforms.items()
+                name: await stack.enter_async_context(handler.open_channel(shared))
+                for name, handler in platforms.items()
             }
             yield Needs(data, platforms, channels, keys, door, fault)
 

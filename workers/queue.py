@@ -48,6 +48,9 @@ PATIENCE: Final = 1.0
 LISTEN_IDLE: Final = 5.0
 """Seconds of silence after which a subscription asks whether anybody is still there."""
 
+UNCOUNTED_PAUSE: Final = timedelta(seconds=5)
+"""How long a shared quota is left alone while nobody can count it."""
+
 HEARTBEAT_TIMEOUT: Final = timedelta(seconds=15)
 DEAD_MESSAGE_TTL: Final = timedelta(days=1)
 """A dead letter is a note for the operator; the row behind it lives on."""
@@ -58,6 +61,11 @@ _COUNT: Final = """
 local count = redis.call("INCR", KEYS[1])
 if count == 1 then redis.call("PEXPIRE", KEYS[1], ARGV[1]) end
 return count
+"""
+_TAKE: Final = """
+if tonumber(redis.call("GET", KEYS[1]) or "0") >= tonumber(ARGV[2]) then return redis.call("PTTL", KEYS[1]) end
+if redis.call("INCR", KEYS[1]) == 1 then redis.call("PEXPIRE", KEYS[1], ARGV[1]) end
+return 0
 """
 _UNCOUNT: Final = """
 if tonumber(redis.call("GET", KEYS[1]) or "0") > 0 then return redis.call("DECR", KEYS[1]) end
@@ -354,6 +362,20 @@ class QueueDoor:
         """Take one back, because it turned out not to be one. Raises QueueDown."""
         async with _or_down():
             await self._client.eval(_UNCOUNT, 1, f"{self._settings.namespace}:count:{key}")
+
+    async def take(self, name: str, limit: int, window: timedelta) -> timedelta | None:
+        """One of `limit` in a window that its first taker opened. None: taken; else how long to wait.
+
+        Whoever cannot count waits: a quota is not ours to guess.
+        """
+        try:
+            async with _or_down():
+                left = await self._client.eval(
+                    _TAKE, 1, f"{self._settings.namespace}:take:{name}", str(_milliseconds(window)), str(limit)
+                )
+        except QueueDown:
+            return UNCOUNTED_PAUSE
+        return timedelta(milliseconds=max(int(left), 1)) if int(left) else None
 
     async def ping(self) -> bool:
         try:

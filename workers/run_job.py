@@ -1,11 +1,12 @@
 """One run of one job: claim, plan and store, wake. Claim and plan are a transaction each; the wake is in neither.
 
 A run may die at any instruction. The lease it took runs out, the sweep rings again, and the next run finds what the
-row says: nothing planned yet, or a plan that must not change and a device to wake.
+row says: nothing planned yet, or a plan that must not change and a device to wake. Where a courier takes the orders, a
+run that may not be the first looks before it hands anything over.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -21,14 +22,17 @@ from models.enrollment import Bond, enrollment
 from models.event import WORKER
 from models.job import CRASHES, Job, Words
 from models.organization import OrganizationSettings, organization
-from models.vocabulary import JobState, Order, Outcome, Ownership, PlatformName, Reason
-from platforms.base import Command, Enrollment, EnrollmentState, Facts, PlatformHandler
+from models.vocabulary import JobState, Order, Outcome, Ownership, PlatformName, Reason, Secret
+from platforms.base import Command, Courier, Enrollment, EnrollmentState, Facts, PlatformHandler, Report
 from platforms.errors import Refused, Uncertain, Unreachable
 from workers.needs import Needs
 
 _LOG = logging.getLogger(__name__)
 
 _BOND: Final = "bond_"
+
+_STILL_OUT: Final = frozenset({JobState.EXPIRED, JobState.CANCELLED, JobState.UNCONFIRMED})
+"""Endings of ours that say nothing of what a courier does yet."""
 
 UNCERTAIN_PAUSE: Final = timedelta(seconds=30)
 
@@ -78,9 +82,13 @@ async def run_job(needs: Needs, job_id: UUID) -> None:
         return
     needs.fault.mark("claimed")
     planned = await _plan(needs, held) if held.state is JobState.QUEUED else await _recall(needs, held)
+    if planned is not None and held.state is not JobState.QUEUED:
+        planned = await _look_first(needs, planned)
     if planned is None:
         return
     needs.fault.mark("planned")
+    if not await _withdrew_older(needs, planned):
+        return
     await _wake(needs, *planned)
 
 
@@ -134,7 +142,10 @@ async def _plan(needs: Needs, held: Job) -> Planned | None:
                 outcome = Outcome(JobState.FAILED, refused.reason)
             else:
                 sealed = job.seal_plan(needs.keys, held, plan.value)
-                stored = await job.store_plan(tx, held, ref=plan.ref, sealed=sealed, now=target.now)
+                courier = _courier(needs, target.platform.name)
+                stored = await job.store_plan(
+                    tx, held, ref=plan.ref, sealed=sealed, now=target.now, by_courier=courier is not None
+                )
         if outcome is not None:
             stored = await job.settle(
                 tx,
@@ -152,8 +163,8 @@ async def _plan(needs: Needs, held: Job) -> Planned | None:
         if stored:
             needs.door.nudge(held.account_id)
         return None
-    command = Command(held.id, held.kind, plan.ref, JobState.WAITING, plan.value)
-    return job.after_plan(held, plan.ref), command, view, PlatformName(target.held.platform)
+    planned = job.after_plan(held, plan.ref, sent_at=None if courier is None else target.now)
+    return planned, _command(planned, plan.value), view, PlatformName(target.held.platform)
 
 
 async def _recall(needs: Needs, held: Job) -> Planned | None:
@@ -168,12 +179,106 @@ async def _recall(needs: Needs, held: Job) -> Planned | None:
         # It has the order, and can no longer be reached: its answer, or the job's own end.
         await _rest(needs, held, until=held.expires_at or target.now + job.wake_pause(held.wakes))
         return None
-    command = Command(held.id, held.kind, held.command_ref or "", held.state, held.open_plan(needs.keys))
-    return held, command, _view(needs, target.bond), PlatformName(target.held.platform)
+    return (
+        held,
+        _command(held, held.open_plan(needs.keys)),
+        _view(needs, target.bond),
+        PlatformName(target.held.platform),
+    )
 
 
 def _view(needs: Needs, bond: Bond) -> Enrollment:
     return Enrollment(bond.id, EnrollmentState(bond.state), bond.address, bond.open_memory(needs.keys))
+
+
+def _command(held: Job, value: Secret) -> Command:
+    return Command(
+        held.id,
+        held.kind,
+        held.command_ref or "",
+        held.state,
+        value,
+        offers=held.offers,
+        sent_at=held.sent_at,
+        receipt=held.receipt,
+    )
+
+
+def _courier(needs: Needs, platform: PlatformName) -> Courier | None:
+    channel = needs.channels[platform]
+    return channel if isinstance(channel, Courier) else None
+
+
+async def _withdrew_older(needs: Needs, planned: Planned) -> bool:
+    """An older order that is over for us may still be on its way, and would undo what is asked for now.
+
+    False: the courier was not there, and this run is over.
+    """
+    held, _, view, platform = planned
+    courier = _courier(needs, platform)
+    if courier is None or held.state is not JobState.WAITING:
+        return True
+    async with needs.database.read() as tx:
+        older = await job.couriered(tx, held)
+    for one in older:
+        if one.late_result is None and one.state in _STILL_OUT:
+            try:
+                await courier.withdraw(_command(one, Secret(b"")), view)
+            except Unreachable as trouble:
+                _LOG.info("not withdrawn", extra={"reason": trouble.reason})
+                await _rest(needs, held, pause=trouble.pause, sent=False)
+                return False
+    return True
+
+
+async def _look_first(needs: Needs, planned: Planned) -> Planned | None:
+    """Before a courier is handed an order that it may hold already: look. None: this run is over.
+
+    Not found in two looks, it was never taken, and is handed over with the same plan.
+    """
+    held, command, view, platform = planned
+    courier = _courier(needs, platform)
+    if courier is None or (held.sent_at is None and held.receipt is None):
+        return planned
+    async with needs.database.read() as tx:
+        others = frozenset(one.receipt for one in await job.couriered(tx, held) if one.receipt is not None)
+    try:
+        report = await courier.look(command, view, others)
+    except Unreachable as trouble:
+        _LOG.info("not looked", extra={"reason": trouble.reason})
+        await _rest(needs, held, pause=trouble.pause, looks=held.looks)
+        return None
+    except Refused as refused:
+        await _end(needs, held, Outcome(JobState.FAILED, refused.reason))
+        return None
+    if report is not None:
+        await _adopt(needs, planned, report)
+    elif held.receipt is not None:
+        await _rest(needs, held, woke=True)
+    elif held.looks + 1 < job.LOOKS:
+        await _rest(needs, held, pause=UNCERTAIN_PAUSE, looks=held.looks + 1)
+    else:
+        async with needs.database.write() as tx:
+            now = await tx.now()
+            again = replace(held, sent_at=now, looks=0)
+            if await job.send_anew(tx, held, now):
+                return again, command, view, platform
+    return None
+
+
+async def _adopt(needs: Needs, planned: Planned, report: Report) -> None:
+    """The courier has it: its receipt is noted, and its end where it has come to one."""
+    held, command, _, platform = planned
+    outcome = needs.platforms[platform].judge(command, report)
+    if held.receipt is None:
+        async with needs.database.write() as tx:
+            if not await job.deliver(tx, held, by="worker", now=await tx.now(), receipt=report.receipt):
+                return
+        held = replace(held, state=JobState.DELIVERED, lease_until=None)
+    if outcome.state is not None:
+        await _end(needs, held, outcome)
+    elif held.lease_until is not None:
+        await _rest(needs, held, woke=True)
 
 
 async def _wake(needs: Needs, held: Job, command: Command, view: Enrollment, platform: PlatformName) -> None:
@@ -182,7 +287,8 @@ async def _wake(needs: Needs, held: Job, command: Command, view: Enrollment, pla
         receipt = await needs.channels[platform].wake(command, view)
     except Unreachable as trouble:
         _LOG.info("not woken", extra={"reason": trouble.reason})
-        await _rest(needs, held, pause=trouble.pause, until=held.expires_at if trouble.until_it_calls else None)
+        until = held.expires_at if trouble.until_it_calls else None
+        await _rest(needs, held, pause=trouble.pause, until=until, sent=False)
         return
     except Uncertain as trouble:
         _LOG.info("perhaps woken", extra={"reason": trouble.reason})
@@ -206,11 +312,13 @@ async def _rest(
     pause: timedelta | None = None,
     until: datetime | None = None,
     woke: bool = False,
+    sent: bool = True,
+    looks: int = 0,
 ) -> None:
-    """End this run; say when the next one may claim."""
+    """End this run; say when the next one may claim. Not `sent`: no courier holds it."""
     async with needs.database.write() as tx:
         again = until or await tx.now() + (pause if pause is not None else job.wake_pause(held.wakes))
-        await job.release(tx, held, available_at=again, woke=woke)
+        await job.release(tx, held, available_at=again, woke=woke, sent_at=held.sent_at if sent else None, looks=looks)
 
 
 async def _end(needs: Needs, held: Job, outcome: Outcome) -> None:

@@ -9,7 +9,18 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, enrollment, event, heartbeat, job, notification, passcode, re_sign_in, throttle
+from models import (
+    account,
+    enrollment,
+    event,
+    heartbeat,
+    job,
+    notification,
+    passcode,
+    re_sign_in,
+    seen_message,
+    throttle,
+)
 from models.database import Database
 from models.device import device
 from models.event import LONGEST_TRANSACTION, SWEEP
@@ -125,7 +136,7 @@ class Sweep:
 
     async def erase(self) -> None:
         """What may be slow: everything that has outlived its time."""
-        for erase_due in (passcode.destroy_due, notification.erase_due, throttle.erase_due):
+        for erase_due in (passcode.destroy_due, notification.erase_due, throttle.erase_due, seen_message.erase_due):
             erased = self.at_once
             while erased >= self.at_once:
                 async with self.database.write() as tx:

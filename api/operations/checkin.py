@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from api.call import Needs
 from api.operations import enrollment as enrollments
-from models import enrollment, event, job, passcode
+from models import enrollment, event, job, passcode, seen_message
 from models.account import account
 from models.base import Labelled, labelled
 from models.database import Transaction
@@ -34,9 +34,10 @@ from platforms.base import (
     EnrollmentState,
     PlatformHandler,
     Refusal,
+    Report,
     Welcome,
 )
-from platforms.errors import Refused, Unreadable
+from platforms.errors import KeysNeeded, Refused, Unreachable, Unreadable
 
 SEEN_COARSELY: Final = timedelta(minutes=1)
 """When a device was last seen is written down this coarsely: a talk of five requests is one sign of life."""
@@ -89,7 +90,11 @@ class _Talk:
 
 async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, request_id: str) -> DeviceReply:
     try:
-        caller = platform.identify(request, needs.database.roughly_now())
+        caller = await _identify(needs, platform, request)
+        if isinstance(caller, Refusal):
+            return platform.refuse(caller)
+        if caller.reply is not None:
+            return caller.reply
         if caller.link is not None:
             opened = await enrollments.open_link(needs.database, needs.keys, platform, caller.link)
             return opened.reply if isinstance(opened, Welcome) else platform.refuse(opened)
@@ -99,6 +104,8 @@ async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, 
             needs.fault.mark("checkin.before_commit")
     except Unreadable:
         return platform.refuse(Refusal.UNREADABLE)
+    except _TooEarly:
+        return platform.refuse(Refusal.TRY_LATER)
     needs.fault.mark("checkin.after_commit")
     if isinstance(heard, _Talk):
         for account_id in heard.nudge:
@@ -108,9 +115,36 @@ async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, 
     return reply
 
 
+class _TooEarly(Exception):
+    """A report outran the order that it answers: nothing of it is kept, and it is to come again."""
+
+
+async def _identify(needs: Needs, platform: PlatformHandler, request: DeviceRequest) -> Caller | Refusal:
+    """Raises Unreadable."""
+    now = needs.database.roughly_now()
+    try:
+        return platform.identify(replace(request, signers=needs.signers.known(platform.name)), now)
+    except KeysNeeded:
+        pass
+    try:
+        signers = await needs.signers.fetch(platform)
+        return platform.identify(replace(request, signers=signers), now)
+    except KeysNeeded:
+        return Refusal.NOT_BOUND
+    except Unreachable:
+        return Refusal.TRY_LATER
+
+
 async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
     """Raises Unreadable."""
     check_in = heard.platform.read(caller, heard.view, heard.now)
+    if not check_in.proven:
+        return await _challenge(heard, check_in)
+    if caller.certificate_hash is None and heard.bond.address not in {None, caller.address}:
+        await _record_refusal(
+            heard.tx, heard.bond, heard.held.account_id, "another_address", actor=heard.actor, now=heard.now
+        )
+        return heard.platform.refuse(Refusal.NOT_BOUND)
     if heard.bond.state == EnrollmentState.LEFT:
         return await _hear_out(heard, check_in)
     refusal = await _bind(heard, check_in)
@@ -140,6 +174,12 @@ _BOND: Final = (
     .with_for_update(of=enrollment.enrollment)
 )
 _BY_CERTIFICATE: Final = _BOND.where(_BONDS.certificate_hash == sa.bindparam("certificate"))
+_BY_ID: Final = _BOND.where(
+    _BONDS.platform == sa.bindparam("platform"),
+    _BONDS.id == sa.bindparam("bond"),
+    # Not before its link was opened: until then nobody was told of it.
+    _BONDS.link_hash.is_(None),
+)
 _BY_ADDRESS: Final = _BOND.where(
     _BONDS.platform == sa.bindparam("platform"), _BONDS.address == sa.bindparam("address"), _BONDS.left_at.is_(None)
 )
@@ -151,6 +191,8 @@ async def _hear(
     """Find the bond by what the caller proved, and hold it."""
     if caller.certificate_hash is not None:
         found = await tx.execute(_BY_CERTIFICATE, {"certificate": caller.certificate_hash})
+    elif caller.enrollment_id is not None:
+        found = await tx.execute(_BY_ID, {"platform": platform.name, "bond": caller.enrollment_id})
     else:
         found = await tx.execute(_BY_ADDRESS, {"platform": platform.name, "address": caller.address})
     row = found.one_or_none()
@@ -158,9 +200,12 @@ async def _hear(
         return Refusal.NOT_BOUND
     bond = Bond.of(row)
     now = await tx.now()
+    message_id = caller.message_id
+    if message_id is not None and not await seen_message.first_time(tx, platform.name, message_id, now):
+        return Refusal.SEEN
     held = Device.of(Labelled(row, _HELD))
     actor = event.device_actor(bond.device_id, request_id)
-    if bond.address is not None and caller.address != bond.address:
+    if caller.certificate_hash is not None and bond.address not in {None, caller.address}:
         await _record_refusal(tx, bond, held.account_id, "another_address", actor=actor, now=now)
         return Refusal.NOT_BOUND
     if held.state is DeviceState.DISABLED:
@@ -205,12 +250,25 @@ async def _hear_out(talk: _Talk, check_in: CheckIn) -> DeviceReply:
     return talk.platform.write(check_in, None, talk.view).reply
 
 
+async def _challenge(talk: _Talk, check_in: CheckIn) -> DeviceReply:
+    """Whoever it is has not proven it: what it must be asked is remembered, and nothing that it says."""
+    if check_in.memory is not None:
+        talk.remember(check_in.memory)
+    answer = talk.platform.write(check_in, None, talk.view)
+    if answer.memory is not None:
+        talk.remember(answer.memory)
+    await _keep_bond(talk)
+    return answer.reply
+
+
 async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
     """The first contact names the device. Where the same person's device is known already, it is that one again."""
     if check_in.address is None or talk.bond.address is not None:
         return None
     talk.changes["address"] = check_in.address
-    earlier = await enrollment.living_at(talk.tx, talk.platform.name, check_in.address)
+    earlier = None
+    for address in (check_in.address, *check_in.formerly):
+        earlier = earlier or await enrollment.living_at(talk.tx, talk.platform.name, address)
     if earlier is None:
         return None
     row = (await talk.tx.execute(sa.select(device).where(device.c.id == earlier.device_id))).one()
@@ -265,22 +323,54 @@ async def _apply(talk: _Talk, check_in: CheckIn) -> None:
 
 
 def _command(talk: _Talk, held: Job) -> Command:
-    return Command(held.id, held.kind, held.command_ref or "", held.state, held.open_plan(talk.needs.keys))
+    return _told_platform(held, held.open_plan(talk.needs.keys))
+
+
+def _told_platform(held: Job, value: Secret) -> Command:
+    return Command(
+        held.id,
+        held.kind,
+        held.command_ref or "",
+        held.state,
+        value,
+        offers=held.offers,
+        sent_at=held.sent_at,
+        receipt=held.receipt,
+    )
+
+
+def _answers(report: Report, held: Job) -> bool:
+    return held.command_ref == report.ref if report.receipt is None else held.receipt == report.receipt
+
+
+async def _settle_late(talk: _Talk, report: Report) -> None:
+    """Raises _TooEarly."""
+    bond = talk.bond
+    if report.receipt is not None:
+        late = await job.by_receipt(talk.tx, bond.organization_id, bond.device_id, report.receipt)
+    else:
+        late = await job.by_ref(talk.tx, bond.organization_id, bond.device_id, report.ref or "")
+    if late is None and report.may_outrun:
+        raise _TooEarly
+    if late is not None and not late.is_open:
+        outcome = talk.platform.judge(_told_platform(late, Secret(b"")), report)
+        if outcome.state is not None:
+            await job.keep_late_result(talk.tx, late, outcome, actor=talk.actor, now=talk.now)
 
 
 async def _settle_reports(talk: _Talk, check_in: CheckIn) -> None:
+    """Raises _TooEarly."""
     for report in check_in.reports:
-        found = next((one for one in talk.jobs if one.command_ref == report.ref), None)
+        found = next((one for one in talk.jobs if _answers(report, one)), None)
         if found is None:
-            late = await job.by_ref(talk.tx, talk.bond.organization_id, talk.bond.device_id, report.ref)
-            if late is not None and not late.is_open:
-                empty = Command(late.id, late.kind, report.ref, late.state, Secret(b""))
-                outcome = talk.platform.judge(empty, report)
-                if outcome.state is not None:
-                    await job.keep_late_result(talk.tx, late, outcome, actor=talk.actor, now=talk.now)
+            await _settle_late(talk, report)
             continue
         outcome = talk.platform.judge(_command(talk, found), report)
         talk.jobs.remove(found)
+        if outcome.state is None and report.receipt is not None:
+            # A courier that still has it keeps it: there is nothing to offer again.
+            talk.jobs.append(found)
+            continue
         if outcome.state is None:
             if await job.put_off(
                 talk.tx, found, by=talk.actor.kind, why=outcome.reason or Reason.NOT_NOW, now=talk.now
@@ -343,13 +433,18 @@ async def _answer(talk: _Talk, check_in: CheckIn) -> DeviceReply:
     return answer.reply
 
 
+async def _keep_bond(talk: _Talk) -> None:
+    if talk.changes:
+        bonds = enrollment.enrollment
+        await talk.tx.execute(sa.update(bonds).where(bonds.c.id == talk.bond.id).values(**talk.changes))
+
+
 async def _keep(talk: _Talk, check_in: CheckIn) -> None:
     """Write down what changed of the bond and of the device, and nothing where nothing did."""
     if check_in.state is EnrollmentState.LEFT:
         await enrollment.end(talk.tx, talk.bond.id, talk.now)
-    elif talk.changes:
-        bonds = enrollment.enrollment
-        await talk.tx.execute(sa.update(bonds).where(bonds.c.id == talk.bond.id).values(**talk.changes))
+    else:
+        await _keep_bond(talk)
     said = {
         "os_version": check_in.os_version,
         "model": check_in.model,

@@ -10,7 +10,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import httpx
@@ -49,13 +49,9 @@ class _Again(Exception):
         self.pause = pause
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - tells the push service when to forget a push; no rule of ours turns on it
-
-
 @asynccontextmanager
 async def open_channel(
-    settings: IosSettings, *, clock: Callable[[], datetime] = utc_now, pauses: wait_base = PAUSES
+    settings: IosSettings, *, clock: Callable[[], datetime], pauses: wait_base = PAUSES
 ) -> AsyncIterator["PushChannel"]:
     """One connection, kept and shared by all wakes of this loop."""
     async with httpx.AsyncClient(

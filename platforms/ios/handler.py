@@ -27,8 +27,11 @@ from platforms.base import (
     Facts,
     PasscodeRule,
     Plan,
+    Reach,
     Refusal,
     Report,
+    Road,
+    Shared,
     Welcome,
 )
 from platforms.errors import Refused, Unreadable
@@ -53,6 +56,7 @@ _REFUSALS: Final = {
     Refusal.NOT_BOUND: DeviceReply(400),
     Refusal.UNSUPPORTED: DeviceReply(400),
     Refusal.LINK_GONE: DeviceReply(410, {"Cache-Control": "no-store"}),
+    Refusal.SEEN: DeviceReply(200),
     Refusal.TRY_LATER: DeviceReply(503, {"Retry-After": "30"}),
 }
 _NOTHING_MORE: Final = DeviceReply(200)
@@ -90,6 +94,9 @@ class IosHandler:
         elif facts.traits.get(UNLOCK_TOKEN) != "yes":
             reason = Reason.UNLOCK_TOKEN_MISSING
         return {Act.RESET_PASSCODE: reason}
+
+    def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
+        return Reach(Road.PUSH)
 
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """The unlock token stays where it is: the newest one goes into the bytes when they are handed out."""
@@ -236,8 +243,8 @@ class IosHandler:
     def refuse(self, refusal: Refusal) -> DeviceReply:
         return _REFUSALS[refusal]
 
-    def open_channel(self) -> AbstractAsyncContextManager[Channel]:
-        return open_channel(self._settings)
+    def open_channel(self, shared: Shared) -> AbstractAsyncContextManager[Channel]:
+        return open_channel(self._settings, clock=shared.clock)
 
 
 def _given(proof: Proof | None) -> Proof:

@@ -20,7 +20,7 @@ from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
 from platforms import identity, ios
-from platforms.base import PlatformHandler
+from platforms.base import PlatformHandler, Shared
 from platforms.ios import simulator
 from platforms.ios.push_service import PushService
 from tests.clock import Clock
@@ -99,7 +99,7 @@ async def worker(
     async def needs() -> AsyncIterator[Needs]:
         data = Database(database_settings, clock)
         await data.open()
-        async with QueueDoor(settings.queue) as door, ios_handler.open_channel() as channel:
+        async with QueueDoor(settings.queue) as door, ios_handler.open_channel(Shared(door, clock)) as channel:
             platforms = {ios_handler.name: ios_handler}
             yield Needs(data, platforms, {ios_handler.name: channel}, keys, door, Fault())
         await data.close()

@@ -6,7 +6,7 @@ import string
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -24,6 +24,7 @@ from platforms.base import (
     PlatformHandler,
     Receipt,
     Refusal,
+    Shared,
 )
 from platforms.errors import Refused, Unreadable
 
@@ -31,6 +32,16 @@ ROOT = Path(simulation.__file__).parent
 NAMES = simulation.simulated()
 # Certificates are looked at by real TLS, which asks the real clock.
 NOW = datetime.now(UTC)
+
+
+class Unlimited:
+    """A quota that is never used up."""
+
+    async def take(self, name: str, limit: int, window: timedelta) -> timedelta | None:
+        return None
+
+
+SHARED = Shared(Unlimited(), lambda: NOW)
 
 
 def environ(keys: Path, port: int = 9) -> dict[str, str]:
@@ -205,7 +216,7 @@ async def stage(name: str, keys: Path) -> AsyncIterator[Stage]:
         link = house.invite()
         await device.open_link(link)
         await device.check_in()
-        async with house.handler.open_channel() as channel:
+        async with house.handler.open_channel(SHARED) as channel:
             yield Stage(house, device, house.bonds[0], channel, service)
 
 

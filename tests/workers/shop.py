@@ -16,8 +16,9 @@ from models.fault import Fault
 from models.job import Job
 from models.notification import notification
 from models.sealed import Keyring
-from models.vocabulary import Act, JobState, Order, PasscodeKind, PlatformName, Queue, Secret, new_id
-from platforms.base import Command, Enrollment, Facts, PasscodeRule, Plan, Receipt
+from models.vocabulary import Act, JobState, Order, Outcome, PasscodeKind, PlatformName, Queue, Secret, new_id
+from platforms.base import Command, Enrollment, Facts, PasscodeRule, Plan, Receipt, Report
+from platforms.errors import Unreachable
 from tests.clock import Clock
 from tests.people import Person, found, give_device, hire
 from workers.needs import Needs
@@ -50,6 +51,10 @@ class Pocket:
         self.orders.append(order)
         return Plan(f"ref-{len(self.orders)}", Secret(b"plan-%d" % len(self.orders)))
 
+    def judge(self, command: Command, report: Report) -> Outcome:
+        assert isinstance(report.answer, Outcome)
+        return report.answer
+
 
 @dataclass
 class PocketChannel:
@@ -64,6 +69,28 @@ class PocketChannel:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+
+@dataclass
+class PocketCourier(PocketChannel):
+    """Takes orders itself; what it says to a look is told beforehand, nothing found otherwise."""
+
+    found: deque[BaseException | Report | None] = field(default_factory=deque)
+    looked: list[tuple[Command, frozenset[str]]] = field(default_factory=list)
+    withdrawn: list[str | None] = field(default_factory=list)
+    away: bool = False
+
+    async def look(self, command: Command, enrollment: Enrollment, others: frozenset[str]) -> Report | None:
+        self.looked.append((command, others))
+        answer = self.found.popleft() if self.found else None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def withdraw(self, command: Command, enrollment: Enrollment) -> None:
+        if self.away:
+            raise Unreachable("away")
+        self.withdrawn.append(command.receipt)
 
 
 @dataclass

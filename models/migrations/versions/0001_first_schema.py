@@ -48,6 +48,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_throttle_erase_at"), "throttle", ["erase_at"], unique=False)
     op.create_table(
+        "seen_message",
+        sa.Column("platform", sa.Text, nullable=False),
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("at", Moment, nullable=False),
+        sa.PrimaryKeyConstraint("platform", "message_id", name=op.f("pk_seen_message")),
+    )
+    op.create_index(op.f("ix_seen_message_at"), "seen_message", ["at"], unique=False)
+    op.create_table(
         "account",
         sa.Column("id", Id, nullable=False),
         sa.Column("organization_id", Id, nullable=False),
@@ -285,7 +293,9 @@ def upgrade() -> None:
         sa.Column("due_at", Moment, nullable=True),
         sa.Column("command_ref", sa.Text, nullable=True),
         sa.Column("plan", sa.LargeBinary, nullable=True, comment="sealed; what a resend must not change"),
-        sa.Column("receipt", sa.Text, nullable=True),
+        sa.Column("receipt", sa.Text, nullable=True, comment="a courier's name for the order"),
+        sa.Column("sent_at", Moment, nullable=True, comment="a courier may hold the order since then"),
+        sa.Column("looks", sa.Integer, nullable=False, server_default="0", comment="in a row, and it was not there"),
         sa.Column("idempotency_key", sa.Text, nullable=True),
         sa.Column("request_hash", sa.LargeBinary, nullable=True),
         sa.Column("created_at", Moment, nullable=False),
@@ -313,6 +323,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_job_state"), "job", ["state", "id"], unique=False)
     op.create_index(op.f("uq_job_idempotency"), "job", ["account_id", "idempotency_key"], unique=True)
+    op.create_index(
+        op.f("uq_job_receipt"),
+        "job",
+        ["device_id", "receipt"],
+        unique=True,
+        sqlite_where=sa.text("receipt IS NOT NULL"),
+        postgresql_where=sa.text("receipt IS NOT NULL"),
+    )
     op.create_index(
         op.f("uq_job_open"),
         "job",

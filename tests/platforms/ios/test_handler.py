@@ -505,6 +505,7 @@ def test_no_refusal_makes_a_device_take_its_profile_away() -> None:
         Refusal.UNREADABLE: 400,
         Refusal.NOT_BOUND: 400,
         Refusal.LINK_GONE: 410,
+        Refusal.SEEN: 200,
         Refusal.UNSUPPORTED: 400,
         Refusal.TRY_LATER: 503,
     }
