@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from models.base import Id, Moment, metadata
 from models.database import Transaction
+from models.hot import Hot
 
 account = sa.Table(
     "account",
@@ -61,12 +62,15 @@ async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> sa.Row[Any] | N
     return (await tx.execute(statement)).one_or_none()
 
 
-_LOCK: Final = sa.select(account).where(account.c.id == sa.bindparam("account")).with_for_update()
+_LOCK: Final = Hot(sa.select(account).where(account.c.id == sa.bindparam("account")).with_for_update())
 
 
-async def lock(tx: Transaction, account_id: UUID) -> sa.Row[Any] | None:
-    """The account's row, held until commit: what is decided for one person is decided one thing at a time."""
-    return (await tx.execute(_LOCK, {"account": account_id})).one_or_none()
+async def lock(tx: Transaction, account_id: UUID) -> Any:
+    """The account's row, held until commit: what is decided for one person is decided one thing at a time.
+
+    None: there is none.
+    """
+    return (await tx.ask(_LOCK, {"account": account_id})).one_or_none()
 
 
 async def end_every_session(tx: Transaction, account_id: UUID) -> int:

@@ -30,9 +30,11 @@ import sqlalchemy as sa
 import tenacity
 
 from models.base import Moment
+from models.hot import Answer, Hot, Question, Values
 from models.settings import DatabaseSettings, SettingsError
 
 if TYPE_CHECKING:
+    import psycopg
     from sqlalchemy.dialects.postgresql import Insert
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -66,12 +68,41 @@ class Transaction:
         self._connection = connection
         self._clock = clock
         self._now: datetime | None = None
+        self._later: list[Question] = []
         self._ended = False
 
     async def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[Any]:
+        self._must_live()
+        if self._later:
+            await self.together()
+        return await self._connection.execute(statement, parameters)
+
+    async def ask(self, hot: Hot, values: Values) -> Answer:
+        return (await self.together((hot, values)))[0]
+
+    async def together(self, *questions: Question) -> list[Answer]:
+        """Several statements, one after the other, in one round trip. Each sees what those before it did."""
+        self._must_live()
+        kept = len(self._later)
+        sent, self._later = [*self._later, *questions], []
+        return (await self._connection.ask(sent))[kept:]
+
+    def later(self, hot: Hot, values: Values) -> None:
+        """A change whose answer nobody reads: sent with the next statement, or with COMMIT, always in this order.
+
+        What is wrong with it is told there.
+        """
+        self._must_live()
+        self._later.append((hot, values))
+
+    def _must_live(self) -> None:
         if self._ended:
             raise RuntimeError("this transaction has ended")
-        return await self._connection.execute(statement, parameters)
+
+    def end(self) -> Sequence[Question]:
+        """Nothing more is taken; what is still to be sent."""
+        self._ended = True
+        return self._later
 
     async def now(self) -> datetime:
         """The transaction's time, asked once. Ask after the locks are held: what waited for them is older."""
@@ -152,11 +183,10 @@ class Database:
         try:
             yield transaction
         except BaseException:
-            transaction._ended = True  # noqa: SLF001 - the two classes are one thing
+            transaction.end()
             await connection.rollback()
             raise
-        transaction._ended = True  # noqa: SLF001 - as above
-        await connection.commit()
+        await connection.commit(transaction.end())
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -166,8 +196,10 @@ class Database:
         try:
             yield transaction
         finally:
-            transaction._ended = True  # noqa: SLF001 - as above
+            unsent = transaction.end()
             await connection.release()
+        if unsent:
+            raise RuntimeError("a change where nothing is written")
 
 
 async def _to_the_end(work: Awaitable[object]) -> None:
@@ -206,10 +238,11 @@ def _host_clock() -> datetime:
 
 class _Connection(Protocol):
     async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]: ...
+    async def ask(self, questions: Sequence[Question]) -> list[Answer]: ...
     def insert(self, table: sa.Table) -> "Insert": ...
 
     # Either one ends the transaction and frees the connection, even when cancelled or failing.
-    async def commit(self) -> None: ...
+    async def commit(self, later: Sequence[Question]) -> None: ...
     async def rollback(self) -> None: ...
 
     async def release(self) -> None: ...
@@ -300,6 +333,23 @@ class _SqliteConnection:
                 raise DatabaseDown(str(error.orig)) from error
             raise
 
+    async def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        return self._ask(questions)
+
+    def _ask(self, questions: Sequence[Question]) -> list[Answer]:
+        answers = []
+        for hot, values in questions:
+            if self._writes:
+                self._must_be_under_way()
+            compiled = hot.compiled(self._connection.dialect, values)
+            try:
+                cursor = self.file.execute(compiled.text, compiled.bind(values))
+            except sqlite3.Error as error:
+                _sqlite_down_or_again(compiled.text, error)
+            rows = cursor.fetchall()
+            answers.append(compiled.answer(rows, len(rows) if cursor.description else cursor.rowcount))
+        return answers
+
     def _must_be_under_way(self) -> None:
         """SQLite takes a transaction back by itself, on a full disk for one. What followed would be kept piecemeal."""
         if not self.file.in_transaction:
@@ -310,7 +360,12 @@ class _SqliteConnection:
 
         return SqliteInsert(table)  # type: ignore[return-value] # what we use of it is spelled alike
 
-    async def commit(self) -> None:
+    async def commit(self, later: Sequence[Question]) -> None:
+        try:
+            self._ask(later)
+        except BaseException:
+            self._free()
+            raise
         try:
             if self.file.in_transaction and self.file.total_changes != self._changes:
                 work = self._driver.in_thread(self.file, "COMMIT")
@@ -438,26 +493,71 @@ class _Sqlite:
 
 
 class _PostgreSQLConnection:
-    def __init__(self, connection: "AsyncConnection") -> None:
+    """A connection that does nothing unasked: BEGIN, COMMIT and ROLLBACK are ours, so that they travel with others."""
+
+    def __init__(self, connection: "AsyncConnection", *, writes: bool) -> None:
         self._connection = connection
+        pooled = connection.sync_connection
+        if pooled is None:
+            raise TypeError("the connection was not begun")
+        self._dialect = pooled.dialect
+        self._driver: psycopg.AsyncConnection[Any] = pooled.connection.driver_connection  # type: ignore[assignment] # psycopg's own
+        self._begins = writes
 
     async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]:
         try:
+            if self._begins:
+                await self._send([])
             return await self._connection.execute(statement, parameters)
         except sa.exc.DBAPIError as error:
             _down_or_again(error)
+
+    async def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        try:
+            return await self._send(questions)
+        except sa.exc.DBAPIError as error:
+            _down_or_again(error)
+
+    async def _send(self, questions: Sequence[Question], *, commit: bool = False) -> list[Answer]:
+        """In one round trip: BEGIN where it is due, the statements, and COMMIT where it is wanted."""
+        sent: list[tuple[Any, Any, bool]] = []
+        if self._begins and (questions or not commit):
+            self._begins = False
+            sent.append((b"BEGIN", None, False))
+        spelled = [(hot.compiled(self._dialect, values), values) for hot, values in questions]
+        sent += [(compiled.text, compiled.bind(values), True) for compiled, values in spelled]
+        if commit and not self._begins:
+            sent.append((b"COMMIT", None, False))
+        driver = self._driver
+        try:
+            if len(sent) == 1:
+                text, bound, prepared = sent[0]
+                cursors = [await driver.execute(text, bound, prepare=prepared)]
+            elif sent:
+                async with driver.pipeline():
+                    cursors = [await driver.execute(text, bound, prepare=prepared) for text, bound, prepared in sent]
+            else:
+                return []
+            asked = [cursor for cursor, (_, _, prepared) in zip(cursors, sent, strict=True) if prepared]
+            return [
+                compiled.answer(await cursor.fetchall() if compiled.gives_rows else (), cursor.rowcount)
+                for (compiled, _), cursor in zip(spelled, asked, strict=True)
+            ]
+        except Exception as error:
+            _tell_as_sqlalchemy(error, spelled[0][0].text if spelled else "COMMIT", lost=driver.closed)
+            raise
 
     def insert(self, table: sa.Table) -> "Insert":
         from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert  # noqa: PLC0415 - as for SQLite
 
         return PostgreSQLInsert(table)
 
-    async def commit(self) -> None:
-        await _to_the_end(self._commit())
+    async def commit(self, later: Sequence[Question]) -> None:
+        await _to_the_end(self._commit(later))
 
-    async def _commit(self) -> None:
+    async def _commit(self, later: Sequence[Question]) -> None:
         try:
-            await self._connection.commit()
+            await self._send(later, commit=True)
         except sa.exc.DBAPIError as error:
             _down_or_again(error)
         finally:
@@ -468,17 +568,35 @@ class _PostgreSQLConnection:
 
     async def release(self) -> None:
         """Back to the pool, after taking back what is open; a broken connection is thrown away there."""
+        from psycopg import Error  # noqa: PLC0415 - SQLite needs none of it
+
+        driver = self._driver
         try:
-            if self._connection.in_transaction():
-                await self._connection.rollback()
-        except sa.exc.DBAPIError as error:
-            log.warning("a connection was lost: %s", _first_line(error.orig))
+            if driver.pgconn.pipeline_status:
+                await driver.close()  # cut off amid a pipeline, with answers still under way
+            elif not driver.closed:
+                await driver.rollback()  # sends nothing where nothing is open
+        except Error as error:
+            log.warning("a connection was lost: %s", _first_line(error))
         finally:
+            if driver.closed:
+                await self._connection.invalidate()
             await self._connection.close()
 
 
 def _first_line(error: BaseException | None) -> str:
     return str(error).partition("\n")[0]
+
+
+def _tell_as_sqlalchemy(error: Exception, statement: str, *, lost: bool) -> None:
+    """What the driver said, under the name that SQLAlchemy has for it; nothing where it was not the driver."""
+    from psycopg import Error  # noqa: PLC0415 - SQLite needs none of it
+
+    if isinstance(error, Error):
+        told = sa.exc.DBAPIError.instance(
+            statement, None, error, Error, hide_parameters=True, connection_invalidated=lost
+        )
+        raise told from error
 
 
 def _down_or_again(error: sa.exc.DBAPIError) -> NoReturn:
@@ -503,17 +621,17 @@ def _refuse_hung_up(connection: Any, record: object, proxy: object) -> None:
 
 
 class _PostgreSQL:
-    """Two pools: turning one connection from transactions to none and back costs as much as a question."""
+    """Two pools: who writes may look something up elsewhere meanwhile, and must not wait for its own like to end."""
 
     def __init__(self, url: sa.URL, connections: int) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
         self._writing = self._engine(connections)
-        # Held for one question each, so half as many do; no rollback where there is no transaction.
-        self._looking = self._engine(
-            (connections + 1) // 2, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
-        )
+        # Held for one question each, so half as many do.
+        self._looking = self._engine((connections + 1) // 2)
+        # Its warnings quote errors with all their lines (`_down_or_again`).
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
 
-    def _engine(self, connections: int, **options: Any) -> "AsyncEngine":
+    def _engine(self, connections: int) -> "AsyncEngine":
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - SQLite needs none of it
 
         engine = create_async_engine(
@@ -535,7 +653,8 @@ class _PostgreSQL:
                 "keepalives_interval": 5,
                 "keepalives_count": 4,
             },
-            **options,
+            isolation_level="AUTOCOMMIT",  # BEGIN is ours
+            skip_autocommit_rollback=True,
         )
         sa.event.listen(engine.sync_engine, "checkout", _refuse_hung_up)
         return engine
@@ -552,10 +671,10 @@ class _PostgreSQL:
         await self._looking.dispose()
 
     async def begin(self) -> _Connection:
-        return _PostgreSQLConnection(await self._take(self._writing.connect()))
+        return _PostgreSQLConnection(await self._take(self._writing.connect()), writes=True)
 
     async def look(self) -> _Connection:
-        return _PostgreSQLConnection(await self._take(self._looking.connect()))
+        return _PostgreSQLConnection(await self._take(self._looking.connect()), writes=False)
 
     @staticmethod
     async def _take(connection: "AsyncConnection") -> "AsyncConnection":

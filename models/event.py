@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from models.base import Id, Json, Moment, metadata
 from models.database import Transaction
+from models.hot import Hot
 from models.vocabulary import EPOCH, Secret, new_id
 
 event = sa.Table(
@@ -106,8 +107,7 @@ def device_actor(device_id: UUID, request_id: str | None = None) -> Actor:
     return Actor("device", device_id, request_id=request_id)
 
 
-# Written once, as all statements of the busy roads: building one costs more than sending it.
-_INSERT: Final = sa.insert(event)
+_INSERT: Final = Hot(sa.insert(event))
 
 
 async def record(
@@ -142,7 +142,7 @@ async def record(
         "facts": dict(facts or {}),
         "schema_version": SCHEMA_VERSION,
     }
-    await tx.execute(_INSERT, values)
+    tx.later(_INSERT, values)
 
 
 def canonical(row: Any) -> bytes:

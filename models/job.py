@@ -19,6 +19,7 @@ from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.errors import IllegalMove
 from models.event import Actor
+from models.hot import Hot
 from models.notification import Severity
 from models.sealed import Keyring
 from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret
@@ -236,10 +237,10 @@ class Words:
     device_name: str
 
 
-# What every job asks of the database is written once: building a statement costs more than sending it.
-_INSERT: Final = sa.insert(job)
-_INSERT_MOVE: Final = sa.insert(job_move)
-_CLAIM: Final = (
+# What every job asks of the database: written and compiled once.
+_INSERT: Final = Hot(sa.insert(job))
+_INSERT_MOVE: Final = Hot(sa.insert(job_move))
+_CLAIM: Final = Hot(
     sa.update(job)
     .where(
         job.c.id == sa.bindparam("wanted"),
@@ -261,22 +262,23 @@ _CLAIM: Final = (
 
 
 @lru_cache
-def _moving(names: tuple[str, ...], raised: str | None, *, fence: bool) -> sa.UpdateBase:
+def _moving(names: tuple[str, ...], raised: str | None, *, fence: bool) -> Hot:
     """The move that writes these columns and counts `raised` up; their values are bound as `new_…`."""
     values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
     values |= {name: job.c[name] + 1 for name in ("moves", raised) if name is not None}
     statement = sa.update(job).where(job.c.id == sa.bindparam("held"), job.c.state == sa.bindparam("held_state"))
     if fence:
         statement = statement.where(job.c.attempt == sa.bindparam("held_attempt"))
-    return statement.values(**values).returning(job.c.moves)
+    return Hot(statement.values(**values).returning(job.c.moves))
 
 
-_OPEN_OF_DEVICE: Final = (
+_OPEN: Final = (
     sa.select(job)
     .where(job.c.device_id == sa.bindparam("device"), job.c.state.in_([state.value for state in OPEN]))
     .order_by(job.c.id)
 )
-_HOLD_OPEN_OF_DEVICE: Final = _OPEN_OF_DEVICE.with_for_update()
+_OPEN_OF_DEVICE: Final = Hot(_OPEN)
+_HOLD_OPEN_OF_DEVICE: Final = Hot(_OPEN.with_for_update())
 
 
 async def ask(
@@ -313,8 +315,8 @@ async def ask(
         "created_at": now,
         "expires_at": expires_at,
     }
-    await tx.execute(_INSERT, values)
-    await _write_move(
+    tx.later(_INSERT, values)
+    _write_move(
         tx, job_id, organization_id, seq=1, at=now, from_state=None, to=JobState.QUEUED, by=by, why=None, attempt=0
     )
     return Job(
@@ -350,7 +352,7 @@ async def ask(
 
 async def claim(tx: Transaction, job_id: UUID, now: datetime) -> Job | None:
     """Take the lease. None: somebody has it, it is not due, or the job has ended; a doubled message stops here."""
-    row = (await tx.execute(_CLAIM, {"wanted": job_id, "now": now, "lease": now + LEASE})).one_or_none()
+    row = (await tx.ask(_CLAIM, {"wanted": job_id, "now": now, "lease": now + LEASE})).one_or_none()
     return None if row is None else Job.of(row)
 
 
@@ -384,7 +386,7 @@ async def release(
     return (await tx.execute(statement)).rowcount == 1
 
 
-async def _write_move(
+def _write_move(
     tx: Transaction,
     job_id: UUID,
     organization_id: UUID,
@@ -408,7 +410,7 @@ async def _write_move(
         "why": why,
         "attempt": attempt,
     }
-    await tx.execute(_INSERT_MOVE, values)
+    tx.later(_INSERT_MOVE, values)
 
 
 async def move(
@@ -438,14 +440,14 @@ async def move(
     bound |= {"held": held.id, "held_state": held.state.value}
     if fence:
         bound["held_attempt"] = held.attempt
-    seq = (await tx.execute(_moving(tuple(changes), raised, fence=fence), bound)).scalar_one_or_none()
-    if seq is None:
+    moved = (await tx.ask(_moving(tuple(changes), raised, fence=fence), bound)).one_or_none()
+    if moved is None:
         return False
-    await _write_move(
+    _write_move(
         tx,
         held.id,
         held.organization_id,
-        seq=seq,
+        seq=moved.moves,
         at=now,
         from_state=held.state,
         to=to,
@@ -661,8 +663,8 @@ async def by_id(tx: Transaction, job_id: UUID, *, hold: bool = False) -> Job | N
 
 async def open_of_device(tx: Transaction, device_id: UUID, *, hold: bool = False) -> list[Job]:
     """What is still to be done with a device: handed-over ones first (one in flight), then by age."""
-    rows = await tx.execute(_HOLD_OPEN_OF_DEVICE if hold else _OPEN_OF_DEVICE, {"device": device_id})
-    return sorted((Job.of(row) for row in rows), key=lambda held: held.state is not JobState.DELIVERED)
+    answer = await tx.ask(_HOLD_OPEN_OF_DEVICE if hold else _OPEN_OF_DEVICE, {"device": device_id})
+    return sorted((Job.of(row) for row in answer.rows), key=lambda held: held.state is not JobState.DELIVERED)
 
 
 async def by_ref(tx: Transaction, organization_id: UUID, device_id: UUID, ref: str) -> Job | None:

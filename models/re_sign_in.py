@@ -24,6 +24,7 @@ from models import account, device, event, notification
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.event import Actor
+from models.hot import Hot
 from models.notification import Severity
 from models.organization import membership
 from models.settings import RE_SIGN_IN_WINDOW
@@ -210,7 +211,7 @@ async def prove(tx: Transaction, window: ReSignIn, session_id: UUID, now: dateti
     return (await tx.execute(statement)).rowcount == 1
 
 
-_USE: Final = (
+_USE: Final = Hot(
     sa.update(re_sign_in)
     .where(re_sign_in.c.id == sa.bindparam("window"), re_sign_in.c.state == ReSignInState.PROVEN.value)
     .values(state=ReSignInState.USED.value, job_id=sa.bindparam("job"), ended_at=sa.bindparam("now"), due_at=None)
@@ -219,7 +220,7 @@ _USE: Final = (
 
 async def use(tx: Transaction, window: ReSignIn, job_id: UUID, now: datetime) -> bool:
     """Spend the window on one job. False: somebody spent or ended it first."""
-    return (await tx.execute(_USE, {"window": window.id, "job": job_id, "now": now})).rowcount == 1
+    return (await tx.ask(_USE, {"window": window.id, "job": job_id, "now": now})).count == 1
 
 
 async def end_window(tx: Transaction, window: ReSignIn, state: ReSignInState, why: str | None, now: datetime) -> bool:

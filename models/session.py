@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from models.account import account
 from models.base import Id, Json, Moment, metadata
 from models.database import NOW_COLUMN, Transaction
+from models.hot import Hot
 from models.organization import membership, organization
 from models.settings import FRESH_PROOF, SESSION_ABSOLUTE, SESSION_IDLE, SESSION_TOUCH
 from models.vocabulary import new_id
@@ -122,8 +123,8 @@ class Who:
         return self.session.organization_id
 
 
-# Written once: every request asks it, and building a statement costs more than sending it.
-_RESOLVE: Final = (
+# Every request asks it.
+_HOLDER: Final = (
     sa.select(
         session,
         account.c.session_generation,
@@ -146,13 +147,14 @@ _RESOLVE: Final = (
     )
     .where(session.c.token_hash == sa.bindparam("token"))
 )
-_RESOLVE_AND_NOW: Final = _RESOLVE.add_columns(NOW_COLUMN)
+_RESOLVE: Final = Hot(_HOLDER)
+_RESOLVE_AND_NOW: Final = Hot(_HOLDER.add_columns(NOW_COLUMN))
 
 
 async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | None:
     """Who holds this token, and the moment it was asked; None unless the session lives. Half a sign-in counts."""
     statement = _RESOLVE if tx.knows_time else _RESOLVE_AND_NOW
-    row = (await tx.execute(statement, {"token": token_hash})).one_or_none()
+    row = (await tx.ask(statement, {"token": token_hash})).one_or_none()
     if row is None:
         return None
     now = await tx.now() if tx.knows_time else tx.heard_now(row.now)
@@ -295,6 +297,7 @@ async def touch(tx: Transaction, session_id: UUID, now: datetime) -> None:
     await tx.execute(sa.update(session).where(session.c.id == session_id, session.c.used_at < now).values(used_at=now))
 
 
+# Not Hot: how many ids there are changes its text.
 _LIVING_AMONG: Final = (
     sa.select(session.c.id, account.c.notification_seq)
     .join_from(session, account, account.c.id == session.c.account_id)

@@ -32,6 +32,7 @@ from models.errors import (
 )
 from models.event import Actor
 from models.fault import Fault
+from models.hot import Hot
 from models.job import Job
 from models.organization import OrganizationSettings, organization
 from models.re_sign_in import ReSignIn, ReSignInState
@@ -143,8 +144,9 @@ async def ask(
     async with db.write() as tx:
         asked = {"session": who.session.id, "device": device_id, "act": act.value, "key": key}
         asked |= {"account": who.account_id, "organization": who.organization_id}
-        proof = (await tx.execute(_PROOF, asked)).one_or_none()
-        row = (await tx.execute(_TARGET if tx.knows_time else _TARGET_AND_NOW, asked)).one_or_none()
+        target = _TARGET if tx.knows_time else _TARGET_AND_NOW
+        proven, found = await tx.together((_PROOF, asked), (target, asked))
+        proof, row = proven.one_or_none(), found.one_or_none()
         if proof is None or proof.blocked_at is not None or proof.session_ended_at is not None:
             raise NotSignedIn
         if proof.session_generation != who.session.generation:
@@ -204,12 +206,11 @@ async def ask(
     return Asked(made, made=True)
 
 
-# Written once: building these two costs more than sending them.
 _WANTED: Final = sa.bindparam("device", type_=Id)
 _THE_ACT: Final = sa.bindparam("act", type_=sa.Text)
 
 # The account, held; the session as it is now; the window that this session proved for this act on this device.
-_PROOF: Final = (
+_PROOF: Final = Hot(
     sa.select(
         account.c.session_generation,
         account.c.blocked_at,
@@ -262,8 +263,8 @@ def _target() -> sa.Select[Any]:
     )
 
 
-_TARGET: Final = _target()
-_TARGET_AND_NOW: Final = _TARGET.add_columns(NOW_COLUMN)
+_TARGET: Final = Hot(_target())
+_TARGET_AND_NOW: Final = Hot(_target().add_columns(NOW_COLUMN))
 """And what time it is now that the account is held."""
 
 
