@@ -269,7 +269,7 @@ def device_endpoint(
                 headers=_joined(request.headers),
                 body=body,
                 certificate=_certificate(request, needs.settings),
-                query=request.query_string,
+                query=request.rel_url.raw_query_string,
             )
             reply = await checkin.talk(needs, platform, frozen, request[REQUEST_ID])
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)

@@ -23,7 +23,8 @@ KEEP: Final = timedelta(days=32)
 async def first_time(tx: Transaction, platform: str, message_id: str, now: datetime) -> bool:
     """Noted with what comes of it: what is rolled back was not heard."""
     values = {"platform": platform, "message_id": message_id, "at": now}
-    return (await tx.execute(tx.insert(seen_message).values(values).on_conflict_do_nothing())).rowcount == 1
+    noted = tx.insert(seen_message).values(values).on_conflict_do_nothing().returning(seen_message.c.at)
+    return (await tx.execute(noted)).one_or_none() is not None
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

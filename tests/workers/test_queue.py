@@ -15,7 +15,18 @@ from models.settings import SettingsError
 from models.vocabulary import Queue
 from tests.servers import RedisServer
 from tests.workers.conftest import ROOT
-from workers.queue import BELLS, BOUND, QueueDoor, QueueDown, QueueSettings, Relay, Spelling, actor_name, worker_client
+from workers.queue import (
+    BELLS,
+    BOUND,
+    UNCOUNTED_PAUSE,
+    QueueDoor,
+    QueueDown,
+    QueueSettings,
+    Relay,
+    Spelling,
+    actor_name,
+    worker_client,
+)
 
 WITHIN = 10.0
 
@@ -314,3 +325,19 @@ def test_the_door_does_not_import_dramatiq() -> None:
     program = "import sys, workers.queue; sys.exit('dramatiq' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0  # noqa: S603 - our own
+
+
+async def test_a_quota_is_shared_and_says_how_long_to_wait(settings: QueueSettings) -> None:
+    window = timedelta(seconds=30)
+    async with QueueDoor(settings) as one, QueueDoor(settings) as other:
+        taken = [await door.take("calls", 2, window) for door in (one, other, one)]
+        apart = await one.take("others", 2, window)
+
+    assert (taken[:2], apart) == ([None, None], None)
+    assert taken[2] is not None
+    assert timedelta(0) < taken[2] <= window
+
+
+async def test_a_quota_that_nobody_can_count_is_left_alone() -> None:
+    async with QueueDoor(QueueSettings("redis://127.0.0.1:1/0")) as door:
+        assert await door.take("calls", 2, timedelta(seconds=30)) == UNCOUNTED_PAUSE
