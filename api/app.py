@@ -148,6 +148,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             who=who,
             token=None if given is None else given.token,
             idempotency_key=_idempotency_key(headers.get("Idempotency-Key")),
+            if_match=headers.get("If-Match"),
             if_none_match=headers.get("If-None-Match"),
             last_event_id=headers.get("Last-Event-ID"),
             re_sign_in_token=guards.cookie(headers, CookieName.RE_SIGN_IN, needs.settings),

@@ -10,7 +10,7 @@ import msgspec
 
 from api.settings import ApiSettings
 from models.database import Database
-from models.errors import NotFound
+from models.errors import NotFound, PreconditionRequired
 from models.event import Actor
 from models.fault import Fault
 from models.session import Who
@@ -66,12 +66,19 @@ class Call(Generic[Body, Query]):
     token: str | None = field(default=None, repr=False)
     """As the client sent it: what is its session's own is derived from it. It may be a dead session's."""
     idempotency_key: str | None = None
+    if_match: str | None = None
     if_none_match: str | None = None
     last_event_id: str | None = None
     re_sign_in_token: str | None = field(default=None, repr=False)
     """From the window's own cookie."""
     address_group: str | None = None
     """The caller's /24 or /64: what floods are counted by."""
+
+    def matches(self, mark: str) -> bool:
+        """Whether `If-Match` names this ETag, or any. Raises PreconditionRequired."""
+        if self.if_match is None:
+            raise PreconditionRequired
+        return {mark, "*"} & {one.strip() for one in self.if_match.split(",")} != set()
 
     @property
     def person(self) -> Who:

@@ -180,6 +180,17 @@ def _parameters(route: "Route", components: Mapping[str, Any]) -> list[dict[str,
                 "example": "5f0c2e0e-6f5e-4a53-9d52-4c1b8c2f7f10",
             }
         )
+    if route.marked and route.method not in SAFE:
+        found.append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "required": True,
+                "description": "The ETag of what the change was made from; `*` for whatever it is now.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+                "example": "*",
+            }
+        )
     return found
 
 
@@ -191,6 +202,8 @@ def _responses(route: "Route", by_type: Mapping[type, Any]) -> dict[str, Any]:
             response["content"] = {kind: {"schema": {} if kind == "application/json" else {"type": "string"}}}
         elif kind is not None:
             response["content"] = {"application/json": {"schema": by_type[kind]}}
+        if route.marked:
+            response["headers"] = {"ETag": {"schema": {"type": "string"}}}
         responses[str(status)] = response
     by_status: dict[int, list[str]] = {}
     for code in codes_of(route):

@@ -39,6 +39,8 @@ from models.errors import (
     NotOffered,
     NotSignedIn,
     PasscodeGone,
+    PreconditionFailed,
+    PreconditionRequired,
     ProofRequired,
     ReSignInLapsed,
     ReSignInNotOpen,
@@ -79,6 +81,8 @@ class Route:
     errors: tuple[type[DomainError], ...] = ()
     needs_key: bool = False
     """Whether `Idempotency-Key` must be sent."""
+    marked: bool = False
+    """Whether the answer has an ETag, which `If-Match` must bring back with an edit."""
     public: bool = False
     """The answer holds nothing of anybody's and asks no database."""
     example: Mapping[str, Any] = field(default_factory=dict)
@@ -250,9 +254,22 @@ ROUTES: Final[tuple[Route, ...]] = (
         f"{_V1}/devices/{{device_id}}",
         Guard.SIGNED_IN,
         device.show,
-        "One of your devices",
+        "One of your devices; its ETag is of what you may edit",
         {200: schemas.Device},
         errors=(NotFound,),
+        marked=True,
+    ),
+    Route(
+        "POST",
+        f"{_V1}/devices/{{device_id}}/rename",
+        Guard.SIGNED_IN,
+        device.rename,
+        "Give the device another label, in the portal alone",
+        {200: schemas.Device},
+        body=schemas.Renamed,
+        errors=(NotFound, PreconditionRequired, PreconditionFailed),
+        marked=True,
+        example={"name": "Phone for work"},
     ),
     *(_act(act) for act in Act),
     Route(

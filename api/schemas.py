@@ -7,12 +7,13 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
+from models.device import NAME, NAME_LIMIT
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
 
 Moment = Annotated[datetime, Meta(tz=True)]
 # Both patterns are read alike by Python and by JSON Schema. PostgreSQL stores no NUL.
 NO_NUL = r"^(?![\s\S]*\x00)"
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^(?![\s\S]*[\x00-\x1f\x7f])")]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT, pattern=NAME)]
 Token = Annotated[str, Meta(min_length=1, max_length=128)]
 Limit = Annotated[int, Meta(ge=1, le=100, description="How many at most.")]
 
@@ -162,6 +163,10 @@ class Device(Answer, frozen=True, kw_only=True):
     os_version: str | None
     model: str | None
     created_at: Moment
+
+
+class Renamed(Given, frozen=True, kw_only=True):
+    name: Annotated[Name, Meta(description="A label in the portal alone; on the device nothing changes.")]
 
 
 class DevicePage(Answer, frozen=True, kw_only=True):

@@ -1,5 +1,8 @@
 """What people hold. Whether an act is offered is decided here, when a button is shown and again when it is run."""
 
+import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +45,17 @@ LEAST_PROOF: Final[Mapping[Act, Proof]] = {
 }
 
 
+NAME_LIMIT: Final = 64
+NAME: Final = r"^(?=[\s\S]*\S)(?![\s\S]*[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069])"
+"""Something to be seen, and nothing that breaks or turns a line: a name stands within sentences."""
+
+
+def clean_name(text: str) -> str | None:
+    """A label of ours as it is kept, alike however it was typed. None: it is none."""
+    name = unicodedata.normalize("NFC", text).strip()
+    return name if len(name) <= NAME_LIMIT and re.match(NAME, name) else None
+
+
 class DeviceState(StrEnum):
     PENDING = "pending"
     """Enrolment was begun; the device has not finished it."""
@@ -81,6 +95,11 @@ class Device:
             last_seen_at=row.last_seen_at,
             created_at=row.created_at,
         )
+
+    @property
+    def mark(self) -> str:
+        """Of what can be edited: a device that is merely seen again is still the one that was looked at."""
+        return f'"{hashlib.sha256(self.id.bytes + self.name.encode()).hexdigest()[:32]}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +155,10 @@ def new_device(
         state=state.value,
         created_at=now,
     )
+
+
+async def relabel(tx: Transaction, device_id: UUID, name: str) -> None:
+    await tx.execute(sa.update(device).where(device.c.id == device_id).values(name=name))
 
 
 async def count_of_account(tx: Transaction, organization_id: UUID, account_id: UUID) -> int:

@@ -81,6 +81,18 @@ class Busy(DomainError):
         super().__init__(retry_after=max(1, int(retry_after.total_seconds())), **facts)
 
 
+class PreconditionRequired(DomainError):
+    """An edit must say what it was made from."""
+
+    code = "precondition_required"
+
+
+class PreconditionFailed(DomainError):
+    """It was changed since: look again before you change it."""
+
+    code = "precondition_failed"
+
+
 class NotOffered(DomainError):
     code = "not_offered"
 

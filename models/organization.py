@@ -9,6 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models.base import Id, Json, Moment, metadata
+from models.database import Transaction
 from models.settings import UNREAD_PASSCODE_DEFAULT, UNREAD_PASSCODE_LIMIT
 from models.vocabulary import Act, Ownership, Proof
 
@@ -58,6 +59,11 @@ class OrganizationSettings:
     def proof_for(self, act: Act, least: Proof) -> Proof:
         """An organization may demand more per act, never less."""
         return max(least, self.act_proof.get(act, least), key=STRENGTH.__getitem__)
+
+
+async def settings_of(tx: Transaction, organization_id: UUID) -> OrganizationSettings:
+    statement = sa.select(organization.c.settings).where(organization.c.id == organization_id)
+    return OrganizationSettings.of((await tx.execute(statement)).scalar_one())
 
 
 def new_organization(organization_id: UUID, name: str, settings: Mapping[str, Any], now: datetime) -> sa.Insert:

@@ -17,5 +17,23 @@ async def page(call: Call[None, schemas.Paging]) -> Reply:
 
 async def show(call: Call[None, None]) -> Reply:
     needs = call.needs
-    one = await device.show(needs.database, needs.platforms, call.person, call.id("device_id"))
-    return Reply(200, render.device(one.device, one.acts, one.passcode_until))
+    return _shown(await device.show(needs.database, needs.platforms, call.person, call.id("device_id")))
+
+
+async def rename(call: Call[schemas.Renamed, None]) -> Reply:
+    needs = call.needs
+    return _shown(
+        await device.rename(
+            needs.database,
+            needs.platforms,
+            call.person,
+            call.id("device_id"),
+            name=call.body.name,
+            matches=call.matches,
+            actor=call.actor,
+        )
+    )
+
+
+def _shown(one: device.Shown) -> Reply:
+    return Reply(200, render.device(one.device, one.acts, one.passcode_until), headers={"ETag": one.device.mark})

@@ -1,6 +1,7 @@
 """The person's devices, each with every act there is and why one is not available."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,9 +9,12 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from api.operations.act import Platforms, offers_of, select_for_offers
+from api.operations.session import hold_account
+from models import event
 from models.database import Database, Transaction
-from models.device import ActOffer, Device, DeviceState, device
-from models.errors import NotFound
+from models.device import ActOffer, Device, DeviceState, clean_name, device, relabel
+from models.errors import Invalid, NotFound, PreconditionFailed
+from models.event import Actor
 from models.job import OPEN, job
 from models.organization import OrganizationSettings
 from models.passcode import passcode
@@ -43,6 +47,45 @@ async def show(db: Database, platforms: Platforms, who: Who, device_id: UUID) ->
         if not rows:
             raise NotFound
         return (await _shown(tx, platforms, who, rows))[0]
+
+
+async def rename(
+    db: Database,
+    platforms: Platforms,
+    who: Who,
+    device_id: UUID,
+    *,
+    name: str,
+    matches: Callable[[str], bool],
+    actor: Actor,
+) -> Shown:
+    """A label of ours: nothing is asked of the device. `matches`: whether a mark is the one it was made from."""
+    async with db.write() as tx:
+        _, now = await hold_account(tx, who)
+        rows = (await tx.execute(select_for_offers(who).where(device.c.id == device_id))).all()
+        if not rows:
+            raise NotFound
+        held = Device.of(rows[0])
+        if not matches(held.mark):
+            raise PreconditionFailed
+        label = clean_name(name)
+        if label is None:
+            raise Invalid(errors=[{"field": "name", "rule": "Not a name"}])
+        shown = (await _shown(tx, platforms, who, rows))[0]
+        if label == held.name:
+            return shown
+        await relabel(tx, device_id, label)
+        await event.record(
+            tx,
+            organization_id=who.organization_id,
+            action="device:name:change",
+            actor=actor,
+            now=now,
+            account_id=who.account_id,
+            subject=("device", device_id),
+            facts={"from": held.name, "to": label},
+        )
+        return replace(shown, device=replace(held, name=label))
 
 
 async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> list[Shown]:

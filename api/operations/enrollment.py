@@ -7,10 +7,10 @@ from uuid import UUID
 
 from api.operations.act import Platforms
 from api.operations.session import hold_account, new_token
-from models import device, enrollment, event, throttle
+from models import device, enrollment, event, organization, throttle
 from models.database import Database
 from models.device import DeviceState
-from models.errors import DeviceQuota, DomainError, NotOffered, TooManyTries
+from models.errors import DeviceQuota, DomainError, Invalid, NotOffered, TooManyTries
 from models.event import Actor
 from models.sealed import Keyring
 from models.session import Who, hash_token
@@ -39,7 +39,12 @@ async def invite(
     actor: Actor,
 ) -> Invited | DomainError:
     if PlatformName(platform) not in platforms:
-        raise NotOffered(reason=Reason.PLATFORM_UNSUPPORTED)
+        async with db.read() as tx:
+            settings = await organization.settings_of(tx, who.organization_id)
+        raise NotOffered(reason=Reason.PLATFORM_UNSUPPORTED, contact=dict(settings.contact))
+    label = platform if name is None else device.clean_name(name)
+    if label is None:
+        raise Invalid(errors=[{"field": "name", "rule": "Not a name"}])
     async with db.write() as tx:
         _, now = await hold_account(tx, who)
         if await device.count_of_account(tx, who.organization_id, who.account_id) >= DEVICES_PER_ACCOUNT:
@@ -53,7 +58,7 @@ async def invite(
                 device_id=invited.device_id,
                 organization_id=who.organization_id,
                 account_id=who.account_id,
-                name=name or platform,
+                name=label,
                 platform=platform,
                 ownership=ownership,
                 state=DeviceState.PENDING,
