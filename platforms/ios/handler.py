@@ -36,7 +36,7 @@ from platforms.base import (
 )
 from platforms.errors import Refused, Unreadable
 from platforms.identity import PrivateKey, certificate_hash, parse_certificate, verify_detached
-from platforms.ios import passcode, wire
+from platforms.ios import acts, passcode, wire
 from platforms.ios.channel import open_channel
 from platforms.ios.memory import MAX_POSTPONED, Memory, milliseconds
 from platforms.ios.settings import IdentityProof, IosSettings, KeyType
@@ -45,10 +45,6 @@ NAME: Final = PlatformName("ios")
 MAX_LINK: Final = 256
 
 Proof = TypeVar("Proof", str, bytes)
-
-# What a person's button may look at without a secret.
-UNLOCK_TOKEN: Final = "unlock_token"
-BY_PERSON: Final = "enrolled_by_person"
 
 # Never 401, and never the 403 that means "unenrol": a device that hears either takes its own profile away.
 _REFUSALS: Final = {
@@ -86,28 +82,20 @@ class IosHandler:
         return passcode.RULE
 
     def offers(self, facts: Facts) -> Mapping[Act, str | None]:
-        reason: Reason | None = None
-        if facts.state is not EnrollmentState.ENROLLED:
-            reason = Reason.NOT_ENROLLED
-        elif facts.traits.get(BY_PERSON) == "yes":
-            reason = Reason.ENROLLMENT_TYPE
-        elif facts.traits.get(UNLOCK_TOKEN) != "yes":
-            reason = Reason.UNLOCK_TOKEN_MISSING
-        return {Act.RESET_PASSCODE: reason}
+        return {act: acts.why_not(act, facts) for act in Act}
 
     def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
         return Reach(Road.PUSH)
 
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """The unlock token stays where it is: the newest one goes into the bytes when they are handed out."""
-        if order.act is not Act.RESET_PASSCODE:
-            raise Refused(Reason.PLATFORM_UNSUPPORTED)
         if enrollment.state is not EnrollmentState.ENROLLED:
             raise Refused(Reason.NOT_ENROLLED)
-        if Memory.read(enrollment.memory).unlock_token is None:
+        if order.act is Act.RESET_PASSCODE and Memory.read(enrollment.memory).unlock_token is None:
             raise Refused(Reason.UNLOCK_TOKEN_MISSING)
         # The job's own id, so that a plan that was made twice is one command to the device.
-        return Plan(str(order.job_id), Secret(json.dumps({"request_type": "ClearPasscode"}).encode()))
+        request_type = acts.REQUEST_TYPES[order.act]
+        return Plan(str(order.job_id), Secret(json.dumps({"request_type": request_type}).encode()))
 
     def welcome(self, enrollment_id: UUID, ownership: Ownership, now: datetime) -> Welcome:
         """The device's key is made, handed out and forgotten."""
@@ -115,13 +103,14 @@ class IosHandler:
         key = _new_key(settings.key_type)
         certificate = settings.device_ca.issue(key.public_key(), str(enrollment_id), now)
         password = secrets.token_urlsafe(24)
+        rights = wire.rights(ownership)
         profile = wire.enrollment_profile(
             enrollment_id=enrollment_id,
             identifier=settings.profile_identifier,
             organization=settings.organization,
             topic=settings.topic,
             base_url=settings.devices_url,
-            access_rights=wire.rights(ownership),
+            access_rights=rights,
             sign_message=settings.identity is not IdentityProof.MTLS,
             identity=wire.pack_identity(key, certificate, password),
             password=password,
@@ -131,7 +120,7 @@ class IosHandler:
             "Content-Disposition": 'attachment; filename="enrollment.mobileconfig"',
             "Cache-Control": "no-store",
         }
-        return Welcome(DeviceReply(200, headers, profile), certificate_hash(certificate), None)
+        return Welcome(DeviceReply(200, headers, profile), certificate_hash(certificate), Memory(rights=rights).write())
 
     def identify(self, request: DeviceRequest, now: datetime) -> Caller:
         """Raises Unreadable. The body is not parsed before its sender is proven."""
@@ -185,7 +174,7 @@ class IosHandler:
             case wire.Declined():
                 return CheckIn(message=message)
             case wire.Result():
-                return self._result(message, enrollment)
+                return self._result(message, sender, enrollment)
             case wire.Authenticate() | wire.TokenUpdate() | wire.CheckOut() if message.topic != self._settings.topic:
                 raise Unreadable("foreign_topic")
             case wire.CheckOut():
@@ -194,11 +183,11 @@ class IosHandler:
                 # Its identity was handed out for one enrollment; coming back takes a new link.
                 raise Unreadable("enrollment_over")
             case wire.Authenticate():
-                return _authenticate(message, sender)
+                return _authenticate(message, sender, enrollment)
             case wire.TokenUpdate():
                 return _token_update(message, sender, enrollment, now)
 
-    def _result(self, message: wire.Result, enrollment: Enrollment) -> CheckIn:
+    def _result(self, message: wire.Result, sender: wire.Sender, enrollment: Enrollment) -> CheckIn:
         memory = Memory.read(enrollment.memory)
         postponed = memory.postponed
         if message.status == "Idle":
@@ -206,10 +195,15 @@ class IosHandler:
         elif message.ref is not None and message.status not in _FINAL and message.ref not in postponed:
             # NotNow, and any status that we do not know: offered again at once it would go round for ever.
             postponed = (*postponed, message.ref)[-MAX_POSTPONED:]
-        changed = postponed != memory.postponed
+        known = message.information if message.status == "Acknowledged" else None
+        newest = replace(_informed(memory, known), postponed=postponed)
         return CheckIn(
             message=message,
-            memory=replace(memory, postponed=postponed).write() if changed else None,
+            memory=newest.write() if newest != memory else None,
+            traits=None if known is None else _traits(sender, newest),
+            os_version=None if known is None else known.os_version,
+            model=None if known is None else known.model,
+            serial=None if known is None else known.serial,
             reports=() if message.ref is None else (Report(message.ref, message),),
             wants_order=enrollment.state is EnrollmentState.ENROLLED,
             withheld=frozenset(postponed),
@@ -221,7 +215,7 @@ class IosHandler:
             raise TypeError("a report of another platform")
         match answer.status:
             case "Acknowledged":
-                return Outcome(JobState.SUCCEEDED, passcode_kind=passcode.RULE.kind)
+                return acts.done(command.act, answer)
             case "Error":
                 return Outcome(JobState.FAILED, Reason.DEVICE_REFUSED, detail=tuple(_shown(answer.chain)))
             case "CommandFormatError":
@@ -234,10 +228,13 @@ class IosHandler:
             return Answer(DeviceReply(check_in.message.status))
         if command is None:
             return Answer(_NOTHING_MORE)
-        unlock_token = Memory.read(enrollment.memory).unlock_token
-        if unlock_token is None:
-            raise Refused(Reason.UNLOCK_TOKEN_MISSING)
-        body = wire.clear_passcode(command.ref, unlock_token)
+        body = acts.spell(
+            command.act,
+            command.ref,
+            Memory.read(enrollment.memory),
+            profile=self._settings.profile_identifier,
+            organization=self._settings.organization,
+        )
         return Answer(DeviceReply(200, {"Content-Type": wire.PLIST, "Cache-Control": "no-store"}, body))
 
     def refuse(self, refusal: Refusal) -> DeviceReply:
@@ -263,15 +260,16 @@ def _opened(caller: Caller) -> tuple[wire.Sender, wire.Message]:
     raise Unreadable("no_message")
 
 
-def _authenticate(message: wire.Authenticate, sender: wire.Sender) -> CheckIn:
-    """A new life begins: nothing that was remembered of the old one is good any more."""
+def _authenticate(message: wire.Authenticate, sender: wire.Sender, enrollment: Enrollment) -> CheckIn:
+    """A new life begins: of what was remembered only the profile's rights are still good."""
+    memory = Memory(rights=Memory.read(enrollment.memory).rights)
     return CheckIn(
         message=message,
         address=sender.address,
         state=EnrollmentState.PENDING,
         anew=True,
-        memory=Memory().write(),
-        traits=_traits(sender, unlock_token=False),
+        memory=memory.write(),
+        traits=_traits(sender, memory),
         os_version=message.os_version,
         model=message.model,
         serial=message.serial,
@@ -295,7 +293,7 @@ def _token_update(message: wire.TokenUpdate, sender: wire.Sender, enrollment: En
         message=message,
         state=EnrollmentState.ENROLLED,
         memory=newest.write(),
-        traits=_traits(sender, unlock_token=unlock_token is not None),
+        traits=_traits(sender, newest),
         reachable_anew=True,
     )
 
@@ -307,12 +305,31 @@ def _check_out(message: wire.CheckOut, enrollment: Enrollment) -> CheckIn:
         message=message,
         state=EnrollmentState.LEFT,
         memory=Memory().write(),
-        traits={UNLOCK_TOKEN: "no"},
+        traits={acts.UNLOCK_TOKEN: "no"},
     )
 
 
-def _traits(sender: wire.Sender, *, unlock_token: bool) -> dict[str, str]:
-    return {UNLOCK_TOKEN: "yes" if unlock_token else "no", BY_PERSON: "yes" if sender.by_person else "no"}
+def _informed(memory: Memory, known: wire.Information | None) -> Memory:
+    """What a device leaves out has not changed."""
+    if known is None:
+        return memory
+    supervised = memory.supervised if known.supervised is None else known.supervised
+    return replace(memory, supervised=supervised, name=known.name or memory.name)
+
+
+def _traits(sender: wire.Sender, memory: Memory) -> dict[str, str]:
+    traits = {acts.UNLOCK_TOKEN: _yes(memory.unlock_token is not None), acts.BY_PERSON: _yes(sender.by_person)}
+    if memory.rights is not None:
+        traits[acts.RIGHTS] = str(memory.rights)
+    if memory.supervised is not None:
+        traits[acts.SUPERVISED] = _yes(memory.supervised)
+    if memory.name is not None:
+        traits[acts.DEVICE_NAME] = memory.name
+    return traits
+
+
+def _yes(so: bool) -> str:
+    return "yes" if so else "no"
 
 
 def _shown(chain: tuple[wire.Error, ...]) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,11 @@ class Memory:
     token_at: int = 0
     """When the token came, in milliseconds since 1970, as the push service counts."""
     unlock_token: bytes | None = field(default=None, repr=False)
+    rights: int | None = None
+    """What the enrollment profile was granted, and the device keeps to."""
+    supervised: bool | None = None
+    name: str | None = None
+    """The device's own."""
     postponed: tuple[str, ...] = ()
     """Refs that were answered "not now" since the device last asked for work."""
 
@@ -31,6 +36,9 @@ class Memory:
             push_magic=values.get("magic"),
             token_at=values.get("at", 0),
             unlock_token=_bytes(values.get("unlock")),
+            rights=values.get("rights"),
+            supervised=values.get("supervised"),
+            name=values.get("name"),
             postponed=tuple(values.get("postponed", ())),
         )
 
@@ -40,8 +48,10 @@ class Memory:
             values |= {"token": _text(self.token), "magic": self.push_magic, "at": self.token_at}
         if self.unlock_token is not None:
             values["unlock"] = _text(self.unlock_token)
-        if self.postponed:
-            values["postponed"] = self.postponed
+        for name in ("rights", "supervised", "name", "postponed"):
+            value = getattr(self, name)
+            if value not in {None, ()}:
+                values[name] = value
         return Secret(json.dumps(values, separators=(",", ":")).encode())
 
 

@@ -357,7 +357,7 @@ class Iphone:
             result = _error(12_020, "MCMDMErrorDomain", "The request is not authorized.", cause=(5_013, "Cannot clear"))
         else:
             result = self._run(command)
-            if result["Status"] == "Acknowledged":
+            if result["Status"] == "Acknowledged" and result.get("MessageResult") != "NoPasscodeSet":
                 self.effects[uuid] += 1
         result |= {"UDID": self.udid, "CommandUUID": uuid}
         self.unsent = result
@@ -377,13 +377,18 @@ class Iphone:
                 if identifier != self._bond.profile:
                     return _error(12_075, "MCMDMErrorDomain", "The profile is not installed.")
                 return {"Status": "Acknowledged"}
+            case {"RequestType": "DeviceLock"} if not self._bond.rights & RIGHT_PASSCODE:
+                return _error(12_020, "MCMDMErrorDomain", "The request is not authorized.")
             case {"RequestType": "DeviceLock"}:
-                self.locked = True
-                return {"Status": "Acknowledged", "MessageResult": "Success" if self.passcode else "NoPasscodeSet"}
+                self.locked = self.passcode is not None
+                # Only a message that was to be shown has a result.
+                result = {"MessageResult": "Success" if self.passcode else "NoPasscodeSet"}
+                return {"Status": "Acknowledged"} | (result if command.keys() & {"Message", "PhoneNumber"} else {})
             case {"RequestType": "EraseDevice"} if self._bond.rights & RIGHT_ERASE:
                 self.erased, self.passcode, self.touch_id, self.disabled = True, None, False, False
                 return {"Status": "Acknowledged"}
             case {"RequestType": "RestartDevice"} if self.supervised:
+                self.locked = self.passcode is not None
                 return {"Status": "Acknowledged"}
             case {"RequestType": "DeviceInformation", "Queries": list() as queries}:
                 return {"Status": "Acknowledged", "QueryResponses": self._information(queries)}

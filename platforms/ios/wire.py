@@ -41,9 +41,14 @@ MAX_MAGIC: Final = 1024
 MAX_UNLOCK_TOKEN: Final = 64 * 1024
 MAX_CHAIN: Final = 8
 
-# Rights of the MDM payload. Passcode removal is 4, erasing 8.
+# Rights of the MDM payload.
 ALL_RIGHTS: Final = 8191
+LOCK_RIGHT: Final = 4
+"""Locking, and removing the passcode."""
 ERASE_RIGHT: Final = 8
+INFORMATION_RIGHT: Final = 16
+
+QUERIES: Final = ("DeviceName", "OSVersion", "ProductName", "SerialNumber", "IsSupervised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,26 @@ class Error:
 
 
 @dataclass(frozen=True, slots=True)
+class Information:
+    """What the device tells of itself when asked: only what it knows and may tell."""
+
+    name: str | None = None
+    os_version: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    supervised: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """A request on the command channel. `ref` is None when the device only asks for work."""
 
     status: str
     ref: str | None = None
     chain: tuple[Error, ...] = ()
+    message_result: str | None = None
+    """What became of a lock and its message."""
+    information: Information | None = None
 
 
 Message = Authenticate | TokenUpdate | CheckOut | Declined | Result
@@ -219,7 +238,31 @@ def parse_result(body: bytes) -> tuple[Sender, Message]:
     if _of_a_user(values):
         return sender, Declined(410)
     ref = None if status == "Idle" else _word(values.get("CommandUUID"))
-    return sender, Result(status, ref, tuple(_chain(values.get("ErrorChain"))))
+    return sender, Result(
+        status,
+        ref,
+        tuple(_chain(values.get("ErrorChain"))),
+        message_result=_plain(values.get("MessageResult")),
+        information=_information(values.get("QueryResponses")),
+    )
+
+
+def _plain(value: object) -> str | None:
+    """One of the protocol's own words, fit to be shown."""
+    return value if isinstance(value, str) and 0 < len(value) <= 64 and value.isascii() and value.isalnum() else None
+
+
+def _information(value: object) -> Information | None:
+    if not isinstance(value, dict):
+        return None
+    supervised = value.get("IsSupervised")
+    return Information(
+        name=_word(value.get("DeviceName")),
+        os_version=_word(value.get("OSVersion")),
+        model=_word(value.get("ProductName")),
+        serial=_word(value.get("SerialNumber")),
+        supervised=supervised if isinstance(supervised, bool) else None,
+    )
 
 
 def _sender(values: Mapping[str, Any]) -> Sender:
@@ -269,6 +312,27 @@ def _is_domain(text: str) -> bool:
 
 def clear_passcode(ref: str, unlock_token: bytes) -> bytes:
     return _command(ref, {"RequestType": "ClearPasscode", "UnlockToken": unlock_token})
+
+
+def device_lock(ref: str, message: str) -> bytes:
+    """`message` is shown on the locked screen; a device without a passcode says so only where there is one."""
+    return _command(ref, {"RequestType": "DeviceLock", "Message": message})
+
+
+def erase_device(ref: str) -> bytes:
+    return _command(ref, {"RequestType": "EraseDevice"})
+
+
+def remove_profile(ref: str, identifier: str) -> bytes:
+    return _command(ref, {"RequestType": "RemoveProfile", "Identifier": identifier})
+
+
+def restart_device(ref: str) -> bytes:
+    return _command(ref, {"RequestType": "RestartDevice"})
+
+
+def device_information(ref: str) -> bytes:
+    return _command(ref, {"RequestType": "DeviceInformation", "Queries": list(QUERIES)})
 
 
 def _command(ref: str, command: Mapping[str, Any]) -> bytes:

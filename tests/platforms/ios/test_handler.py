@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.vocabulary import Act, JobState, Order, Ownership, PasscodeKind, Reason, Secret
+from models.vocabulary import Act, JobState, Order, Outcome, Ownership, PasscodeKind, Reason, Secret
 from platforms.base import (
     CheckIn,
+    Command,
     DeviceRequest,
     Enrollment,
     EnrollmentState,
@@ -458,7 +459,7 @@ def test_a_plan_is_the_same_when_made_again_and_holds_no_secret() -> None:
 @pytest.mark.parametrize(
     ("act", "enrollment", "reason"),
     [
-        (Act.WIPE, enrolled(), Reason.PLATFORM_UNSUPPORTED),
+        (Act.WIPE, bond(EnrollmentState.LEFT), Reason.NOT_ENROLLED),
         (Act.RESET_PASSCODE, bond(EnrollmentState.LEFT), Reason.NOT_ENROLLED),
         (Act.RESET_PASSCODE, bond(EnrollmentState.ENROLLED, Secret(b"{}")), Reason.UNLOCK_TOKEN_MISSING),
         (Act.RESET_PASSCODE, bond(EnrollmentState.ENROLLED), Reason.UNLOCK_TOKEN_MISSING),
@@ -483,7 +484,166 @@ def test_what_cannot_work_is_refused_before_it_is_queued(act: Act, enrollment: E
     ],
 )
 def test_the_button_says_why_not(state: EnrollmentState, traits: dict[str, str], reason: Reason | None) -> None:
-    assert HANDLER.offers(Facts(Ownership.PERSONAL, "18.6", state, traits)) == {Act.RESET_PASSCODE: reason}
+    offers = HANDLER.offers(Facts(Ownership.PERSONAL, "18.6", state, traits))
+
+    assert offers.keys() == set(Act)
+    assert offers[Act.RESET_PASSCODE] == reason
+    assert state is EnrollmentState.ENROLLED or set(offers.values()) == {Reason.NOT_ENROLLED}
+
+
+ALL_BUT_ERASING = str(8191 & ~8)
+
+
+@pytest.mark.parametrize(
+    ("act", "ownership", "traits", "reason"),
+    [
+        (Act.REMOTE_LOCK, Ownership.PERSONAL, {}, None),
+        (Act.REMOTE_LOCK, Ownership.PERSONAL, {"enrolled_by_person": "yes"}, None),
+        (Act.REMOTE_LOCK, Ownership.CORPORATE, {"rights": str(8191 & ~4)}, Reason.MISSING_RIGHT),
+        (Act.RESET_PASSCODE, Ownership.CORPORATE, {"rights": "3", "unlock_token": "yes"}, Reason.MISSING_RIGHT),
+        (Act.WIPE, Ownership.CORPORATE, {}, None),
+        (Act.WIPE, Ownership.CORPORATE, {"rights": "8191"}, None),
+        (Act.WIPE, Ownership.CORPORATE, {"rights": ALL_BUT_ERASING}, Reason.MISSING_RIGHT),
+        (Act.WIPE, Ownership.PERSONAL, {}, Reason.MISSING_RIGHT),
+        (Act.WIPE, Ownership.PERSONAL, {"rights": "8191"}, None),
+        (Act.WIPE, Ownership.CORPORATE, {"enrolled_by_person": "yes"}, Reason.ENROLLMENT_TYPE),
+        (Act.REMOVE, Ownership.PERSONAL, {"rights": "0"}, None),
+        (Act.RESTART, Ownership.CORPORATE, {}, Reason.NOT_SUPERVISED),
+        (Act.RESTART, Ownership.CORPORATE, {"supervised": "no"}, Reason.NOT_SUPERVISED),
+        (Act.RESTART, Ownership.CORPORATE, {"supervised": "yes"}, None),
+        (Act.RESTART, Ownership.CORPORATE, {"supervised": "yes", "rights": "1"}, Reason.MISSING_RIGHT),
+        (Act.REFRESH, Ownership.PERSONAL, {}, None),
+        (Act.REFRESH, Ownership.PERSONAL, {"rights": str(8191 & ~16)}, Reason.MISSING_RIGHT),
+    ],
+)
+def test_each_act_takes_its_right_and_a_device_that_has_it(
+    act: Act, ownership: Ownership, traits: dict[str, str], reason: Reason | None
+) -> None:
+    facts = Facts(ownership, "18.6", EnrollmentState.ENROLLED, traits)
+
+    assert HANDLER.offers(facts)[act] == reason
+
+
+# Each act on the wire
+
+
+def spoken(act: Act, enrollment: Enrollment) -> dict[str, Any]:
+    plan = HANDLER.plan(Order(JOB, act, uuid4()), enrollment)
+    command = Command(JOB, act, plan.ref, JobState.WAITING, plan.value)
+    answer = HANDLER.write(hear(IDLE, enrollment), command, enrollment)
+    assert answer.reply.headers["Cache-Control"] == "no-store"
+    document: dict[str, Any] = plistlib.loads(answer.reply.body)
+    assert document["CommandUUID"] == REF
+    return dict(document["Command"])
+
+
+@pytest.mark.parametrize(
+    ("act", "command"),
+    [
+        (Act.REMOTE_LOCK, {"RequestType": "DeviceLock", "Message": "Latchkey"}),
+        (Act.WIPE, {"RequestType": "EraseDevice"}),
+        (Act.RESTART, {"RequestType": "RestartDevice"}),
+        (
+            Act.REFRESH,
+            {
+                "RequestType": "DeviceInformation",
+                "Queries": ["DeviceName", "OSVersion", "ProductName", "SerialNumber", "IsSupervised"],
+            },
+        ),
+    ],
+)
+def test_each_act_is_one_command_of_apples(act: Act, command: dict[str, Any]) -> None:
+    assert spoken(act, enrolled()) == command
+
+
+def test_a_removal_names_the_profile_that_the_enrollment_handed_out() -> None:
+    profile = plistlib.loads(HANDLER.welcome(ENROLLMENT, Ownership.PERSONAL, NOW).reply.body)
+
+    assert spoken(Act.REMOVE, enrolled()) == {
+        "RequestType": "RemoveProfile",
+        "Identifier": profile["PayloadIdentifier"],
+    }
+
+
+def ended(act: Act, **answer: Any) -> Outcome:
+    (report,) = hear({"CommandUUID": REF, **answer}, enrolled()).reports
+    return HANDLER.judge(Command(JOB, act, REF, JobState.DELIVERED, Secret(b"{}")), report)
+
+
+@pytest.mark.parametrize("act", [act for act in Act if act is not Act.RESET_PASSCODE])
+def test_an_acknowledged_act_is_done_and_makes_no_passcode(act: Act) -> None:
+    assert ended(act, Status="Acknowledged") == Outcome(JobState.SUCCEEDED)
+    assert ended(act, Status="Error").state is JobState.FAILED
+    assert ended(act, Status="NotNow").state is None
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "reason"),
+    [
+        ("Success", JobState.SUCCEEDED, None),
+        ("NoPasscodeSet", JobState.FAILED, Reason.NO_PASSCODE_SET),
+        ("DeviceInLostMode", JobState.FAILED, Reason.DEVICE_REFUSED),
+        ("Unknown", JobState.FAILED, Reason.DEVICE_REFUSED),
+        ("<b>\n", JobState.SUCCEEDED, None),  # no word of the protocol, so none was said
+    ],
+)
+def test_a_lock_that_locks_nothing_has_failed(said: str, state: JobState, reason: Reason | None) -> None:
+    outcome = ended(Act.REMOTE_LOCK, Status="Acknowledged", MessageResult=said)
+
+    assert (outcome.state, outcome.reason) == (state, reason)
+    assert dict(outcome.detail) == ({} if reason is None else {"message_result": said})
+
+
+INFORMATION = {
+    "DeviceName": "Anna's iPhone",
+    "OSVersion": "18.7",
+    "ProductName": "iPhone15,4",
+    "SerialNumber": "C39XYZ",
+    "IsSupervised": True,
+}
+
+
+def informed(enrollment: Enrollment, **answers: Any) -> CheckIn:
+    return hear({"Status": "Acknowledged", "CommandUUID": REF, "QueryResponses": answers}, enrollment)
+
+
+def test_what_a_device_tells_of_itself_is_kept() -> None:
+    enrollment = enrolled()
+
+    check_in = informed(enrollment, **INFORMATION)
+
+    assert (check_in.os_version, check_in.model, check_in.serial) == ("18.7", "iPhone15,4", "C39XYZ")
+    assert check_in.traits == {
+        "unlock_token": "yes",
+        "enrolled_by_person": "no",
+        "supervised": "yes",
+        "device_name": "Anna's iPhone",
+    }
+    later = hear(TOKEN_UPDATE, keep(enrollment, check_in))
+    assert later.traits == check_in.traits
+
+
+def test_what_a_device_leaves_out_has_not_changed() -> None:
+    enrollment = enrolled()
+    enrollment = keep(enrollment, informed(enrollment, **INFORMATION))
+
+    check_in = informed(enrollment, OSVersion="", DeviceName=7, IsSupervised="yes")
+
+    assert (check_in.os_version, check_in.model, check_in.serial, check_in.memory) == (None, None, None, None)
+    assert check_in.traits is not None
+    assert (check_in.traits["supervised"], check_in.traits["device_name"]) == ("yes", "Anna's iPhone")
+
+
+def test_a_new_life_knows_of_the_old_one_only_what_the_profile_granted() -> None:
+    welcome = HANDLER.welcome(ENROLLMENT, Ownership.PERSONAL, NOW)
+    invited = bond(EnrollmentState.INVITED, welcome.memory, address=None)
+    enrollment = keep(invited, hear(AUTHENTICATE, invited))
+    enrollment = keep(enrollment, hear(TOKEN_UPDATE, enrollment))
+    enrollment = keep(enrollment, informed(enrollment, **INFORMATION))
+
+    anew = hear(AUTHENTICATE, enrollment)
+
+    assert anew.traits == {"unlock_token": "no", "enrolled_by_person": "no", "rights": ALL_BUT_ERASING}
 
 
 def test_a_device_enrolled_by_its_person_says_so_in_its_traits() -> None:
