@@ -128,7 +128,7 @@ async def _resolve(given: Credentials, needs: Needs) -> Who | None:
     who, now = found
     if session.needs_touch(who.session, now):
         async with needs.database.write() as tx:
-            await session.touch(tx, who.session.id, now)
+            await session.touch(tx, who.session, who.session_life, now)
     return who
 
 

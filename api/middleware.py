@@ -51,6 +51,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "csrf_refused": (403, "The request does not come from our page"),
     "not_allowed": (403, "Not allowed"),
     "hidden_by_admin": (403, "Switched off by the administrator"),
+    "second_factor_missing": (403, "This takes a second factor"),
     "device_quota": (403, "No room for another device"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "This address has no such method"),
@@ -74,8 +75,8 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
 }
 """The one table from code to status. A DomainError whose code is not here is a bug of ours, and answered as one."""
 
-ACR_ONE_FACTOR: Final = "1"
-"""As in RFC 9470: the person did at least one factor; which are asked for is decided at the sign-in."""
+ACR_ONE_FACTOR: Final = 1
+"""As in RFC 9470: the person did at least one factor, or as many as the problem says."""
 _AGE: Final = int(RE_SIGN_IN_WINDOW.total_seconds())
 
 CHALLENGES: Final[Mapping[str, str]] = {
@@ -84,7 +85,7 @@ CHALLENGES: Final[Mapping[str, str]] = {
     "second_factor_required": 'Bearer error="invalid_token", error_description="the second factor is still to come"',
     **{
         code: f'Bearer error="insufficient_user_authentication", error_description="{why}", '
-        f'acr_values="{ACR_ONE_FACTOR}", max_age={_AGE}'
+        f'acr_values="{{strength}}", max_age={_AGE}'
         for code, why in (
             ("re_sign_in_required", "sign out and in again for this act"),
             ("proof_required", "a proof not older than five minutes is needed"),
@@ -204,7 +205,8 @@ def problem(request: web.Request, code: str, facts: Mapping[str, Any]) -> web.Re
     }
     headers = CIMultiDict({"Content-Type": "application/problem+json"})
     if code in CHALLENGES:
-        headers["WWW-Authenticate"] = CHALLENGES[code]
+        strength = facts.get("strength", ACR_ONE_FACTOR)
+        headers["WWW-Authenticate"] = CHALLENGES[code].replace("{strength}", str(strength))
     if "retry_after" in facts:
         headers["Retry-After"] = str(facts["retry_after"])
     return web.Response(status=status, body=msgspec.json.encode(body), headers=headers)

@@ -97,7 +97,10 @@ def device(held: Device, acts: Iterable[ActOffer], passcode_until: datetime | No
         state=held.state.value,
         last_seen_at=held.last_seen_at,
         acts=[
-            schemas.ActOffer(act=one.act, available=one.available, reason=one.reason, proof=one.proof) for one in acts
+            schemas.ActOffer(
+                act=one.act, available=one.available, reason=one.reason, proof=one.proof, strength=one.strength
+            )
+            for one in acts
         ],
         passcode=None if passcode_until is None else schemas.PasscodeWaiting(available_until=passcode_until),
         os_version=held.os_version,

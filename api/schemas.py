@@ -145,6 +145,7 @@ class ActOffer(Answer, frozen=True, kw_only=True):
     available: bool
     reason: Annotated[str | None, Meta(description="Why it is not available; a word for `/texts`.")]
     proof: Proof
+    strength: Annotated[int, Meta(description="How many different factors the session must stand on.")]
 
 
 class PasscodeWaiting(Answer, frozen=True, kw_only=True):

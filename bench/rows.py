@@ -165,7 +165,7 @@ def sign_in(loader: Loader, organization_id: UUID, who: Iterable[tuple[UUID, UUI
     columns = ("id", "organization_id", "account_id", "state", "token_hash", "generation", "strength", "methods")
     loader.load(
         session,
-        (*columns, "signed_in_at", "proven_at", "used_at", "expires_at", "address", "client"),
+        (*columns, "signed_in_at", "proven_at", "used_at", "idle_at", "expires_at", "address", "client"),
         (
             (
                 id_,
@@ -179,6 +179,7 @@ def sign_in(loader: Loader, organization_id: UUID, who: Iterable[tuple[UUID, UUI
                 now,
                 now,
                 now,
+                now + timedelta(minutes=30),
                 now + timedelta(hours=12),
                 "127.0.0.1",
                 "bench",

@@ -45,6 +45,9 @@ LEAST_PROOF: Final[Mapping[Act, Proof]] = {
 }
 
 
+LEAST_STRENGTH: Final = 1
+"""Factors behind the session. Whoever has a second one was asked for it at the sign-in, whatever they came for."""
+
 NAME_LIMIT: Final = 64
 NAME: Final = r"^(?=[\s\S]*\S)(?![\s\S]*[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069])"
 """Something to be seen, and nothing that breaks or turns a line: a name stands within sentences."""
@@ -109,6 +112,8 @@ class ActOffer:
     act: Act
     reason: str | None
     proof: Proof
+    strength: int
+    """How many different factors the session must stand on."""
 
     @property
     def available(self) -> bool:
@@ -131,7 +136,8 @@ def offer(
         reason = Reason.HIDDEN_BY_ADMIN
     elif reason is None and in_progress:
         reason = Reason.ACTION_IN_PROGRESS
-    return ActOffer(act, reason, settings.proof_for(act, LEAST_PROOF[act]))
+    proof, strength = settings.proof_for(act, LEAST_PROOF[act]), settings.strength_for(act, LEAST_STRENGTH)
+    return ActOffer(act, reason, proof, strength)
 
 
 def new_device(

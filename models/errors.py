@@ -121,6 +121,12 @@ class ProofRequired(DomainError):
     code = "proof_required"
 
 
+class SecondFactorMissing(DomainError):
+    """What is asked takes more factors than the person has."""
+
+    code = "second_factor_missing"
+
+
 class KeyRequired(DomainError):
     code = "idempotency_key_required"
 

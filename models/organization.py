@@ -41,6 +41,7 @@ class OrganizationSettings:
     contact: Mapping[str, str]
     hidden_acts: frozenset[tuple[str, str, str]]
     act_proof: Mapping[Act, Proof]
+    act_strength: Mapping[Act, int]
     unread_passcode: timedelta
 
     @classmethod
@@ -50,6 +51,7 @@ class OrganizationSettings:
             contact=settings.get("contact", {}),
             hidden_acts=frozenset((h["platform"], h["ownership"], h["act"]) for h in settings.get("hidden_acts", ())),
             act_proof={Act(act): Proof(proof) for act, proof in settings.get("act_proof", {}).items()},
+            act_strength={Act(act): int(strength) for act, strength in settings.get("act_strength", {}).items()},
             unread_passcode=min(unread, UNREAD_PASSCODE_LIMIT),
         )
 
@@ -60,10 +62,22 @@ class OrganizationSettings:
         """An organization may demand more per act, never less."""
         return max(least, self.act_proof.get(act, least), key=STRENGTH.__getitem__)
 
+    def strength_for(self, act: Act, least: int) -> int:
+        """How many different factors the session must stand on: more than the least, never less."""
+        return max(least, self.act_strength.get(act, least))
+
 
 async def settings_of(tx: Transaction, organization_id: UUID) -> OrganizationSettings:
     statement = sa.select(organization.c.settings).where(organization.c.id == organization_id)
     return OrganizationSettings.of((await tx.execute(statement)).scalar_one())
+
+
+async def roles_of(tx: Transaction, organization_id: UUID, account_id: UUID) -> tuple[str, ...]:
+    """The account's roles in this organization."""
+    statement = sa.select(membership.c.roles).where(
+        membership.c.organization_id == organization_id, membership.c.account_id == account_id
+    )
+    return tuple((await tx.execute(statement)).scalar_one_or_none() or ())
 
 
 def new_organization(organization_id: UUID, name: str, settings: Mapping[str, Any], now: datetime) -> sa.Insert:

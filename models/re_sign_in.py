@@ -296,7 +296,14 @@ async def cancel_live(
 
 
 async def record(
-    tx: Transaction, window: ReSignIn, verb: str, *, actor: Actor, now: datetime, reason: str | None = None
+    tx: Transaction,
+    window: ReSignIn,
+    verb: str,
+    *,
+    actor: Actor,
+    now: datetime,
+    outcome: str = "success",
+    reason: str | None = None,
 ) -> None:
     """The line for the record of one step of a window."""
     await event.record(
@@ -305,6 +312,7 @@ async def record(
         action=f"account:re_sign_in:{verb}",
         actor=actor,
         now=now,
+        outcome=outcome,
         reason=reason,
         account_id=window.account_id,
         subject=("re_sign_in", window.id),

@@ -1,7 +1,7 @@
 """Where somebody is signed in. A session lives while it is of its account's generation, unexpired and not ended."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -14,7 +14,7 @@ from models.base import Id, Json, Moment, metadata
 from models.database import NOW_COLUMN, Transaction
 from models.hot import Hot
 from models.organization import membership, organization
-from models.settings import FRESH_PROOF, SESSION_ABSOLUTE, SESSION_IDLE, SESSION_TOUCH
+from models.settings import FRESH_PROOF, SESSION_IDLE, SESSION_TOUCH, SessionLife, session_life
 from models.vocabulary import new_id
 
 session = sa.Table(
@@ -31,6 +31,7 @@ session = sa.Table(
     sa.Column("signed_in_at", Moment, nullable=False),
     sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
     sa.Column("used_at", Moment, nullable=False),
+    sa.Column("idle_at", Moment, nullable=False, comment="when it dies, unless it is used before"),
     sa.Column("expires_at", Moment, nullable=False),
     sa.Column("ended_at", Moment, nullable=True),
     sa.Column("re_sign_in_id", Id, nullable=True, comment="the window that this sign-in was asked for"),
@@ -63,6 +64,7 @@ class Session:
     signed_in_at: datetime
     proven_at: datetime
     used_at: datetime
+    idle_at: datetime
     expires_at: datetime
     ended_at: datetime | None
     re_sign_in_id: UUID | None
@@ -82,6 +84,7 @@ class Session:
             signed_in_at=row.signed_in_at,
             proven_at=row.proven_at,
             used_at=row.used_at,
+            idle_at=row.idle_at,
             expires_at=row.expires_at,
             ended_at=row.ended_at,
             re_sign_in_id=row.re_sign_in_id,
@@ -90,11 +93,18 @@ class Session:
         )
 
     def lives(self, generation: int, now: datetime) -> bool:
-        return (
-            self.ended_at is None
-            and self.generation == generation
-            and now < self.expires_at
-            and now < self.used_at + SESSION_IDLE
+        return self.ended_at is None and self.generation == generation and now < self.expires_at and now < self.idle_at
+
+    def proven_by(self, method: str, life: SessionLife, now: datetime) -> "Session":
+        """This session after a fresh proof. A method that it was not opened with makes it stronger."""
+        methods = self.methods if method in self.methods else (*self.methods, method)
+        return replace(
+            self,
+            methods=methods,
+            strength=len(methods),
+            proven_at=now,
+            used_at=now,
+            idle_at=now + life.idle,
         )
 
     def is_fresh(self, now: datetime, limit: timedelta = FRESH_PROOF) -> bool:
@@ -121,6 +131,10 @@ class Who:
     @property
     def organization_id(self) -> UUID:
         return self.session.organization_id
+
+    @property
+    def session_life(self) -> SessionLife:
+        return session_life(self.roles, is_operator=self.is_operator)
 
 
 # Every request asks it.
@@ -184,6 +198,7 @@ async def open_session(
     strength: int,
     methods: tuple[str, ...],
     lifetime: timedelta,
+    idle: timedelta = SESSION_IDLE,
     now: datetime,
     re_sign_in_id: UUID | None,
     address: str | None,
@@ -201,6 +216,7 @@ async def open_session(
         "signed_in_at": now,
         "proven_at": now,
         "used_at": now,
+        "idle_at": now + idle,
         "expires_at": now + lifetime,
         "re_sign_in_id": re_sign_in_id,
         "address": address,
@@ -237,7 +253,7 @@ async def living(tx: Transaction, who: Who, now: datetime, after: UUID | None, l
             session.c.generation == who.session.generation,
             session.c.ended_at.is_(None),
             session.c.expires_at > now,
-            session.c.used_at > now - SESSION_IDLE,
+            session.c.idle_at > now,
         )
         .order_by(session.c.id)
         .limit(limit)
@@ -254,7 +270,14 @@ async def end(tx: Transaction, session_id: UUID, now: datetime) -> bool:
 
 
 async def complete(
-    tx: Transaction, half: Session, *, token_hash: bytes, strength: int, methods: tuple[str, ...], now: datetime
+    tx: Transaction,
+    half: Session,
+    *,
+    token_hash: bytes,
+    strength: int,
+    methods: tuple[str, ...],
+    life: SessionLife,
+    now: datetime,
 ) -> bool:
     """The last factor was done: the half sign-in becomes a session with a new token. False: it was no longer half."""
     statement = (
@@ -272,18 +295,26 @@ async def complete(
             signed_in_at=now,
             proven_at=now,
             used_at=now,
-            expires_at=now + SESSION_ABSOLUTE,
+            idle_at=now + life.idle,
+            expires_at=now + life.absolute,
         )
     )
     return (await tx.execute(statement)).rowcount == 1
 
 
-async def prove(tx: Transaction, held: Session, *, token_hash: bytes, now: datetime) -> bool:
-    """Fresh proof was given: a new moment and a new token. False: it ended meanwhile."""
+async def prove(tx: Transaction, proven: Session, *, token_hash: bytes) -> bool:
+    """Fresh proof was given: a new moment, perhaps a further method, and a new token. False: it ended meanwhile."""
     statement = (
         sa.update(session)
-        .where(session.c.id == held.id, session.c.ended_at.is_(None))
-        .values(token_hash=token_hash, proven_at=now, used_at=now)
+        .where(session.c.id == proven.id, session.c.ended_at.is_(None))
+        .values(
+            token_hash=token_hash,
+            strength=proven.strength,
+            methods=list(proven.methods),
+            proven_at=proven.proven_at,
+            used_at=proven.used_at,
+            idle_at=proven.idle_at,
+        )
     )
     return (await tx.execute(statement)).rowcount == 1
 
@@ -293,8 +324,13 @@ def needs_touch(held: Session, now: datetime) -> bool:
     return now - held.used_at >= SESSION_TOUCH
 
 
-async def touch(tx: Transaction, session_id: UUID, now: datetime) -> None:
-    await tx.execute(sa.update(session).where(session.c.id == session_id, session.c.used_at < now).values(used_at=now))
+async def touch(tx: Transaction, held: Session, life: SessionLife, now: datetime) -> None:
+    """Used. Whoever was given a role meanwhile has a shorter life from now on."""
+    values = {"used_at": now, "idle_at": now + life.idle}
+    end = held.signed_in_at + life.absolute
+    if end < held.expires_at:
+        values["expires_at"] = end
+    await tx.execute(sa.update(session).where(session.c.id == held.id, session.c.used_at < now).values(**values))
 
 
 # Not Hot: how many ids there are changes its text.
@@ -307,7 +343,7 @@ _LIVING_AMONG: Final = (
         session.c.generation == account.c.session_generation,
         session.c.ended_at.is_(None),
         session.c.expires_at > sa.bindparam("now"),
-        session.c.used_at > sa.bindparam("idle_since"),
+        session.c.idle_at > sa.bindparam("now"),
         account.c.blocked_at.is_(None),
     )
 )
@@ -316,5 +352,5 @@ _LIVING_AMONG: Final = (
 async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) -> dict[UUID, int]:
     """Of these sessions those that live, each with its account's `notification_seq`: what open streams compare
     themselves with, many in one question."""
-    values = {"ids": session_ids, "now": now, "idle_since": now - SESSION_IDLE}
-    return {row.id: row.notification_seq for row in await tx.execute(_LIVING_AMONG, values)}
+    rows = await tx.execute(_LIVING_AMONG, {"ids": session_ids, "now": now})
+    return {row.id: row.notification_seq for row in rows}

@@ -1,7 +1,7 @@
 """Settings that every room shares: where the database is, and the numbers the rules turn on."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,8 @@ RECENT_PROOF: Final = timedelta(minutes=15)
 
 SESSION_IDLE: Final = timedelta(minutes=30)
 SESSION_ABSOLUTE: Final = timedelta(hours=12)
+PRIVILEGED_SESSION_IDLE: Final = timedelta(minutes=15)
+PRIVILEGED_SESSION_ABSOLUTE: Final = timedelta(hours=8)
 SECOND_FACTOR_WAIT: Final = timedelta(minutes=5)
 """How long half a sign-in waits for its second factor."""
 SESSION_TOUCH: Final = timedelta(minutes=1)
@@ -33,6 +35,24 @@ UNREAD_PASSCODE_LIMIT: Final = timedelta(days=7)
 DEVICES_PER_ACCOUNT: Final = 50
 ACTS_PER_DEVICE_AND_DAY: Final = 10
 ENROLLMENT_LINK: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLife:
+    """How long a session lives unused, and how long at most."""
+
+    idle: timedelta
+    absolute: timedelta
+
+
+_ORDINARY: Final = SessionLife(SESSION_IDLE, SESSION_ABSOLUTE)
+_PRIVILEGED: Final = SessionLife(PRIVILEGED_SESSION_IDLE, PRIVILEGED_SESSION_ABSOLUTE)
+
+
+def session_life(roles: Collection[str], *, is_operator: bool) -> SessionLife:
+    """Shorter for whoever has any role: a left-open browser of theirs reaches further than their own things."""
+    return _PRIVILEGED if roles or is_operator else _ORDINARY
+
 
 NOT_OURS: Final = frozenset({"CLOCK_OFFSET_FILE", "COMPOSE_FILE", "GIT_INDEX_FILE", "SSL_CERT_FILE"})
 """Variables that name a file because the file is what they mean; its content is no setting of ours."""

@@ -11,7 +11,7 @@ from models.database import DatabaseDown
 from models.errors import Busy, DomainError, Invalid
 from models.re_sign_in import ReSignInState
 from models.session import SessionState
-from models.settings import SECOND_FACTOR_WAIT, SESSION_ABSOLUTE
+from models.settings import SECOND_FACTOR_WAIT
 
 FORGET: Final = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
 NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_SIGN_IN))
@@ -128,7 +128,7 @@ def _signed_in(call: Call[schemas.SignIn, None] | Call[schemas.SecondFactor, Non
         re_sign_in=None if done.window is None else render.re_sign_in(done.window, done.now),
     )
     cookies = (
-        _session_cookie(done.token, int(SESSION_ABSOLUTE.total_seconds())),
+        _session_cookie(done.token, int((done.who.session.expires_at - done.now).total_seconds())),
         # The window is tied to this session from here on, or it is over: its token has done its part.
         ClearCookie(CookieName.RE_SIGN_IN),
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import event, job, re_sign_in
+from models import event, job, re_sign_in, verification
 from models.account import account
 from models.base import Id
 from models.database import NOW_COLUMN, Database, Transaction
@@ -28,6 +28,7 @@ from models.errors import (
     ReSignInLapsed,
     ReSignInRequired,
     ReSignInUsed,
+    SecondFactorMissing,
     TooManyTries,
 )
 from models.event import Actor
@@ -163,7 +164,8 @@ async def ask(
         hashed = request_hash(device_id, act)
         if row.keyed_id is not None:
             return await _answer_again(tx, row, hashed)
-        unproven = _unproven(one.proof, who, window, now)
+        await must_be_able(tx, who, one)
+        unproven = _unproven(one, who, window, now)
         if isinstance(unproven, ReSignInLapsed) and window is not None and window.state is ReSignInState.PROVEN:
             await re_sign_in.lapse(tx, window, actor=actor, now=now)
             return unproven
@@ -284,15 +286,24 @@ async def _answer_again(tx: Transaction, row: Any, hashed: bytes) -> Asked:
     return Asked(earlier, made=False)
 
 
-def _unproven(needed: Proof, who: Who, window: ReSignIn | None, now: datetime) -> DomainError | None:
+async def must_be_able(tx: Transaction, who: Who, one: ActOffer) -> None:
+    """Nobody is sent out, or asked for a code, who cannot come back stronger. Raises SecondFactorMissing."""
+    if who.session.strength < one.strength:
+        methods = await verification.of_account(tx, who.account_id)
+        if 1 + len({method.kind for method in methods}) < one.strength:
+            raise SecondFactorMissing(strength=one.strength)
+
+
+def _unproven(one: ActOffer, who: Who, window: ReSignIn | None, now: datetime) -> DomainError | None:
     """What is missing of the proof; None: nothing."""
-    if needed is Proof.NONE:
-        return None
-    if needed is Proof.FRESH:
-        return None if who.session.is_fresh(now) else ProofRequired(max_age=int(FRESH_PROOF.total_seconds()))
+    strong = who.session.strength >= one.strength
+    if one.proof is not Proof.RE_SIGN_IN:
+        if strong and (one.proof is Proof.NONE or who.session.is_fresh(now)):
+            return None
+        return ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=one.strength)
     state = None if window is None else window.after_confirm(now)
-    if window is None or state in {ReSignInState.OPEN, ReSignInState.CANCELLED}:
-        return ReSignInRequired(max_age=int(RE_SIGN_IN_WINDOW.total_seconds()))
+    if window is None or not strong or state in {ReSignInState.OPEN, ReSignInState.CANCELLED}:
+        return ReSignInRequired(max_age=int(RE_SIGN_IN_WINDOW.total_seconds()), strength=one.strength)
     if state is ReSignInState.LAPSED:
         return ReSignInLapsed()
     if window.state is ReSignInState.USED:

@@ -58,6 +58,7 @@ async def open_window(
         offer = await acts.offered(tx, platforms, who, device_id, act)
         if offer.proof is not Proof.RE_SIGN_IN:
             raise Invalid(errors=[{"field": "act", "rule": "takes no re-sign-in"}])
+        await acts.must_be_able(tx, who, offer)
         wait = await throttle.take(tx, RE_SIGN_INS, str(who.account_id), now)
         if wait is not None:
             await event.record(

@@ -11,15 +11,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from api.passwords import Hasher
-from models import account, event, notification, re_sign_in, session, throttle, verification
+from models import account, event, notification, organization, re_sign_in, session, throttle, verification
 from models.database import Database, Transaction
+from models.device import LEAST_STRENGTH
 from models.errors import CodeRefused, DomainError, NotFound, NotSignedIn, ProofRequired, SignInFailed, TooManyTries
 from models.event import Actor
 from models.notification import Severity
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
 from models.session import Session, SessionState, Who, hash_token
-from models.settings import RECENT_PROOF, SECOND_FACTOR_WAIT, SESSION_ABSOLUTE
+from models.settings import RECENT_PROOF, SECOND_FACTOR_WAIT, session_life
 from models.throttle import PASSWORD, SECOND_FACTOR
 from models.verification import Verification
 from models.vocabulary import new_id
@@ -105,6 +106,8 @@ async def sign_in(
         if re_sign_in_token is not None:
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
         methods = await verification.of_account(tx, held.id)
+        roles = await organization.roles_of(tx, held.organization_id, held.id)
+        life = session_life(roles, is_operator=held.is_operator)
         token = new_token()
         opened = await session.open_session(
             tx,
@@ -115,7 +118,8 @@ async def sign_in(
             state=SessionState.SECOND_FACTOR if methods else SessionState.SIGNED_IN,
             strength=1,
             methods=(PASSWORD_METHOD,),
-            lifetime=SECOND_FACTOR_WAIT if methods else SESSION_ABSOLUTE,
+            lifetime=SECOND_FACTOR_WAIT if methods else life.absolute,
+            idle=life.idle,
             now=now,
             re_sign_in_id=None if window is None else window.id,
             address=actor.address,
@@ -147,7 +151,13 @@ async def second_factor(
         token = new_token()
         methods = (*half.methods, accepted.kind.value)
         if not await session.complete(
-            tx, half, token_hash=hash_token(token), strength=len(set(methods)), methods=methods, now=now
+            tx,
+            half,
+            token_hash=hash_token(token),
+            strength=len(set(methods)),
+            methods=methods,
+            life=who.session_life,
+            now=now,
         ):
             raise CodeRefused
         return await _signed_in(tx, half, token, window, actor=actor, now=now)
@@ -311,20 +321,21 @@ async def _signed_in(
     tx: Transaction, opened: Session, token: str, window: ReSignIn | None, *, actor: Actor, now: datetime
 ) -> SignedIn:
     """The last factor was done, `now`: this is the moment that decides about the window."""
-    tied = None if window is None else await _tie(tx, window, opened, actor=actor, now=now)
-    await _record(tx, opened, "open", actor=actor, now=now)
     found = await session.resolve(tx, hash_token(token))
     if found is None:
         raise NotSignedIn
-    return SignedIn(found[0], token, tied, now)
+    who = found[0]
+    tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
+    await _record(tx, opened, "open", actor=actor, now=now)
+    return SignedIn(who, token, tied, now)
 
 
 async def _tie(tx: Transaction, window: ReSignIn, opened: Session, *, actor: Actor, now: datetime) -> ReSignIn | None:
     """What a finished sign-in makes of the window it was done for, as far as it concerns who signed in."""
     after = window.after_sign_in(opened.account_id, opened.organization_id, now)
     if window.state is ReSignInState.OPEN:
-        if after is ReSignInState.PROVEN and await re_sign_in.prove(tx, window, opened.id, now):
-            await re_sign_in.record(tx, window, "prove", actor=actor, now=now)
+        if after is ReSignInState.PROVEN:
+            await _prove(tx, window, opened, actor=actor, now=now)
         elif after is ReSignInState.LAPSED:
             await re_sign_in.lapse(tx, window, actor=actor, now=now)
         elif after is ReSignInState.CANCELLED:
@@ -335,6 +346,15 @@ async def _tie(tx: Transaction, window: ReSignIn, opened: Session, *, actor: Act
     # Proven by an earlier sign-in: the right is that session's, and this one has none.
     elsewhere = tied is not None and tied.state is ReSignInState.PROVEN and tied.session_id != opened.id
     return None if elsewhere else tied
+
+
+async def _prove(tx: Transaction, window: ReSignIn, opened: Session, *, actor: Actor, now: datetime) -> None:
+    """A sign-in on fewer factors than the act takes stands, and leaves the window as it is, like one that failed."""
+    settings = await organization.settings_of(tx, window.organization_id)
+    if opened.strength < settings.strength_for(window.act, LEAST_STRENGTH):
+        await re_sign_in.record(tx, window, "prove", actor=actor, now=now, outcome="failure", reason="too_weak")
+    elif await re_sign_in.prove(tx, window, opened.id, now):
+        await re_sign_in.record(tx, window, "prove", actor=actor, now=now)
 
 
 async def _cancel_for_another(
@@ -349,16 +369,13 @@ async def _cancel_for_another(
 
 async def _proven(tx: Transaction, who: Who, generation: int, *, actor: Actor, now: datetime, method: str) -> Proven:
     held = await session.by_id(tx, who, who.session.id)
-    token = new_token()
-    if (
-        held is None
-        or held.state is not SessionState.SIGNED_IN
-        or not held.lives(generation, now)
-        or not await session.prove(tx, held, token_hash=hash_token(token), now=now)
-    ):
+    if held is None or held.state is not SessionState.SIGNED_IN or not held.lives(generation, now):
+        raise NotSignedIn
+    token, proven = new_token(), held.proven_by(method, who.session_life, now)
+    if not await session.prove(tx, proven, token_hash=hash_token(token)):
         raise NotSignedIn
     await _record(tx, held, "prove", actor=actor, now=now, facts={"method": method})
-    return Proven(replace(who, session=replace(held, proven_at=now, used_at=now)), token, now)
+    return Proven(replace(who, session=proven), token, now)
 
 
 async def ended(tx: Transaction, held: Session, *, actor: Actor, now: datetime) -> None:

@@ -44,7 +44,7 @@ def test_a_missing_proof_is_told_as_rfc_9470_says(code: str) -> None:
 
     assert header.startswith('Bearer error="insufficient_user_authentication", ')
     assert "max_age=300" in header
-    assert "acr_values=" in header
+    assert 'acr_values="{strength}"' in header
 
 
 async def test_a_problem_is_as_rfc_9457_says(house: House) -> None:

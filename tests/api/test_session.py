@@ -5,6 +5,7 @@ import statistics
 import time
 from collections import Counter
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -80,6 +81,35 @@ async def test_a_sign_in_sets_a_host_cookie_that_opens_the_same_session(house: H
     current = await house.ask("GET", "/sessions/current", headers={"Cookie": f"{COOKIE}={answer.json['token']}"})
     assert current.json["id"] == answer.json["session"]["id"]
     assert current.json["csrf_token"] == answer.json["csrf_token"]
+
+
+@pytest.mark.parametrize("more", [{"roles": ("administrator",)}, {"is_operator": True}])
+@pytest.mark.parametrize("second_factor", [False, True])
+async def test_whoever_has_a_role_is_out_after_fifteen_minutes_unused_and_eight_hours_at_most(
+    house: House, more: dict[str, Any], second_factor: bool
+) -> None:
+    anna = await house.hire(second_factor=second_factor, **more)
+    answer = await house.sign_in(anna)
+    if second_factor:
+        house.clock.forward(40)
+        answer = await finish(house, anna, answer)
+    token = answer.json["token"]
+    (cookie,) = [one for one in answer.set_cookies if one.startswith(COOKIE)]
+    assert "Max-Age=28800" in cookie
+    end = house.clock.now + timedelta(hours=8)
+
+    while house.clock.now + timedelta(minutes=15) < end:
+        house.clock.forward(timedelta(minutes=15) - timedelta(microseconds=1))
+        assert await is_alive(house, token)
+    house.clock.now = end - timedelta(microseconds=1)
+    assert await is_alive(house, token)
+    house.clock.now = end
+    assert not await is_alive(house, token)
+
+    again = await house.sign_in(anna) if not second_factor else None
+    if again is not None:
+        house.clock.forward(timedelta(minutes=15))
+        assert not await is_alive(house, again.json["token"])
 
 
 @pytest.mark.parametrize("typed", ["ANNA", " anna ", "Anna"])

@@ -11,7 +11,15 @@ import sqlalchemy as sa
 from models import account, session
 from models.database import Database
 from models.session import Session, SessionState, Who, hash_token
-from models.settings import RECENT_PROOF, SESSION_ABSOLUTE, SESSION_IDLE
+from models.settings import (
+    PRIVILEGED_SESSION_ABSOLUTE,
+    PRIVILEGED_SESSION_IDLE,
+    RECENT_PROOF,
+    SECOND_FACTOR_WAIT,
+    SESSION_ABSOLUTE,
+    SESSION_IDLE,
+    SessionLife,
+)
 from tests.people import Person, block, found, hire
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -27,6 +35,7 @@ HELD = Session(
     signed_in_at=NOON,
     proven_at=NOON,
     used_at=NOON,
+    idle_at=NOON + SESSION_IDLE,
     expires_at=NOON + SESSION_ABSOLUTE,
     ended_at=None,
     re_sign_in_id=None,
@@ -34,6 +43,8 @@ HELD = Session(
     client=None,
 )
 MOMENT = timedelta(microseconds=1)
+ORDINARY = SessionLife(SESSION_IDLE, SESSION_ABSOLUTE)
+PRIVILEGED = SessionLife(PRIVILEGED_SESSION_IDLE, PRIVILEGED_SESSION_ABSOLUTE)
 
 
 def test_it_lives_in_its_own_generation_alone() -> None:
@@ -43,7 +54,7 @@ def test_it_lives_in_its_own_generation_alone() -> None:
 
 
 def test_it_dies_at_its_last_moment_and_after_being_idle() -> None:
-    in_use = replace(HELD, used_at=HELD.expires_at - MOMENT)
+    in_use = replace(HELD, idle_at=HELD.expires_at + SESSION_IDLE)
 
     assert in_use.lives(7, HELD.expires_at - MOMENT)
     assert not in_use.lives(7, HELD.expires_at)
@@ -80,6 +91,7 @@ async def sign_in(
     now: datetime = NOON,
     generation: int = 0,
     state: SessionState = SessionState.SIGNED_IN,
+    lifetime: timedelta = SESSION_ABSOLUTE,
 ) -> Session:
     async with db.write() as tx:
         return await session.open_session(
@@ -91,7 +103,7 @@ async def sign_in(
             state=state,
             strength=1,
             methods=("password",),
-            lifetime=SESSION_ABSOLUTE,
+            lifetime=lifetime,
             now=now,
             re_sign_in_id=None,
             address="192.0.2.1",
@@ -170,7 +182,13 @@ async def test_half_a_sign_in_is_completed_once_with_a_new_token(db: Database, a
     async def complete(token: str) -> bool:
         async with db.write() as tx:
             return await session.complete(
-                tx, half, token_hash=hash_token(token), strength=2, methods=("password", "totp"), now=NOON
+                tx,
+                half,
+                token_hash=hash_token(token),
+                strength=2,
+                methods=("password", "totp"),
+                life=ORDINARY,
+                now=NOON,
             )
 
     done = await asyncio.gather(*(complete(f"whole {n}") for n in range(10)))
@@ -187,12 +205,25 @@ async def test_a_proof_moves_the_moment_and_the_token(db: Database, anna: Person
     later = NOON + timedelta(minutes=20)
 
     async with db.write() as tx:
-        assert await session.prove(tx, opened, token_hash=hash_token("new"), now=later)
+        assert await session.prove(tx, opened.proven_by("password", ORDINARY, later), token_hash=hash_token("new"))
 
     assert await who_holds(db, "old", later) is None
     who = await who_holds(db, "new", later)
     assert who is not None
     assert (who.session.id, who.session.proven_at, who.session.signed_in_at) == (opened.id, later, NOON)
+    assert who.session == opened.proven_by("password", ORDINARY, later)
+    assert who.session.strength == 1, "the same factor again"
+
+
+async def test_a_proof_by_another_factor_makes_the_session_stronger(db: Database, anna: Person) -> None:
+    opened = await sign_in(db, anna, "old")
+
+    async with db.write() as tx:
+        assert await session.prove(tx, opened.proven_by("totp", ORDINARY, NOON), token_hash=hash_token("new"))
+
+    who = await who_holds(db, "new")
+    assert who is not None
+    assert (who.session.strength, who.session.methods) == (2, ("password", "totp"))
 
 
 async def test_the_list_holds_what_lives_and_comes_in_pages(db: Database, anna: Person) -> None:
@@ -219,9 +250,34 @@ async def test_use_is_written_down_coarsely_and_never_backwards(db: Database, an
     assert session.needs_touch(opened, NOON + timedelta(seconds=60))
 
     async with db.write() as tx:
-        await session.touch(tx, opened.id, NOON + timedelta(minutes=20))
-        await session.touch(tx, opened.id, NOON + timedelta(minutes=10))
+        await session.touch(tx, opened, ORDINARY, NOON + timedelta(minutes=20))
+        await session.touch(tx, opened, ORDINARY, NOON + timedelta(minutes=10))
 
     who = await who_holds(db, "token", NOON + timedelta(minutes=45))
     assert who is not None
     assert who.session.used_at == NOON + timedelta(minutes=20)
+    assert who.session.expires_at == opened.expires_at
+
+
+async def test_whoever_was_given_a_role_meanwhile_has_a_shorter_life_from_the_next_use_on(
+    db: Database, anna: Person
+) -> None:
+    opened = await sign_in(db, anna, "token")
+    used = NOON + timedelta(minutes=20)
+
+    async with db.write() as tx:
+        await session.touch(tx, opened, PRIVILEGED, used)
+
+    async with db.read() as tx:
+        row = (await tx.execute(sa.select(session.session))).one()
+    assert (row.idle_at, row.expires_at) == (used + PRIVILEGED.idle, NOON + PRIVILEGED.absolute)
+
+
+async def test_half_a_sign_in_that_is_used_does_not_live_longer(db: Database, anna: Person) -> None:
+    half = await sign_in(db, anna, "half", state=SessionState.SECOND_FACTOR, lifetime=SECOND_FACTOR_WAIT)
+
+    async with db.write() as tx:
+        await session.touch(tx, half, PRIVILEGED, NOON + timedelta(minutes=2))
+
+    assert await who_holds(db, "half", NOON + SECOND_FACTOR_WAIT - MOMENT) is not None
+    assert await who_holds(db, "half", NOON + SECOND_FACTOR_WAIT) is None

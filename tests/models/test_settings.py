@@ -2,13 +2,14 @@
 
 import base64
 import contextlib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.settings import FILE_LIMIT, DatabaseSettings, SettingsError, audit_key, resolve_files
+from models.settings import FILE_LIMIT, DatabaseSettings, SettingsError, audit_key, resolve_files, session_life
 
 
 @pytest.mark.parametrize("url", ["sqlite:///latchkey.db", "postgresql://me:hunter2@host/name"])
@@ -78,3 +79,15 @@ def test_any_other_key_of_the_record_is_a_clear_error(text: str) -> None:
 def test_no_text_makes_the_key_of_the_record_fail_in_any_other_way(text: str) -> None:
     with contextlib.suppress(SettingsError):
         audit_key({"AUDIT_KEY": text})
+
+
+@pytest.mark.parametrize(
+    ("roles", "is_operator", "idle", "absolute"),
+    [((), False, 30, 12), (("administrator",), False, 15, 8), ((), True, 15, 8), (("administrator",), True, 15, 8)],
+)
+def test_sessions_of_whoever_has_a_role_are_shorter(
+    roles: tuple[str, ...], is_operator: bool, idle: int, absolute: int
+) -> None:
+    life = session_life(roles, is_operator=is_operator)
+
+    assert (life.idle, life.absolute) == (timedelta(minutes=idle), timedelta(hours=absolute))

@@ -196,6 +196,7 @@ def upgrade() -> None:
         sa.Column("signed_in_at", Moment, nullable=False),
         sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
         sa.Column("used_at", Moment, nullable=False),
+        sa.Column("idle_at", Moment, nullable=False, comment="when it dies, unless it is used before"),
         sa.Column("expires_at", Moment, nullable=False),
         sa.Column("ended_at", Moment, nullable=True),
         sa.Column("re_sign_in_id", Id, nullable=True, comment="the window that this sign-in was asked for"),
