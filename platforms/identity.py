@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, Self
 
@@ -11,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from models.vocabulary import Secret
@@ -58,6 +59,13 @@ def parse_certificate(der: bytes) -> x509.Certificate:
 @lru_cache(maxsize=1024)
 def _parsed(der: bytes) -> x509.Certificate:
     return x509.load_der_x509_certificate(der)
+
+
+class KeyType(StrEnum):
+    """Of the identities we make. RSA is what every device reads; P-256 is made in no time."""
+
+    RSA = "rsa"
+    EC = "ec"
 
 
 class DeviceCA:
@@ -143,6 +151,27 @@ def make_ca(name: str, now: datetime) -> DeviceCA:
         .sign(key, hashes.SHA256())
     )
     return DeviceCA(certificate, key)
+
+
+def new_key(kind: KeyType) -> PrivateKey:
+    if kind is KeyType.EC:
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def pack_identity(key: PrivateKey, certificate: x509.Certificate, password: str) -> bytes:
+    """PKCS#12 as every device's parser reads it: older ones know 3DES and SHA-1 alone.
+
+    That wrapper protects nothing; what is handed out around it is the secret.
+    """
+    wrapping = (
+        serialization.PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(2048)
+        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+        .hmac_hash(hashes.SHA1())  # noqa: S303 - as the docstring says
+        .build(password.encode())
+    )
+    return pkcs12.serialize_key_and_certificates(b"device", key, certificate, None, wrapping)
 
 
 def load_private_key(pem: Secret) -> PrivateKey:

@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from models.vocabulary import Act, JobState, Order, Outcome, Ownership, PlatformName, Reason, Secret
 from platforms.base import (
@@ -35,11 +34,11 @@ from platforms.base import (
     Welcome,
 )
 from platforms.errors import Refused, Unreadable
-from platforms.identity import PrivateKey, certificate_hash, parse_certificate, verify_detached
+from platforms.identity import certificate_hash, new_key, pack_identity, parse_certificate, verify_detached
 from platforms.ios import acts, passcode, wire
 from platforms.ios.channel import open_channel
 from platforms.ios.memory import MAX_POSTPONED, Memory, milliseconds
-from platforms.ios.settings import IdentityProof, IosSettings, KeyType
+from platforms.ios.settings import IdentityProof, IosSettings
 
 NAME: Final = PlatformName("ios")
 MAX_LINK: Final = 256
@@ -100,7 +99,7 @@ class IosHandler:
     def welcome(self, enrollment_id: UUID, ownership: Ownership, now: datetime) -> Welcome:
         """The device's key is made, handed out and forgotten."""
         settings = self._settings
-        key = _new_key(settings.key_type)
+        key = new_key(settings.key_type)
         certificate = settings.device_ca.issue(key.public_key(), str(enrollment_id), now)
         password = secrets.token_urlsafe(24)
         rights = wire.rights(ownership)
@@ -112,7 +111,7 @@ class IosHandler:
             base_url=settings.devices_url,
             access_rights=rights,
             sign_message=settings.identity is not IdentityProof.MTLS,
-            identity=wire.pack_identity(key, certificate, password),
+            identity=pack_identity(key, certificate, password),
             password=password,
         )
         headers = {
@@ -336,9 +335,3 @@ def _shown(chain: tuple[wire.Error, ...]) -> Iterator[tuple[str, str]]:
     """For the operator: the top error, then its causes. Codes change between releases, so nothing turns on them."""
     for place, error in enumerate(chain):
         yield ("error" if place == 0 else f"cause_{place}"), f"{error.domain} {error.code}"
-
-
-def _new_key(kind: KeyType) -> PrivateKey:
-    if kind is KeyType.EC:
-        return ec.generate_private_key(ec.SECP256R1())
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)

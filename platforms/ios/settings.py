@@ -1,36 +1,26 @@
 """What iOS must be told: addresses, the push certificate, the device CA, and how devices prove themselves."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Self, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from models.vocabulary import Secret
-from platforms.identity import DeviceCA, load_private_key
+from platforms.identity import DeviceCA, KeyType, load_private_key
+from platforms.settings import choice, device_ca, is_near, is_production, needed, public_url, trusted, url
 
 TOPIC_PREFIX: Final = "com.apple.mgmt."
 APNS: Final = "https://api.push.apple.com"
-
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class IdentityProof(StrEnum):
     MDM_SIGNATURE = "mdm_signature"
     MTLS = "mtls"
     BOTH = "both"
-
-
-class KeyType(StrEnum):
-    """Of the identities we make. RSA is what every device reads; P-256 is made in no time."""
-
-    RSA = "rsa"
-    EC = "ec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +50,27 @@ class IosSettings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Raises ValueError that names the variable, never its value."""
-        production = environ.get("MODE", "production") != "embedded"
+        production = is_production(environ)
         certificate, key = _push_identity(environ)
-        topic = _needed(environ, "IOS_TOPIC")
+        topic = needed(environ, "IOS_TOPIC")
         _check_topic(topic, certificate, production=production)
         return cls(
-            public_url=_public_url(environ, production=production),
+            public_url=public_url(environ),
             topic=topic,
             push_url=_push_url(environ, production=production),
-            push_certificate=_needed(environ, "IOS_PUSH_CERTIFICATE"),
+            push_certificate=needed(environ, "IOS_PUSH_CERTIFICATE"),
             push_key=key,
-            push_ca=_push_ca(environ),
-            device_ca=_device_ca(environ),
-            identity=_choice(environ, "IOS_IDENTITY", IdentityProof.MDM_SIGNATURE),
-            key_type=_choice(environ, "IOS_KEY", KeyType.RSA),
+            push_ca=trusted(environ, "IOS_PUSH_CA"),
+            device_ca=device_ca(environ),
+            identity=choice(environ, "IOS_IDENTITY", IdentityProof.MDM_SIGNATURE),
+            key_type=choice(environ, "IOS_KEY", KeyType.RSA),
             organization=environ.get("ORGANIZATION_NAME") or "Latchkey",
         )
 
 
-def _needed(environ: Mapping[str, str], variable: str) -> str:
-    value = environ.get(variable, "")
-    if not value.strip():
-        raise ValueError(f"{variable} is missing")
-    return value
-
-
-def _choice(environ: Mapping[str, str], variable: str, default: Choice) -> Choice:
-    value = environ.get(variable) or default.value
-    try:
-        return type(default)(value)
-    except ValueError:
-        raise ValueError(f"{variable} must be one of {', '.join(type(default))}") from None
-
-
 def _push_identity(environ: Mapping[str, str]) -> tuple[x509.Certificate, Secret]:
-    pem = _needed(environ, "IOS_PUSH_CERTIFICATE")
-    key = Secret(_needed(environ, "IOS_PUSH_KEY").encode())
+    pem = needed(environ, "IOS_PUSH_CERTIFICATE")
+    key = Secret(needed(environ, "IOS_PUSH_KEY").encode())
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
     except ValueError:
@@ -118,61 +93,11 @@ def _check_topic(topic: str, certificate: x509.Certificate, *, production: bool)
         raise ValueError("IOS_TOPIC is not the subject UID of IOS_PUSH_CERTIFICATE")
 
 
-def _public_url(environ: Mapping[str, str], *, production: bool) -> str:
-    url = _needed(environ, "PUBLIC_URL")
-    parts = _url("PUBLIC_URL", url)
-    if production and parts.scheme != "https":
-        raise ValueError("PUBLIC_URL must begin with https://: devices enrol over TLS alone")
-    return url.rstrip("/")
-
-
 def _push_url(environ: Mapping[str, str], *, production: bool) -> str:
-    url = environ.get("IOS_PUSH_URL") or (APNS if production else _needed(environ, "IOS_PUSH_URL"))
-    parts = _url("IOS_PUSH_URL", url)
+    address = environ.get("IOS_PUSH_URL") or (APNS if production else needed(environ, "IOS_PUSH_URL"))
+    parts = url("IOS_PUSH_URL", address)
     if parts.scheme != "https":
         raise ValueError("IOS_PUSH_URL must begin with https://")
-    if production and _is_near(parts.hostname or ""):
+    if production and is_near(parts.hostname or ""):
         raise ValueError("IOS_PUSH_URL names this machine or a private network, where no push service lives")
-    return url.rstrip("/")
-
-
-def _url(variable: str, url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"):
-        raise ValueError(f"{variable} must be https://host or https://host:port")
-    return parts
-
-
-def _is_near(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return not ipaddress.ip_address(name.partition("%")[0]).is_global
-    except ValueError:
-        # One word is a name of this network; and resolvers read 127.1 and 0x7f000001 as addresses.
-        last = name.rpartition(".")[2]
-        return last == name or last.isdigit() or last.startswith("0x")
-
-
-def _push_ca(environ: Mapping[str, str]) -> str | None:
-    pem = environ.get("IOS_PUSH_CA") or None
-    if pem is not None:
-        try:
-            x509.load_pem_x509_certificates(pem.encode())
-        except ValueError:
-            raise ValueError("IOS_PUSH_CA is not a PEM certificate") from None
-    return pem
-
-
-def _device_ca(environ: Mapping[str, str]) -> DeviceCA:
-    certificate = _needed(environ, "DEVICE_CA_CERTIFICATE")
-    key = Secret(_needed(environ, "DEVICE_CA_KEY").encode())
-    try:
-        return DeviceCA.from_pem(certificate, key)
-    except ValueError as error:
-        raise ValueError(f"DEVICE_CA_CERTIFICATE, DEVICE_CA_KEY: {error}") from None
+    return address.rstrip("/")

@@ -11,19 +11,17 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from ipaddress import IPv4Address
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import uuid4
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from models.vocabulary import Secret
+from platforms import loopback
 from platforms.identity import PrivateKey, load_private_key, make_ca, parse_certificate, sign_detached
 from platforms.ios.push_service import Push, PushService, server_tls
 
@@ -585,29 +583,11 @@ def demo_keys(now: datetime) -> tuple[Mapping[str, bytes], Mapping[str, str]]:
     """Files of a push service nobody trusts but this installation, and which setting each of them is."""
     topic = f"com.apple.mgmt.External.{uuid4()}"
     authority = make_ca("Push service of this machine alone", now)
-    certificate, ca_key = authority.pem()
-    signer = load_private_key(ca_key)
+    certificate, _ = authority.pem()
     files = {"push-ca.crt": certificate.encode(), "push-topic.txt": topic.encode()}
 
     def issue(name: str, subject: list[x509.NameAttribute[str]], usage: x509.ObjectIdentifier) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
-        issued = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name(subject))
-            .issuer_name(authority.certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=10 * 365))
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-            .sign(signer, hashes.SHA256())
-        )
-        files[f"{name}.crt"] = issued.public_bytes(Encoding.PEM)
-        files[f"{name}.key"] = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        files[f"{name}.crt"], files[f"{name}.key"] = loopback.issue(authority, subject, usage, now)
 
     issue("push-server", [x509.NameAttribute(NameOID.COMMON_NAME, "localhost")], ExtendedKeyUsageOID.SERVER_AUTH)
     uid = x509.NameAttribute(NameOID.USER_ID, topic)

@@ -13,13 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
-
 from models.vocabulary import Ownership
 from platforms.errors import Unreadable
-from platforms.identity import PrivateKey
 
 CHECK_IN: Final = "application/x-apple-aspen-mdm-checkin"
 COMMAND: Final = "application/x-apple-aspen-mdm"
@@ -342,21 +337,6 @@ def _command(ref: str, command: Mapping[str, Any]) -> bytes:
 def rights(ownership: Ownership) -> int:
     """A device of a person's own cannot be erased by us; its passcode can be removed, for that is what they ask."""
     return ALL_RIGHTS if ownership is Ownership.CORPORATE else ALL_RIGHTS & ~ERASE_RIGHT
-
-
-def pack_identity(key: PrivateKey, certificate: x509.Certificate, password: str) -> bytes:
-    """PKCS#12 as every Apple parser reads it: older ones know 3DES and SHA-1 alone.
-
-    That wrapper protects nothing; the profile around it is the secret.
-    """
-    wrapping = (
-        PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(2048)
-        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-        .hmac_hash(hashes.SHA1())  # noqa: S303 - as the docstring says
-        .build(password.encode())
-    )
-    return pkcs12.serialize_key_and_certificates(b"device", key, certificate, None, wrapping)
 
 
 def enrollment_profile(

@@ -1,9 +1,9 @@
 import pytest
 
 from models.vocabulary import Secret
-from platforms.identity import make_ca
+from platforms.identity import KeyType, make_ca
 from platforms.ios import build
-from platforms.ios.settings import APNS, IdentityProof, IosSettings, KeyType
+from platforms.ios.settings import APNS, IdentityProof, IosSettings
 from tests.platforms.ios.world import NOW, TOPIC, environ
 
 PRODUCTION = {"MODE": "production", "PUBLIC_URL": "https://latchkey.example.org", "IOS_PUSH_URL": APNS}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.vocabulary import Ownership
 from platforms.errors import Unreadable
+from platforms.identity import pack_identity
 from platforms.ios import wire
 from tests.platforms.ios.world import AUTHENTICATE, CA, ENROLLMENT, IDLE, NOW, TOKEN_UPDATE, TOPIC, UDID, UNLOCK_TOKEN
 
@@ -216,7 +217,7 @@ def test_the_profile_names_its_identity_and_the_identity_opens(kind: str) -> Non
             base_url="https://latchkey.example.org/devices/ios",
             access_rights=8183,
             sign_message=True,
-            identity=wire.pack_identity(key, certificate, "p"),
+            identity=pack_identity(key, certificate, "p"),
             password="p",
         )
     )
