@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -19,6 +20,7 @@ from api.handlers import checkin
 from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, REQUEST_ID
 from api.middleware import TooLarge, UnsupportedMediaType
 from api.openapi import Documents
+from api.operations import refusal
 from api.passwords import Hasher, HashSettings
 from api.routes import ROUTES, Route
 from api.settings import BODY_LIMIT, ApiSettings
@@ -31,6 +33,7 @@ from models.errors import Invalid, NotFound, Unreadable
 from models.event import Actor
 from models.fault import Fault
 from models.sealed import Keyring
+from models.session import Who
 from models.settings import DatabaseSettings
 from models.vocabulary import PlatformName
 from platforms.base import DeviceRequest, PlatformHandler, Refusal, Shared
@@ -119,10 +122,10 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
     body_of = None if route.body is None else msgspec.json.Decoder(route.body)
     unsafe = route.method not in guards.SAFE
 
-    async def read(request: web.Request) -> Call[Any, Any]:
+    async def reply_to(request: web.Request) -> Reply | StreamReply:
         headers = request.headers
         request[LANGUAGE] = choose(headers.get("Accept-Language"))
-        who, given = await guards.pass_guard(route.guard, route.method, headers, needs)
+        who, given = await guards.identify(route.guard, headers, needs)
         if who is not None:
             request[ACCOUNT_ID] = who.account_id
             request[LANGUAGE] = who.language
@@ -132,16 +135,34 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             ",".join(headers.getall("X-Forwarded-For", [])) or None,
             needs.settings.trusted_proxies,
         )
+        actor = Actor(
+            "anonymous" if who is None else "account",
+            None if who is None else who.account_id,
+            session_id=None if who is None else who.session.id,
+            request_id=request[REQUEST_ID],
+            address=None if here is None else str(here),
+            client=_client(headers.get("User-Agent")),
+        )
+        try:
+            guards.pass_guard(route.guard, route.method, headers, who, given, needs.settings)
+            return await route.handler(await read(request, who, given, actor, here))
+        except refusal.DENIED as denied:
+            if who is not None:
+                ids = _ids(request.match_info)
+                await refusal.remember(needs.database, who, denied.code, route=route.path, ids=ids, actor=actor)
+            raise
+
+    async def read(
+        request: web.Request,
+        who: Who | None,
+        given: guards.Credentials | None,
+        actor: Actor,
+        here: guards.Address | None,
+    ) -> Call[Any, Any]:
+        headers = request.headers
         return Call(
             needs=needs,
-            actor=Actor(
-                "anonymous" if who is None else "account",
-                None if who is None else who.account_id,
-                session_id=None if who is None else who.session.id,
-                request_id=request[REQUEST_ID],
-                address=None if here is None else str(here),
-                client=_client(headers.get("User-Agent")),
-            ),
+            actor=actor,
             body=_decode(body_of, await _body(request, BODY_LIMIT), headers) if unsafe else None,
             query=None if route.query is None else _query(request, route.query),
             path=request.match_info,
@@ -156,13 +177,22 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
         )
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        # No name for the call: a stream is answered for hours, and would hold it.
-        reply = await route.handler(await read(request))
+        # No name for the call, nor for who asks: a stream is answered for hours, and would hold them.
+        reply = await reply_to(request)
         if isinstance(reply, StreamReply):
             return await needs.streams.serve(request, reply)
         return _response(reply, needs.settings)
 
     return answer
+
+
+def _ids(path: Mapping[str, str]) -> dict[str, str]:
+    """What was asked for, where it can be an id at all."""
+    found = {}
+    for name, text in path.items():
+        with contextlib.suppress(ValueError):
+            found[name] = str(UUID(text))
+    return found
 
 
 async def _body(request: web.Request, limit: int) -> bytes:

@@ -100,24 +100,32 @@ def check_csrf(headers: Mapping[str, str], token: str, settings: ApiSettings) ->
         raise CsrfRefused
 
 
-async def pass_guard(
-    guard: Guard, method: str, headers: Mapping[str, str], needs: Needs
-) -> tuple[Who | None, Credentials | None]:
-    """Who asks (None: nobody is signed in, nor needs to be), and with what. Raises what the guard refuses with."""
-    unsafe = method not in SAFE
+async def identify(guard: Guard, headers: Mapping[str, str], needs: Needs) -> tuple[Who | None, Credentials | None]:
+    """Who asks (None: nobody is signed in), and with what. Whether they may pass is `pass_guard`'s to say."""
     given = None if guard is Guard.OPEN else credentials(headers, needs.settings)
+    return (None if given is None else await _resolve(given, needs)), given
+
+
+def pass_guard(
+    guard: Guard,
+    method: str,
+    headers: Mapping[str, str],
+    who: Who | None,
+    given: Credentials | None,
+    settings: ApiSettings,
+) -> None:
+    """Raises what the guard refuses with."""
+    unsafe = method not in SAFE
     bearer = given is not None and not given.by_cookie
     if unsafe and not bearer:
-        check_origin(headers, needs.settings)
-    who = None if given is None else await _resolve(given, needs)
+        check_origin(headers, settings)
     if who is None or given is None:
         if guard in {Guard.OPEN, Guard.MAYBE_SIGNED_IN}:
-            return None, given
+            return
         raise NotSignedIn
     if unsafe and given.by_cookie:
-        check_csrf(headers, given.token, needs.settings)
+        check_csrf(headers, given.token, settings)
     _admit(guard, who)
-    return who, given
 
 
 async def _resolve(given: Credentials, needs: Needs) -> Who | None:
@@ -207,12 +215,22 @@ SECOND_FACTOR_FLOODS: Final = (
 )
 
 
+class Flooded(TooManyTries):
+    """`began`: this one is the first that the window refuses."""
+
+    def __init__(self, flood: Flood, *, began: bool) -> None:
+        super().__init__(flood.window)
+        self.flood = flood
+        self.began = began
+
+
 async def count_floods(door: QueueDoor, floods: tuple[Flood, ...], group: str, *, signed_in: bool) -> None:
-    """Count before anything is verified. Raises TooManyTries; without Redis, Busy for whoever is not signed in."""
+    """Count before anything is verified. Raises Flooded; without Redis, Busy for whoever is not signed in."""
     try:
         for flood in floods:
-            if await door.count(f"{flood.name}:{group}", flood.window) > flood.limit:
-                raise TooManyTries(flood.window)
+            count = await door.count(f"{flood.name}:{group}", flood.window)
+            if count > flood.limit:
+                raise Flooded(flood, began=count == flood.limit + 1)
     except QueueDown:
         if not signed_in:
             raise Busy from None

@@ -65,6 +65,8 @@ SECOND_FACTOR: Final = (
     Budget("second_factor_1d", 50, timedelta(days=1)),
 )
 RE_SIGN_INS: Final = (Budget("re_sign_in_1h", 5, timedelta(hours=1)),)
+REFUSALS: Final = (Budget("refusal_1m", 1, timedelta(minutes=1)),)
+"""How often one kind of refusal is written into one person's record: a flood of them must not fill it."""
 ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
 
 
@@ -109,6 +111,15 @@ async def take(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: date
     for key, tries, since, shut_until in rows:
         await _write(tx, key, tries + 1, since, shut_until, now)
     return None
+
+
+async def has_room(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> bool:
+    """Whether there would be one to take; nothing is taken or held."""
+    periods = {f"{budget.name}:{who}": budget for budget in budgets}
+    rows = await tx.execute(sa.select(throttle).where(throttle.c.key.in_(periods)))
+    return all(
+        row.tries < periods[row.key].limit or not row.since <= now < row.since + periods[row.key].period for row in rows
+    )
 
 
 async def give_back(tx: Transaction, budgets: tuple[Budget, ...], who: str) -> None:

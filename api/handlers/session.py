@@ -1,10 +1,11 @@
 """Sign in, second factor, proof, the list of sign-ins, sign out."""
 
-from typing import Final
+from typing import Any, Final
 
 from api import render, schemas
 from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
-from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, count_floods, csrf_token, forgive
+from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, Flood, Flooded, count_floods, csrf_token, forgive
+from api.operations import refusal
 from api.operations import session as operations
 from api.operations.session import HalfSignedIn, SignedIn
 from models.database import DatabaseDown
@@ -19,7 +20,7 @@ NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_
 
 async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
     needs, group = call.needs, call.address_group or "unknown"
-    await count_floods(needs.door, SIGN_IN_FLOODS, group, signed_in=False)
+    await _count_floods(call, SIGN_IN_FLOODS, group, name=call.body.account)
     try:
         done = await operations.sign_in(
             needs.database,
@@ -41,7 +42,7 @@ async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
 
 async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
     needs, group = call.needs, call.address_group or "unknown"
-    await count_floods(needs.door, SECOND_FACTOR_FLOODS, group, signed_in=False)
+    await _count_floods(call, SECOND_FACTOR_FLOODS, group)
     done = await operations.second_factor(
         needs.database,
         needs.keys,
@@ -54,6 +55,19 @@ async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
         raise done
     await forgive(needs.door, SECOND_FACTOR_FLOODS, group)
     return _signed_in(call, done)
+
+
+async def _count_floods(
+    call: Call[Any, None], floods: tuple[Flood, ...], group: str, *, name: str | None = None
+) -> None:
+    needs = call.needs
+    try:
+        await count_floods(needs.door, floods, group, signed_in=False)
+    except Flooded as flooded:
+        if flooded.began:
+            flood = flooded.flood.name
+            await refusal.remember_flood(needs.database, flood, group, name=name, who=call.who, actor=call.actor)
+        raise
 
 
 async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import event, job, re_sign_in, verification
+from models import event, job, re_sign_in, throttle, verification
 from models.account import account
 from models.base import Id
 from models.database import NOW_COLUMN, Database, Transaction
@@ -39,6 +39,7 @@ from models.organization import OrganizationSettings, organization
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.session import Who, session
 from models.settings import ACTS_PER_DEVICE_AND_DAY, FRESH_PROOF, RE_SIGN_IN_WINDOW
+from models.throttle import REFUSALS
 from models.vocabulary import Act, Ownership, PlatformName, Proof, Queue, Reason, new_id
 from platforms.base import EnrollmentState, Facts, PlatformHandler
 
@@ -176,7 +177,7 @@ async def ask(
         if row.open_id is not None:
             raise ActionInProgress(job_id=row.open_id)
         if row.tenth_newest is not None and now - row.tenth_newest < _DAY:
-            raise TooManyTries(_DAY - (now - row.tenth_newest))
+            return await _too_many(tx, who, device_id, act, _DAY - (now - row.tenth_newest), actor=actor, now=now)
         job_id = new_id(now)
         if one.proof is Proof.RE_SIGN_IN and (window is None or not await re_sign_in.use(tx, window, job_id, now)):
             raise ReSignInUsed
@@ -284,6 +285,24 @@ async def _answer_again(tx: Transaction, row: Any, hashed: bytes) -> Asked:
     if earlier is None or earlier.request_hash != hashed:
         raise KeyReused
     return Asked(earlier, made=False)
+
+
+async def _too_many(
+    tx: Transaction, who: Who, device_id: UUID, act: Act, wait: timedelta, *, actor: Actor, now: datetime
+) -> DomainError:
+    if await throttle.take(tx, REFUSALS, f"{act}:{device_id}", now) is None:
+        await event.record(
+            tx,
+            organization_id=who.organization_id,
+            action=f"device:{act}:ask",
+            actor=actor,
+            now=now,
+            outcome="failure",
+            reason=TooManyTries.code,
+            account_id=who.account_id,
+            subject=("device", device_id),
+        )
+    return TooManyTries(wait)
 
 
 async def must_be_able(tx: Transaction, who: Who, one: ActOffer) -> None:
