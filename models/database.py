@@ -52,6 +52,8 @@ START_PATIENCE: Final = 60.0
 NOW_COLUMN: Final = sa.func.clock_timestamp(type_=Moment).label("now")
 """What `Transaction.now_column` is where only the database knows the time: PostgreSQL's clock."""
 
+_CLOCK: Final = Hot(sa.select(NOW_COLUMN))
+
 
 class DatabaseDown(Exception):
     """The database could not do it now: lost, unreachable, out of time or of space. Trying again later may work.
@@ -87,6 +89,14 @@ class Transaction:
         sent, self._later = [*self._later, *questions], []
         return (await self._connection.ask(sent))[kept:]
 
+    async def together_and_now(self, *questions: Question) -> list[Answer]:
+        """And what time it is after all of them, which waits for their locks; `now` then asks nothing more."""
+        if self.knows_time:
+            return await self.together(*questions)
+        *answers, clock = await self.together(*questions, (_CLOCK, {}))
+        self.heard_now(clock.one().now)
+        return answers
+
     def later(self, hot: Hot, values: Values) -> None:
         """A change whose answer nobody reads: sent with the next statement, or with COMMIT, always in this order.
 
@@ -106,11 +116,11 @@ class Transaction:
 
     async def now(self) -> datetime:
         """The transaction's time, asked once. Ask after the locks are held: what waited for them is older."""
+        if self._now is None and self._clock is not None:
+            return self.heard_now(self._clock())
         if self._now is None:
-            if self._clock is not None:
-                return self.heard_now(self._clock())
-            answer = await self.execute(sa.select(sa.func.clock_timestamp(type_=Moment)))
-            return self.heard_now(answer.scalar_one())
+            clock = await self.ask(_CLOCK, {})
+            return self.heard_now(clock.one().now)
         return self._now
 
     def now_column(self) -> sa.ColumnElement[datetime]:

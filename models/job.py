@@ -5,7 +5,7 @@ row, not a state; every later write of that run carries the attempt it was given
 changes nothing. `move` alone writes `state`, along the one table of moves, with one line of timeline each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -25,6 +25,8 @@ from models.sealed import Keyring
 from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret
 
 OPEN: Final = (JobState.QUEUED, JobState.WAITING, JobState.DELIVERED)
+OPEN_LITERALS: Final = tuple(sa.literal_column(f"'{state}'", sa.Text) for state in OPEN)
+"""For a statement that is to find open jobs by their index: of bound values PostgreSQL cannot know that it fits."""
 _OPEN_SQL: Final = "state IN ('queued', 'waiting', 'delivered')"
 
 job = sa.Table(
@@ -272,13 +274,13 @@ def _moving(names: tuple[str, ...], raised: str | None, *, fence: bool) -> Hot:
     return Hot(statement.values(**values).returning(job.c.moves))
 
 
-_OPEN: Final = (
-    sa.select(job)
-    .where(job.c.device_id == sa.bindparam("device"), job.c.state.in_([state.value for state in OPEN]))
-    .order_by(job.c.id)
-)
-_OPEN_OF_DEVICE: Final = Hot(_OPEN)
-_HOLD_OPEN_OF_DEVICE: Final = Hot(_OPEN.with_for_update())
+def open_of(device_id: sa.ColumnElement[UUID]) -> sa.Select[Any]:
+    """What is still to be done with a device; `in_order` puts it in order."""
+    return sa.select(job).where(job.c.device_id == device_id, job.c.state.in_(OPEN_LITERALS)).order_by(job.c.id)
+
+
+_OPEN_OF_DEVICE: Final = Hot(open_of(sa.bindparam("device")))
+_HOLD_OPEN_OF_DEVICE: Final = Hot(open_of(sa.bindparam("device")).with_for_update())
 
 
 async def ask(
@@ -662,9 +664,13 @@ async def by_id(tx: Transaction, job_id: UUID, *, hold: bool = False) -> Job | N
 
 
 async def open_of_device(tx: Transaction, device_id: UUID, *, hold: bool = False) -> list[Job]:
-    """What is still to be done with a device: handed-over ones first (one in flight), then by age."""
     answer = await tx.ask(_HOLD_OPEN_OF_DEVICE if hold else _OPEN_OF_DEVICE, {"device": device_id})
-    return sorted((Job.of(row) for row in answer.rows), key=lambda held: held.state is not JobState.DELIVERED)
+    return in_order(answer.rows)
+
+
+def in_order(rows: Iterable[Any]) -> list[Job]:
+    """Handed-over ones first (one in flight), then by age."""
+    return sorted((Job.of(row) for row in rows), key=lambda held: held.state is not JobState.DELIVERED)
 
 
 async def by_ref(tx: Transaction, organization_id: UUID, device_id: UUID, ref: str) -> Job | None:

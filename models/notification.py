@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
+from models.hot import Hot
 from models.vocabulary import new_id
 
 if TYPE_CHECKING:
@@ -90,23 +91,22 @@ class Notification:
         )
 
 
-# Told with every ending, so written once: building a statement costs more than sending it.
-_RAISE: Final = (
-    sa.update(account)
-    .where(account.c.id == sa.bindparam("account"))
-    .values(notification_seq=account.c.notification_seq + 1)
-    .returning(account.c.notification_seq)
-)
+# Told with every ending. Nobody waits for either: the second reads for itself what the first has counted up.
+_WHOSE: Final = account.c.id == sa.bindparam("whose", type_=Id)
+_RAISE: Final = Hot(sa.update(account).where(_WHOSE).values(notification_seq=account.c.notification_seq + 1))
+_RAISED: Final = sa.select(account.c.notification_seq).where(_WHOSE).scalar_subquery()
 _TOLD_ANEW: Final = ("seq", "key", "params", "severity", "read_at", "expires_at")
 
 
 @lru_cache
-def _telling(insert: Callable[[sa.Table], "Insert"]) -> "Insert":
+def _telling(insert: Callable[[sa.Table], "Insert"]) -> Hot:
     """`insert`: the database's own."""
-    new = insert(notification)
+    new = insert(notification).values(seq=_RAISED)
     anew = {name: new.excluded[name] for name in _TOLD_ANEW}
-    return new.on_conflict_do_update(
-        index_elements=[notification.c.subject_id], set_={**anew, "version": notification.c.version + 1}
+    return Hot(
+        new.on_conflict_do_update(
+            index_elements=[notification.c.subject_id], set_={**anew, "version": notification.c.version + 1}
+        )
     )
 
 
@@ -133,7 +133,7 @@ async def tell(
         "device_id": device_id,
         "version": 1,
         "created_at": now,
-        "seq": (await tx.execute(_RAISE, {"account": account_id})).scalar_one(),
+        "whose": account_id,
         "key": key,
         "params": dict(params),
         "severity": severity.value,
@@ -141,7 +141,8 @@ async def tell(
         "expires_at": now + KEPT,
     }
     insert = type(tx.insert(notification))
-    await tx.execute(_telling(insert), values)  # type: ignore[arg-type] # a class can be hashed, whatever it makes
+    tx.later(_RAISE, {"whose": account_id})
+    tx.later(_telling(insert), values)  # type: ignore[arg-type] # a class can be hashed, whatever it makes
 
 
 async def page(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
+from models.hot import Hot
 from models.sealed import Keyring
 from models.settings import READABLE_PASSCODE
 from models.vocabulary import PasscodeKind, Secret, new_id
@@ -86,6 +87,18 @@ def _owner(organization_id: UUID, device_id: UUID, job_id: UUID) -> tuple[UUID, 
     return organization_id, device_id, job_id
 
 
+_INSERT: Final = Hot(sa.insert(passcode))
+_DESTROY_OF_DEVICE: Final = Hot(
+    sa.update(passcode)
+    .where(
+        passcode.c.organization_id == sa.bindparam("organization"),
+        passcode.c.device_id == sa.bindparam("device"),
+        passcode.c.destroyed_at.is_(None),
+    )
+    .values(sealed=None, destroyed_at=sa.bindparam("now"), why=sa.bindparam("reason"))
+)
+
+
 async def keep(
     tx: Transaction,
     *,
@@ -101,19 +114,18 @@ async def keep(
 ) -> None:
     """Seal a new one; what was readable of this device before is destroyed."""
     await destroy_of_device(tx, organization_id, device_id, "replaced", now)
-    await tx.execute(
-        sa.insert(passcode).values(
-            id=new_id(now),
-            organization_id=organization_id,
-            device_id=device_id,
-            account_id=account_id,
-            job_id=job_id,
-            kind=kind.value,
-            sealed=keys.seal(secret, purpose=PURPOSE, owner=_owner(organization_id, device_id, job_id)),
-            created_at=now,
-            readable_until=readable_until,
-        )
-    )
+    values = {
+        "id": new_id(now),
+        "organization_id": organization_id,
+        "device_id": device_id,
+        "account_id": account_id,
+        "job_id": job_id,
+        "kind": kind.value,
+        "sealed": keys.seal(secret, purpose=PURPOSE, owner=_owner(organization_id, device_id, job_id)),
+        "created_at": now,
+        "readable_until": readable_until,
+    }
+    tx.later(_INSERT, values)
 
 
 async def newest_of_device(tx: Transaction, organization_id: UUID, device_id: UUID) -> Passcode | None:
@@ -140,15 +152,8 @@ async def note_reading(tx: Transaction, read: Passcode, now: datetime) -> dateti
 
 
 async def destroy_of_device(tx: Transaction, organization_id: UUID, device_id: UUID, why: str, now: datetime) -> None:
-    await tx.execute(
-        sa.update(passcode)
-        .where(
-            passcode.c.organization_id == organization_id,
-            passcode.c.device_id == device_id,
-            passcode.c.destroyed_at.is_(None),
-        )
-        .values(sealed=None, destroyed_at=now, why=why)
-    )
+    values = {"organization": organization_id, "device": device_id, "now": now, "reason": why}
+    tx.later(_DESTROY_OF_DEVICE, values)
 
 
 async def destroy_due(tx: Transaction, now: datetime, limit: int) -> int:

@@ -242,7 +242,7 @@ def _target() -> sa.Select[Any]:
     keyed = sa.select(ours.c.id).where(
         ours.c.account_id == sa.bindparam("account"), ours.c.idempotency_key == sa.bindparam("key")
     )
-    open_job = sa.select(ours.c.id).where(of_device, ours.c.state.in_([s.value for s in job.OPEN]))
+    open_job = sa.select(ours.c.id).where(of_device, ours.c.state.in_(job.OPEN_LITERALS))
     tenth = (
         sa.select(ours.c.created_at)
         .where(of_device, ours.c.organization_id == sa.bindparam("organization"))

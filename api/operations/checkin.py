@@ -4,9 +4,10 @@ The platform reads and writes bytes; everything that is kept is decided here, al
 held first, so that two requests of one device are one after the other; then its jobs, then the account (lock order).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from models.database import Transaction
 from models.device import Device, DeviceState, device
 from models.enrollment import Bond
 from models.event import Actor
+from models.hot import Hot
 from models.job import Job, Words
 from models.organization import OrganizationSettings, organization
 from models.vocabulary import JobState, Outcome, Queue, Reason, Secret
@@ -157,7 +159,6 @@ async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
     return reply
 
 
-# Written once: building a statement costs more than sending it.
 _BONDS: Final = enrollment.enrollment.c
 _BOND: Final = (
     sa.select(
@@ -173,14 +174,22 @@ _BOND: Final = (
     )
     .with_for_update(of=enrollment.enrollment)
 )
-_BY_CERTIFICATE: Final = _BOND.where(_BONDS.certificate_hash == sa.bindparam("certificate"))
-_BY_ID: Final = _BOND.where(
+
+
+def _found_by(*which: sa.ColumnElement[bool]) -> tuple[Hot, Hot]:
+    """The bond, held, and then the open jobs of its device."""
+    its_device = sa.select(_BONDS.device_id).where(*which).scalar_subquery()
+    return Hot(_BOND.where(*which)), Hot(job.open_of(its_device).with_for_update())
+
+
+_BY_CERTIFICATE: Final = _found_by(_BONDS.certificate_hash == sa.bindparam("certificate"))
+_BY_ID: Final = _found_by(
     _BONDS.platform == sa.bindparam("platform"),
     _BONDS.id == sa.bindparam("bond"),
     # Not before its link was opened: until then nobody was told of it.
     _BONDS.link_hash.is_(None),
 )
-_BY_ADDRESS: Final = _BOND.where(
+_BY_ADDRESS: Final = _found_by(
     _BONDS.platform == sa.bindparam("platform"), _BONDS.address == sa.bindparam("address"), _BONDS.left_at.is_(None)
 )
 
@@ -189,12 +198,14 @@ async def _hear(
     needs: Needs, platform: PlatformHandler, tx: Transaction, caller: Caller, request_id: str
 ) -> _Talk | Refusal:
     """Find the bond by what the caller proved, and hold it."""
+    which: dict[str, Any]
     if caller.certificate_hash is not None:
-        found = await tx.execute(_BY_CERTIFICATE, {"certificate": caller.certificate_hash})
+        found_by, which = _BY_CERTIFICATE, {"certificate": caller.certificate_hash}
     elif caller.enrollment_id is not None:
-        found = await tx.execute(_BY_ID, {"platform": platform.name, "bond": caller.enrollment_id})
+        found_by, which = _BY_ID, {"platform": platform.name, "bond": caller.enrollment_id}
     else:
-        found = await tx.execute(_BY_ADDRESS, {"platform": platform.name, "address": caller.address})
+        found_by, which = _BY_ADDRESS, {"platform": platform.name, "address": caller.address}
+    found, open_jobs = await tx.together_and_now(*((hot, which) for hot in found_by))
     row = found.one_or_none()
     if row is None or row.platform != platform.name:
         return Refusal.NOT_BOUND
@@ -221,7 +232,7 @@ async def _hear(
         settings=OrganizationSettings.of(row.settings),
         memory=bond.open_memory(needs.keys),
         now=now,
-        jobs=await job.open_of_device(tx, bond.device_id, hold=True),
+        jobs=job.in_order(open_jobs.rows),
     )
 
 
@@ -257,7 +268,7 @@ async def _challenge(talk: _Talk, check_in: CheckIn) -> DeviceReply:
     answer = talk.platform.write(check_in, None, talk.view)
     if answer.memory is not None:
         talk.remember(answer.memory)
-    await _keep_bond(talk)
+    _keep_bond(talk)
     return answer.reply
 
 
@@ -433,10 +444,20 @@ async def _answer(talk: _Talk, check_in: CheckIn) -> DeviceReply:
     return answer.reply
 
 
-async def _keep_bond(talk: _Talk) -> None:
+@lru_cache
+def _writing_down(table: sa.Table, names: tuple[str, ...]) -> Hot:
+    new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+    return Hot(sa.update(table).where(table.c.id == sa.bindparam("which")).values(**new))
+
+
+def _write_down(tx: Transaction, table: sa.Table, row_id: UUID, values: Mapping[str, Any]) -> None:
+    new = {f"new_{name}": value for name, value in values.items()}
+    tx.later(_writing_down(table, tuple(values)), {"which": row_id, **new})
+
+
+def _keep_bond(talk: _Talk) -> None:
     if talk.changes:
-        bonds = enrollment.enrollment
-        await talk.tx.execute(sa.update(bonds).where(bonds.c.id == talk.bond.id).values(**talk.changes))
+        _write_down(talk.tx, enrollment.enrollment, talk.bond.id, talk.changes)
 
 
 async def _keep(talk: _Talk, check_in: CheckIn) -> None:
@@ -444,7 +465,7 @@ async def _keep(talk: _Talk, check_in: CheckIn) -> None:
     if check_in.state is EnrollmentState.LEFT:
         await enrollment.end(talk.tx, talk.bond.id, talk.now)
     else:
-        await _keep_bond(talk)
+        _keep_bond(talk)
     said = {
         "os_version": check_in.os_version,
         "model": check_in.model,
@@ -456,4 +477,4 @@ async def _keep(talk: _Talk, check_in: CheckIn) -> None:
     if seen is None or talk.now - seen >= SEEN_COARSELY:
         values["last_seen_at"] = talk.now
     if values:
-        await talk.tx.execute(sa.update(device).where(device.c.id == talk.bond.device_id).values(**values))
+        _write_down(talk.tx, device, talk.bond.device_id, values)
