@@ -10,10 +10,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from models import device
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.sealed import Keyring
-from models.settings import ENROLLMENT_LINK
+from models.settings import ENROLLMENT_LINK, ENROLLMENT_PENDING
 from models.vocabulary import Secret
 
 enrollment = sa.Table(
@@ -33,7 +34,7 @@ enrollment = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("enrolled_at", Moment, nullable=True),
     sa.Column("left_at", Moment, nullable=True),
-    partial_index("ix_enrollment_unfinished", "created_at", where="state = 'invited'"),
+    partial_index("ix_enrollment_unfinished", "created_at", where="state IN ('invited', 'pending')"),
     # A device that left keeps its row for the record; its address may enrol anew.
     partial_index("uq_enrollment_address", "platform", "address", unique=True, where="left_at IS NULL"),
 )
@@ -142,6 +143,26 @@ async def erase_unfinished(tx: Transaction, now: datetime, limit: int) -> list[U
     )
     statement = sa.delete(enrollment).where(enrollment.c.id.in_(old)).returning(enrollment.c.device_id)
     return list((await tx.execute(statement)).scalars())
+
+
+async def given_up(tx: Transaction, now: datetime, limit: int) -> list[sa.Row[Any]]:
+    """Bonds of devices that began to enrol and fell silent, held; with the organization, device and account of each."""
+    since = now - ENROLLMENT_PENDING
+    devices = device.device.c
+    statement = (
+        sa.select(enrollment.c.id, enrollment.c.organization_id, enrollment.c.device_id, devices.account_id)
+        .join_from(enrollment, device.device, devices.id == enrollment.c.device_id)
+        .where(
+            enrollment.c.state == "pending",
+            enrollment.c.created_at <= since,
+            # A device of long standing that enrols anew is silent from now on, not from its beginning.
+            sa.or_(devices.last_seen_at.is_(None), devices.last_seen_at <= since),
+        )
+        .order_by(enrollment.c.created_at)
+        .limit(limit)
+        .with_for_update(of=enrollment, skip_locked=True)
+    )
+    return list((await tx.execute(statement)).all())
 
 
 async def living_at(tx: Transaction, platform: str, address: str) -> Bond | None:

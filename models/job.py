@@ -22,7 +22,8 @@ from models.event import Actor
 from models.hot import Hot
 from models.notification import Severity
 from models.sealed import Keyring
-from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret
+from models.settings import JOB_KEPT
+from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret, id_after
 
 OPEN: Final = (JobState.QUEUED, JobState.WAITING, JobState.DELIVERED)
 OPEN_LITERALS: Final = tuple(sa.literal_column(f"'{state}'", sa.Text) for state in OPEN)
@@ -778,3 +779,21 @@ async def make_available(tx: Transaction, device_id: UUID, now: datetime) -> lis
         .returning(job)
     )
     return [Job.of(row) for row in await tx.execute(statement)]
+
+
+async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
+    """Those that ended long ago, with all that hangs on them. The record of what was done stays."""
+    cutoff = now - JOB_KEPT
+    old = (
+        sa.select(job.c.id).where(job.c.id < id_after(cutoff), job.c.ended_at <= cutoff).order_by(job.c.id).limit(limit)
+    )
+    ids = list((await tx.execute(old)).scalars())
+    if not ids:
+        return 0
+    for table, column in (
+        (job_move, job_move.c.job_id),
+        (passcode.passcode, passcode.passcode.c.job_id),
+        (notification.notification, notification.notification.c.subject_id),
+    ):
+        await tx.execute(sa.delete(table).where(column.in_(ids)))
+    return (await tx.execute(sa.delete(job).where(job.c.id.in_(ids)))).rowcount

@@ -8,7 +8,7 @@ One per subject, updated in place.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.hot import Hot
+from models.settings import NOTIFICATION_KEPT
 from models.vocabulary import new_id
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ notification = sa.Table(
     partial_index("ix_notification_unread", "organization_id", "account_id", "expires_at", where="read_at IS NULL"),
 )
 
-KEPT: Final = timedelta(days=30)
 UNREAD_SHOWN: Final = 99
 """A count above this is told as "99+": nobody needs it exact, and counting stays cheap."""
 
@@ -138,7 +138,7 @@ async def tell(
         "params": dict(params),
         "severity": severity.value,
         "read_at": None,
-        "expires_at": now + KEPT,
+        "expires_at": now + NOTIFICATION_KEPT,
     }
     insert = type(tx.insert(notification))
     tx.later(_RAISE, {"whose": account_id})

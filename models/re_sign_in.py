@@ -27,8 +27,8 @@ from models.event import Actor
 from models.hot import Hot
 from models.notification import Severity
 from models.organization import membership
-from models.settings import RE_SIGN_IN_WINDOW
-from models.vocabulary import Act, new_id
+from models.settings import RE_SIGN_IN_KEPT, RE_SIGN_IN_WINDOW
+from models.vocabulary import Act, id_after, new_id
 
 re_sign_in = sa.Table(
     "re_sign_in",
@@ -324,3 +324,16 @@ async def due(tx: Transaction, now: datetime, limit: int) -> list[ReSignIn]:
     """Live windows whose bound has passed, for the sweep to `lapse`; not held, since accounts are held first."""
     statement = sa.select(re_sign_in).where(re_sign_in.c.due_at <= now).order_by(re_sign_in.c.due_at).limit(limit)
     return [ReSignIn.of(row) for row in await tx.execute(statement)]
+
+
+async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
+    """Those that ended long ago; one ends within minutes of its opening, and its id is of that moment."""
+    cutoff = now - RE_SIGN_IN_KEPT
+    old = (
+        sa.select(re_sign_in.c.id)
+        .where(re_sign_in.c.id < id_after(cutoff), re_sign_in.c.ended_at <= cutoff)
+        .order_by(re_sign_in.c.id)
+        .limit(limit)
+        .scalar_subquery()
+    )
+    return (await tx.execute(sa.delete(re_sign_in).where(re_sign_in.c.id.in_(old)))).rowcount

@@ -14,8 +14,8 @@ from models.base import Id, Json, Moment, metadata
 from models.database import NOW_COLUMN, Transaction
 from models.hot import Hot
 from models.organization import membership, organization
-from models.settings import FRESH_PROOF, SESSION_IDLE, SESSION_TOUCH, SessionLife, session_life
-from models.vocabulary import new_id
+from models.settings import FRESH_PROOF, SESSION_IDLE, SESSION_KEPT, SESSION_TOUCH, SessionLife, session_life
+from models.vocabulary import id_after, new_id
 
 session = sa.Table(
     "session",
@@ -354,3 +354,16 @@ async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) 
     themselves with, many in one question."""
     rows = await tx.execute(_LIVING_AMONG, {"ids": session_ids, "now": now})
     return {row.id: row.notification_seq for row in rows}
+
+
+async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
+    """Those that no request could have used for long, however they ended. Their ids are older still."""
+    cutoff = now - SESSION_KEPT
+    old = (
+        sa.select(session.c.id)
+        .where(session.c.id < id_after(cutoff), session.c.expires_at <= cutoff)
+        .order_by(session.c.id)
+        .limit(limit)
+        .scalar_subquery()
+    )
+    return (await tx.execute(sa.delete(session).where(session.c.id.in_(old)))).rowcount

@@ -32,6 +32,17 @@ READABLE_PASSCODE: Final = timedelta(minutes=30)
 UNREAD_PASSCODE_DEFAULT: Final = timedelta(hours=24)
 UNREAD_PASSCODE_LIMIT: Final = timedelta(days=7)
 
+# How long rows are kept after their end. The record (`models/event.py`) is never shortened.
+NOTIFICATION_KEPT: Final = timedelta(days=30)
+"""From the last telling."""
+SESSION_KEPT: Final = timedelta(days=30)
+"""From the latest moment that it could have lived to."""
+RE_SIGN_IN_KEPT: Final = timedelta(days=30)
+JOB_KEPT: Final = timedelta(days=90)
+"""With its timeline, its passcode's row and what was told of it. So long an idempotency key is known, too."""
+ENROLLMENT_PENDING: Final = timedelta(days=7)
+"""A device that began to enrol and has been silent for so long will not finish."""
+
 DEVICES_PER_ACCOUNT: Final = 50
 ACTS_PER_DEVICE_AND_DAY: Final = 10
 ENROLLMENT_LINK: Final = timedelta(minutes=15)

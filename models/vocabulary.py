@@ -147,9 +147,18 @@ class Outcome:
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def _high(moment: datetime) -> int:
+    milliseconds = int((moment - EPOCH).total_seconds() * 1000)
+    return (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+
+
+def id_after(moment: datetime) -> UUID:
+    """No id made up to this moment sorts behind it: what is old is found by the primary key alone."""
+    return UUID(int=_high(moment) + (1 << 80))
+
+
 def new_id(now: datetime) -> UUID:
     """A UUIDv7 (RFC 9562): sorts by time, so rows made together lie together. Not a secret."""
-    milliseconds = int((now - EPOCH).total_seconds() * 1000)
     entropy = int.from_bytes(os.urandom(10))
-    high = (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+    high = _high(now)
     return UUID(int=high | 0x7 << 76 | (entropy >> 68 & 0xFFF) << 64 | 0b10 << 62 | entropy & 0x3FFF_FFFF_FFFF_FFFF)

@@ -2,6 +2,7 @@
 or two rounds at once, do no harm. A round looks at so many rows at most."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -19,10 +20,11 @@ from models import (
     passcode,
     re_sign_in,
     seen_message,
+    session,
     throttle,
 )
-from models.database import Database
-from models.device import device
+from models.database import Database, Transaction
+from models.device import DeviceState, device
 from models.event import LONGEST_TRANSACTION, SWEEP
 from models.fault import Fault
 from models.job import Job, Words
@@ -134,19 +136,70 @@ class Sweep:
                 break
         self.sealed_since = now - LONGEST_TRANSACTION
 
-    async def erase(self) -> None:
-        """What may be slow: everything that has outlived its time."""
-        for erase_due in (passcode.destroy_due, notification.erase_due, throttle.erase_due, seen_message.erase_due):
-            erased = self.at_once
-            while erased >= self.at_once:
-                async with self.database.write() as tx:
-                    erased = await erase_due(tx, await tx.now(), self.at_once)
-        async with self.database.write() as tx:
-            now = await tx.now()
-            unfinished = await enrollment.erase_unfinished(tx, now, self.at_once)
-            if unfinished:
-                await tx.execute(sa.delete(device).where(device.c.id.in_(unfinished)))
-            await heartbeat.bury(tx, now)
+    async def erase(self) -> bool:
+        """What may be slow: what has outlived its time, so many of a kind at most. Whether there may be more."""
+        more = False
+        for erase_due in _ERASED:
+            async with self.database.write() as tx:
+                erased = await erase_due(tx, await tx.now(), self.at_once)
+            more |= erased >= self.at_once
+        return more
+
+
+async def _erase_invitations(tx: Transaction, now: datetime, limit: int) -> int:
+    unfinished = await enrollment.erase_unfinished(tx, now, limit)
+    if unfinished:
+        await tx.execute(sa.delete(device).where(device.c.id.in_(unfinished)))
+    return len(unfinished)
+
+
+async def _give_up_pending(tx: Transaction, now: datetime, limit: int) -> int:
+    """A device that never finished enrolling goes; one that something was ever asked of has left, for the record."""
+    bonds = await enrollment.given_up(tx, now, limit)
+    asked = sa.exists().where(job.job.c.device_id == device.c.id)
+    others = sa.exists().where(re_sign_in.re_sign_in.c.device_id == device.c.id)
+    for bond in bonds:
+        await enrollment.end(tx, bond.id, now)
+        bound = sa.select(sa.func.count()).where(enrollment.enrollment.c.device_id == bond.device_id)
+        known = sa.select(sa.or_(asked, others)).where(device.c.id == bond.device_id)
+        if (await tx.execute(known)).scalar_one() or (await tx.execute(bound)).scalar_one() > 1:
+            statement = sa.update(device).where(
+                device.c.id == bond.device_id, device.c.state == DeviceState.PENDING.value
+            )
+            await tx.execute(statement.values(state=DeviceState.LEFT.value))
+        else:
+            await tx.execute(sa.delete(enrollment.enrollment).where(enrollment.enrollment.c.id == bond.id))
+            await tx.execute(sa.delete(device).where(device.c.id == bond.device_id))
+        await event.record(
+            tx,
+            organization_id=bond.organization_id,
+            action="device:enrollment:give_up",
+            actor=SWEEP,
+            now=now,
+            account_id=bond.account_id,
+            subject=("device", bond.device_id),
+        )
+    return len(bonds)
+
+
+async def _bury(tx: Transaction, now: datetime, limit: int) -> int:
+    await heartbeat.bury(tx, now)
+    return 0
+
+
+_ERASED: Final[tuple[Callable[[Transaction, datetime, int], Awaitable[int]], ...]] = (
+    passcode.destroy_due,
+    notification.erase_due,
+    throttle.erase_due,
+    seen_message.erase_due,
+    session.erase_due,
+    re_sign_in.erase_due,
+    job.erase_due,
+    _erase_invitations,
+    _give_up_pending,
+    _bury,
+)
+"""Each in a transaction of its own."""
 
 
 def _why_expired(held: Job) -> Reason:

@@ -43,8 +43,8 @@ async def tick(database: Database, sweep: Sweep, holder: str, stop: asyncio.Even
             if held:
                 await sweep.round()
                 if time() >= erase_at:
-                    await sweep.erase()
-                    erase_at = time() + ERASE_EVERY.total_seconds()
+                    more = await sweep.erase()
+                    erase_at = time() + (EVERY if more else ERASE_EVERY).total_seconds()
         except DatabaseDown:
             _LOG.warning("the database is away; the sweep waits")
             renew_at = time()

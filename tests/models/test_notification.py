@@ -10,7 +10,8 @@ import pytest
 
 from models import notification
 from models.database import Database
-from models.notification import KEPT, UNREAD_SHOWN, Notification, Severity
+from models.notification import UNREAD_SHOWN, Notification, Severity
+from models.settings import NOTIFICATION_KEPT
 from models.vocabulary import new_id
 from tests.clock import NOON, Clock
 from tests.people import Person, found, hire
@@ -124,7 +125,7 @@ async def test_what_is_told_anew_replaces_what_was_told(flag: Flag) -> None:
     newest, other = await flag.page()
     assert (newest.id, newest.seq, newest.version, newest.key) == (first.id, 3, 2, "job.failed")
     assert (newest.params, newest.read_at) == ({"device": "new"}, None)
-    assert (newest.created_at, newest.expires_at) == (NOON, flag.clock.now + KEPT)
+    assert (newest.created_at, newest.expires_at) == (NOON, flag.clock.now + NOTIFICATION_KEPT)
     assert other.seq == 2
 
 
@@ -181,7 +182,7 @@ async def test_reading_all_spares_what_came_after_the_look(flag: Flag) -> None:
 
 async def test_a_line_is_gone_at_its_last_moment_and_erased_then(flag: Flag) -> None:
     await flag.tell()
-    flag.clock.forward(KEPT - MOMENT)
+    flag.clock.forward(NOTIFICATION_KEPT - MOMENT)
     await flag.tell()
     assert (await flag.unread(), len(await flag.page())) == (2, 2)
     async with flag.db.write() as tx:

@@ -17,7 +17,7 @@ from models.job import LEASE, ring_pause
 from models.notification import Severity
 from models.re_sign_in import ReSignInState
 from models.sealed import Keyring
-from models.settings import ENROLLMENT_LINK, RE_SIGN_IN_WINDOW
+from models.settings import ENROLLMENT_LINK, NOTIFICATION_KEPT, RE_SIGN_IN_WINDOW
 from models.vocabulary import Act, JobState, PasscodeKind, Queue, Reason, Secret, new_id
 from tests.clock import NOON, Clock
 from tests.people import give_device
@@ -515,7 +515,7 @@ async def test_old_lines_old_counts_and_silent_processes_are_forgotten(shop: Sho
     shop.clock.now = NOON + timedelta(hours=1)
     await shop.sweep.erase()
     kept = len(await shop.rows(sa.select(heartbeat.heartbeat))), len(await shop.told())
-    shop.clock.now = NOON + notification.KEPT
+    shop.clock.now = NOON + NOTIFICATION_KEPT
 
     await shop.sweep.erase()
 

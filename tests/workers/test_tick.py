@@ -50,9 +50,10 @@ class Counted(Sweep):
         async with self.progress:
             self.progress.notify_all()
 
-    async def erase(self) -> None:
-        await super().erase()
+    async def erase(self) -> bool:
+        more = await super().erase()
         self.erased += 1
+        return more
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE), self.progress:

@@ -260,8 +260,8 @@ def upgrade() -> None:
         "enrollment",
         ["created_at"],
         unique=False,
-        sqlite_where=sa.text("state = 'invited'"),
-        postgresql_where=sa.text("state = 'invited'"),
+        sqlite_where=sa.text("state IN ('invited', 'pending')"),
+        postgresql_where=sa.text("state IN ('invited', 'pending')"),
     )
     op.create_index(
         op.f("uq_enrollment_address"),
