@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from api.call import Needs
 from api.operations import enrollment as enrollments
-from models import enrollment, event, job, passcode, seen_message
+from models import enrollment, event, job, passcode, seen_message, throttle
 from models.account import account
 from models.base import Labelled, labelled
 from models.database import Transaction
@@ -25,6 +25,7 @@ from models.event import Actor
 from models.hot import Hot
 from models.job import Job, Words
 from models.organization import OrganizationSettings, organization
+from models.throttle import REFUSALS
 from models.vocabulary import JobState, Outcome, Queue, Reason, Secret
 from platforms.base import (
     Caller,
@@ -238,7 +239,10 @@ async def _hear(
 
 async def _record_refusal(
     tx: Transaction, bond: Bond, account_id: UUID, reason: str, *, actor: Actor, now: datetime
-) -> None:
+) -> bool:
+    """Once a minute of each bond: a device that asks on and on must not fill the record. Whether it was written."""
+    if await throttle.take(tx, REFUSALS, f"{reason}:{bond.id}", now) is not None:
+        return False
     await event.record(
         tx,
         organization_id=bond.organization_id,
@@ -250,6 +254,29 @@ async def _record_refusal(
         account_id=account_id,
         subject=("device", bond.device_id),
     )
+    return True
+
+
+async def _tell_operator(talk: _Talk, address: str, known: Device) -> None:
+    """Whose address it is, in a line that is no person's own; no organization's record names another's devices."""
+    refused = {"refused_device": str(talk.bond.device_id), "refused_account": str(talk.held.account_id)}
+    holding = {"held_by_device": str(known.id), "held_by_account": str(known.account_id)}
+    for organization_id in {talk.bond.organization_id, known.organization_id}:
+        refused_here = organization_id == talk.bond.organization_id
+        facts = {"address": address, "platform": talk.platform.name, **(refused if refused_here else {})}
+        if organization_id == known.organization_id:
+            facts |= holding
+        await event.record(
+            talk.tx,
+            organization_id=organization_id,
+            action="device:enrollment:address_taken",
+            actor=talk.actor if refused_here else replace(talk.actor, id=None),
+            now=talk.now,
+            outcome="failure",
+            reason="address_taken",
+            subject=("device", talk.bond.device_id if refused_here else known.id),
+            facts=facts,
+        )
 
 
 async def _hear_out(talk: _Talk, check_in: CheckIn) -> DeviceReply:
@@ -286,7 +313,10 @@ async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
     known = Device.of(row)
     mine = (known.organization_id, known.account_id) == (talk.held.organization_id, talk.held.account_id)
     if not mine or known.state is DeviceState.DISABLED:
-        await _record_refusal(talk.tx, talk.bond, talk.held.account_id, "address_taken", actor=talk.actor, now=talk.now)
+        if await _record_refusal(
+            talk.tx, talk.bond, talk.held.account_id, "address_taken", actor=talk.actor, now=talk.now
+        ):
+            await _tell_operator(talk, check_in.address, known)
         return Refusal.NOT_BOUND
     await enrollment.end(talk.tx, earlier.id, talk.now)
     talk.changes["device_id"] = known.id

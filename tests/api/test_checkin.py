@@ -1,5 +1,6 @@
 """What the house makes of a device's words, in whatever protocol: who is found, what is heard."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from api.signers import LEAST_PAUSE
 from models import job, seen_message
 from models.device import device
 from models.enrollment import enrollment
+from models.event import event
 from models.vocabulary import Act, JobState, Outcome, Queue, Secret, new_id
 from platforms.base import (
     Answer,
@@ -30,7 +32,7 @@ from platforms.base import (
 )
 from platforms.errors import KeysNeeded, Unreachable
 from tests.api.house import House
-from tests.people import Person, give_device
+from tests.people import Person, found, give_device
 
 ADDRESS = "phone-7"
 
@@ -303,6 +305,53 @@ async def test_a_device_that_comes_back_under_a_new_address_is_the_same_one(
     rows = await house.rows(sa.select(enrollment).where(enrollment.c.left_at.is_(None)))
     assert [(row.device_id, row.address) for row in rows] == [(phone, "phone-8")]
     assert [row.id for row in await house.rows(sa.select(device.c.id))] == [phone]
+
+
+@pytest.mark.parametrize("same_organization", [True, False])
+async def test_an_address_of_another_account_is_refused_and_the_operator_is_told_whose_it_is(
+    house: House, spoken: Spoken, anna: Person, phone: UUID, same_organization: bool
+) -> None:
+    elsewhere = anna.organization_id if same_organization else await found(house.db, house.clock.now)
+    bert = await house.hire("bert", organization_id=elsewhere)
+    his = await give_device(house.db, bert, house.clock.forward(1))
+    await change(house, sa.update(enrollment).where(enrollment.c.device_id == his).values(address=None))
+    spoken.caller = Caller(message=None, address=ADDRESS, enrollment_id=(await bond_of(house, his)).id)
+    spoken.check_in = CheckIn(address=ADDRESS)
+
+    assert [await talk(house) for _ in range(3)] == [Refusal.NOT_BOUND] * 3
+
+    assert await house.events(bert) == Counter([("device:enrollment:bind", "failure", "address_taken")])
+    assert await house.events(anna) == Counter(), "nobody's own record names another"
+    rows = await house.rows(sa.select(event).where(event.c.action == "device:enrollment:address_taken"))
+    told = {row.organization_id: row for row in rows}
+    said = {"address": ADDRESS, "platform": "pocket"}
+    refused = {"refused_device": str(his), "refused_account": str(bert.id)}
+    holding = {"held_by_device": str(phone), "held_by_account": str(anna.id)}
+    if same_organization:
+        (row,) = rows
+        assert row.facts == {**said, **refused, **holding}
+        return
+    assert told[elsewhere].facts == {**said, **refused}
+    assert told[anna.organization_id].facts == {**said, **holding}
+    assert (told[anna.organization_id].subject_id, told[anna.organization_id].actor_id) == (phone, None)
+
+
+async def test_a_device_that_is_refused_on_and_on_is_one_line_a_minute(
+    house: House, spoken: Spoken, phone: UUID
+) -> None:
+    bond = await bond_of(house, phone)
+    spoken.caller = Caller(message=None, address="phone-8", enrollment_id=bond.id)
+    refused = ("device:enrollment:bind", "failure", "another_address")
+
+    for _ in range(3):
+        await talk(house)
+    house.clock.forward(timedelta(seconds=59.999))
+    await talk(house)
+    assert (await house.events())[refused] == 1
+    house.clock.forward(timedelta(seconds=0.001))
+    await talk(house)
+
+    assert (await house.events())[refused] == 2
 
 
 # Who signed it
