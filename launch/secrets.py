@@ -56,6 +56,8 @@ PRODUCTION: Final = (
     Secrets(("postgres_password", "database_url"), _postgres),
     Secrets(("redis_password", "redis_url"), _redis),
     Secrets(("device_ca_certificate", "device_ca_key"), _device_ca),
+    # Empty, until there is a store app in whose name Windows phones are called.
+    Secrets(("wns_secret",), lambda: ("",)),
 )
 
 ISSUED: Final = ("ios_push_certificate", "ios_push_key")

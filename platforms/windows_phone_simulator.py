@@ -98,7 +98,18 @@ class _Talk:
 
 
 _KEPT: Final = (
-    *("dev_id", "generation", "os_version", "model", "manufacturer", "channel", "pfn", "pin", "pins_made", "locked"),
+    *(
+        "dev_id",
+        "generation",
+        "os_version",
+        "model",
+        "manufacturer",
+        "channel",
+        "pfn",
+        "passcode",
+        "pins_made",
+        "locked",
+    ),
     *("erased", "enrolled", "aad_device_id", "sessions", "calls"),
 )
 
@@ -120,7 +131,7 @@ class WindowsPhone:
     """The token of its channel at the push service."""
     pfn: str | None = None
     """The app for which it keeps a channel; None: no channel."""
-    pin: str | None = field(default=None, repr=False)
+    passcode: str | None = field(default=None, repr=False)
     pins_made: int = 0
     locked: bool = True
     aad_device_id: str | None = None
@@ -186,7 +197,7 @@ class WindowsPhone:
     @property
     def secrets(self) -> tuple[bytes, ...]:
         """What nobody may find in a log."""
-        mine = [] if self.pin is None else [self.pin.encode()]
+        mine = [] if self.passcode is None else [self.passcode.encode()]
         if self.bond is not None:
             mine += [self.bond.secret.encode(), self.bond.server_secret.encode(), *self.bond.key.splitlines()[1:-1]]
         return tuple(mine)
@@ -211,8 +222,8 @@ class WindowsPhone:
         self.bond = wire.bond_of(handout)
         self._talk = self._unanswered = None
         self._firsts.clear()
-        if self.pin is None:
-            self.pin = self._make_pin()
+        if self.passcode is None:
+            self.passcode = self._make_pin()
         self._changed()
 
     async def check_in(self) -> None:
@@ -569,9 +580,9 @@ class WindowsPhone:
     # The phone itself
 
     def reset_pin(self) -> None:
-        self.pin, self.locked = self._make_pin(), True
+        self.passcode, self.locked = self._make_pin(), True
         self.pins_made += 1
-        self._unread_pin = self.pin
+        self._unread_pin = self.passcode
 
     def take_pin(self) -> str | None:
         """Readable once, by a Get in the message that made it."""
@@ -579,7 +590,7 @@ class WindowsPhone:
         return pin
 
     def erase(self) -> None:
-        self.erased, self.pin = True, None
+        self.erased, self.passcode = True, None
 
     def _make_pin(self) -> str:
         if self.next_pins:

@@ -125,7 +125,7 @@ class Run:
             return "500"
         ways_out = [one.format(provider=self._bond.provider) for one in GENERATIONS[phone.generation].unenroll]
         if path == LOCK:
-            if phone.pin is None:
+            if phone.passcode is None:
                 return "405"
             phone.locked = True
         elif path == RESET and phone.aad_device_id is not None:

@@ -212,20 +212,20 @@ async def test_a_phone_in_doubt_runs_nothing_before_the_server_proved_itself() -
 async def test_a_reset_makes_a_pin_that_is_told_once(generation: str) -> None:
     desk = Desk()
     phone = await enrolled(desk, generation)
-    before, phone.locked = phone.pin, False
+    before, phone.locked = phone.passcode, False
     desk.orders = [reset(), get("701", f"{REMOTE}/NewPINValue")]
 
     await phone.poll()
 
     _, told, again = desk.heard
     assert told.codes == {"0": "200", "401": "200", "501": "200", "601": "200"}
-    assert told.found == [("601", phone.pin)]
+    assert told.found == [("601", phone.passcode)]
     assert again.found == [("701", None)]
-    assert phone.pin is not None
-    assert phone.pin != before
-    assert phone.pin.isdigit() is (generation == "8.1")
-    assert phone.pin.isalnum()
-    assert len(phone.pin) == 8
+    assert phone.passcode is not None
+    assert phone.passcode != before
+    assert phone.passcode.isdigit() is (generation == "8.1")
+    assert phone.passcode.isalnum()
+    assert len(phone.passcode) == 8
     assert phone.locked
     assert (phone.pins_made, phone.effects) == (1, Counter({"501": 1}))
     assert phone.complaints == []
@@ -274,7 +274,7 @@ async def test_a_pin_can_be_told_twice_and_the_parent_last() -> None:
 
     await phone.poll()
 
-    assert [value for _, value in desk.heard[1].found] == [phone.pin, "another"]
+    assert [value for _, value in desk.heard[1].found] == [phone.passcode, "another"]
     assert list(desk.heard[1].codes) == ["0", "501", "601", "401"]
 
 
@@ -299,7 +299,7 @@ async def test_a_lock_needs_a_pin() -> None:
     await phone.poll()
     assert phone.locked
 
-    phone.pin, phone.locked = None, False
+    phone.passcode, phone.locked = None, False
     desk.orders = [run("502", f"{REMOTE}/Lock")]
     await phone.poll()
 
@@ -334,7 +334,7 @@ async def test_a_wiped_phone_may_say_so_and_is_gone(farewell: tuple[str, ...]) -
     await phone.poll()
 
     assert [one.codes.get("501") for one in desk.heard] == [None, "200"][: 1 + len(farewell)]
-    assert (phone.erased, phone.enrolled, phone.pin, phone.bond) == (True, False, None, None)
+    assert (phone.erased, phone.enrolled, phone.passcode, phone.bond) == (True, False, None, None)
 
 
 @pytest.mark.parametrize(
@@ -410,8 +410,8 @@ async def test_an_upgrade_keeps_the_bond_changes_the_behaviour_and_loses_the_cha
     assert phone.bond is bond
     assert (phone.pfn, phone.channel == channel) == (None, False)
     assert desk.heard[1].found == [("1", "10.0.15254.603")]
-    assert phone.pin is not None
-    assert not phone.pin.isdigit()
+    assert phone.passcode is not None
+    assert not phone.passcode.isdigit()
 
 
 # Roads that are cut
@@ -425,7 +425,7 @@ async def test_a_message_without_an_answer_is_said_again_byte_for_byte_and_nothi
     await phone.poll()
     phone.habits.losing_results = 1
     await phone.poll()
-    pin = phone.pin
+    pin = phone.passcode
 
     await phone.poll()
 
@@ -451,7 +451,7 @@ async def test_a_message_that_never_arrives_is_given_up_and_a_new_session_begun(
 async def test_a_restart_in_the_middle_of_a_reset_loses_the_pin_for_ever() -> None:
     desk = Desk()
     phone = await enrolled(desk)
-    before = phone.pin
+    before = phone.passcode
     phone.habits.reboots_in_reset = 1
     desk.orders = [reset()]
 
@@ -459,7 +459,7 @@ async def test_a_restart_in_the_middle_of_a_reset_loses_the_pin_for_ever() -> No
     desk.orders = [get("1", f"{REMOTE}/NewPINValue")]
     await phone.poll()
 
-    assert phone.pin != before
+    assert phone.passcode != before
     assert desk.heard[-1].found == [("1", None)]
     assert desk.heard[-2].head("MsgID") == "1"
     assert phone.pins_made == 1
@@ -653,7 +653,7 @@ async def test_what_is_kept_is_a_property_list_and_brings_the_phone_back(generat
     again = WindowsPhone.restore(state, desk)
 
     assert again.state() == phone.state()
-    assert (again.pin, again.pins_made, again.effects) == (phone.pin, 1, Counter({"501": 1}))
+    assert (again.passcode, again.pins_made, again.effects) == (phone.passcode, 1, Counter({"501": 1}))
     desk.heard.clear()
     await again.poll()
     assert len(desk.heard) == 1
@@ -661,9 +661,9 @@ async def test_what_is_kept_is_a_property_list_and_brings_the_phone_back(generat
 
 async def test_a_phone_without_a_pin_stays_without() -> None:
     phone = await enrolled(Desk())
-    phone.pin = None
+    phone.passcode = None
 
-    assert WindowsPhone.restore(phone.state(), Desk()).pin is None
+    assert WindowsPhone.restore(phone.state(), Desk()).passcode is None
 
 
 async def test_nothing_secret_is_printed() -> None:
