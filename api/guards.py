@@ -14,7 +14,7 @@ from typing import Final
 from api.call import CookieName, Needs
 from api.settings import ApiSettings, Network
 from models import session
-from models.errors import Busy, CsrfRefused, NotAllowed, NotSignedIn, SecondFactorRequired, TooManyTries
+from models.errors import Busy, CsrfRefused, NotAllowed, NotSignedIn, SecondFactorRequired
 from models.session import SessionState, Who
 from workers.queue import QueueDoor, QueueDown
 
@@ -215,11 +215,11 @@ SECOND_FACTOR_FLOODS: Final = (
 )
 
 
-class Flooded(TooManyTries):
-    """`began`: this one is the first that the window refuses."""
+class Flooded(Exception):
+    """`began`: this one is the first that the window refuses. Whoever counts makes it TooManyTries."""
 
     def __init__(self, flood: Flood, *, began: bool) -> None:
-        super().__init__(flood.window)
+        super().__init__(flood.name)
         self.flood = flood
         self.began = began
 

@@ -1,16 +1,13 @@
 """What the api process is told, once, by its main."""
 
 import base64
-import binascii
-import hashlib
-import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
-from models.settings import SettingsError
+from models.settings import SettingsError, throttle_key
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -70,7 +67,7 @@ class ApiSettings:
             host=host,
             port=port,
             public_url=public_url,
-            throttle_key=throttle_key(environ.get("SEAL_KEYS", ""), production=mode == "production"),
+            throttle_key=_throttle_key(environ, production=mode == "production"),
             trusted_proxies=_networks(environ.get("TRUSTED_PROXIES", "")),
             reuse_port=environ.get("REUSE_PORT") == "1",
             cookie_rules=RELAXED if plain else STRICT,
@@ -111,9 +108,22 @@ def _is_loopback(public_url: str) -> bool:
 def _refuse_in_production(environ: Mapping[str, str], *, plain: bool) -> None:
     if plain:
         raise SettingsError("PUBLIC_URL must be https in production")
+    for part in environ.get("SEAL_KEYS", "").split(","):
+        _refuse_poor_key(part)
     for variable in ("CLOCK_OFFSET_FILE", "FAULT_AT"):
         if environ.get(variable):
             raise SettingsError(f"{variable} is for MODE=embedded alone")
+
+
+def _refuse_poor_key(part: str) -> None:
+    try:
+        key = base64.b64decode(part.partition(":")[2], validate=True)
+    except ValueError:  # not base64, or not even ASCII
+        key = b""
+    if len(key) != 32:
+        raise SettingsError("SEAL_KEYS must be id:base64-of-32-bytes, with commas between them")
+    if len(set(key)) < 8:
+        raise SettingsError("SEAL_KEYS holds a key that is not random")
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -123,14 +133,8 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise SettingsError("TRUSTED_PROXIES must be addresses or networks, with commas between them") from None
 
 
-def throttle_key(seal_keys: str, *, production: bool) -> bytes:
-    """Derived, so that there is no further secret to keep. Another first seal key starts the counters anew, no more."""
-    try:
-        key = base64.b64decode(seal_keys.split(",", 1)[0].partition(":")[2], validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != 32:
-        raise SettingsError("SEAL_KEYS must be id:base64-of-32-bytes, with commas between them")
+def _throttle_key(environ: Mapping[str, str], *, production: bool) -> bytes:
+    key = throttle_key(environ).value
     if production and len(set(key)) < 8:
-        raise SettingsError("SEAL_KEYS holds a key that is not random")
-    return hmac.new(key, b"latchkey/throttle", hashlib.sha256).digest()
+        raise SettingsError("THROTTLE_KEY is not random")
+    return key

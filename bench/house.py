@@ -263,6 +263,7 @@ async def open_house(*, quick: bool, rounds: int) -> AsyncIterator[House]:
             "MODE": "embedded",
             "REDIS_URL": redis_url,
             "SEAL_KEYS": seal,
+            "THROTTLE_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "AUDIT_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "IOS_PUSH_URL": pushes.url,
             "IOS_KEY": "ec",

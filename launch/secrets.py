@@ -48,7 +48,11 @@ def _device_ca() -> tuple[str, str]:
     return certificate, key.text()
 
 
-OURS: Final = (Secrets(("seal_keys",), _seal_keys), Secrets(("audit_key",), lambda: (_key(),)))
+OURS: Final = (
+    Secrets(("seal_keys",), _seal_keys),
+    Secrets(("audit_key",), lambda: (_key(),)),
+    Secrets(("throttle_key",), lambda: (_key(),)),
+)
 """What every installation needs for itself."""
 
 PRODUCTION: Final = (

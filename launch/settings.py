@@ -69,6 +69,7 @@ class LaunchSettings:
             "LOG_LEVEL": self.log_level,
             "SEAL_KEYS_FILE": str(self.keys / "seal_keys"),
             "AUDIT_KEY_FILE": str(self.keys / "audit_key"),
+            "THROTTLE_KEY_FILE": str(self.keys / "throttle_key"),
         }
 
 

@@ -9,11 +9,10 @@ import os
 import sys
 from collections.abc import Mapping
 
-from api.settings import throttle_key
 from models import account, event, throttle
 from models.database import Database
 from models.event import Actor
-from models.settings import DatabaseSettings, SettingsError, resolve_files
+from models.settings import DatabaseSettings, SettingsError, resolve_files, throttle_key
 
 MISCONFIGURED = 2
 
@@ -38,7 +37,7 @@ async def unlock(database: Database, name: str, key: bytes) -> bool:
 
 
 async def run(environ: Mapping[str, str], name: str) -> int:
-    key = throttle_key(environ.get("SEAL_KEYS", ""), production=environ.get("MODE") != "embedded")
+    key = throttle_key(environ).value
     database = Database(DatabaseSettings.from_env(environ))
     await database.open()
     try:

@@ -66,6 +66,10 @@ class Keyring:
         inner, rest = self._unwrap(blob, bound)
         return Secret(_decrypt(AESGCM(inner), rest, bound))
 
+    def is_current(self, blob: bytes) -> bool:
+        """Whether it says that it is under the key that seals now."""
+        return len(blob) >= 2 and blob[0] == VERSION and blob[2 : 2 + blob[1]] == self.current.encode()
+
     def rewrap(self, blob: bytes, *, purpose: str, owner: Owner) -> bytes:
         """The same value under the current key. Opens nothing but the key."""
         bound = _bound(purpose, owner)

@@ -116,11 +116,23 @@ def resolve_files(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def audit_key(environ: Mapping[str, str]) -> Secret:
-    """AUDIT_KEY: 32 bytes in base64. Raises SettingsError."""
+    """AUDIT_KEY, of the record's chain. Raises SettingsError."""
+    return _key(environ, "AUDIT_KEY")
+
+
+def throttle_key(environ: Mapping[str, str]) -> Secret:
+    """THROTTLE_KEY makes the counters of typed sign-in names unreadable. Another one starts them anew, no more.
+
+    A secret of its own, so that sealing keys can be changed without opening every shut road.
+    """
+    return _key(environ, "THROTTLE_KEY")
+
+
+def _key(environ: Mapping[str, str], variable: str) -> Secret:
     try:
-        key = base64.b64decode(environ.get("AUDIT_KEY", ""), validate=True)
+        key = base64.b64decode(environ.get(variable, ""), validate=True)
     except ValueError:  # not base64, or not even ASCII
         key = b""
     if len(key) != 32:
-        raise SettingsError("AUDIT_KEY must be 32 bytes in base64")
+        raise SettingsError(f"{variable} must be 32 bytes in base64")
     return Secret(key)

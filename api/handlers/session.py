@@ -9,7 +9,7 @@ from api.operations import refusal
 from api.operations import session as operations
 from api.operations.session import HalfSignedIn, SignedIn
 from models.database import DatabaseDown
-from models.errors import Busy, DomainError, Invalid
+from models.errors import Busy, DomainError, Invalid, TooManyTries
 from models.re_sign_in import ReSignInState
 from models.session import SessionState
 from models.settings import SECOND_FACTOR_WAIT
@@ -67,7 +67,7 @@ async def _count_floods(
         if flooded.began:
             flood = flooded.flood.name
             await refusal.remember_flood(needs.database, flood, group, name=name, who=call.who, actor=call.actor)
-        raise
+        raise TooManyTries(flooded.flood.window) from None
 
 
 async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:

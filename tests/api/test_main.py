@@ -31,6 +31,7 @@ def environ(sqlite_settings: DatabaseSettings, redis_url: str) -> dict[str, str]
         DATABASE_URL=sqlite_settings.url,
         REDIS_URL=redis_url,
         PORT="0",
+        THROTTLE_KEY=base64.b64encode(bytes(range(32))).decode(),
         SEAL_KEYS="k1:" + base64.b64encode(bytes(range(32))).decode(),
     )
 

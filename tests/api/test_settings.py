@@ -6,8 +6,9 @@ from api.settings import RELAXED, STRICT, ApiSettings
 from models.settings import SettingsError
 
 KEY = "k1:" + base64.b64encode(bytes(range(32))).decode()
-EMBEDDED = {"MODE": "embedded", "SEAL_KEYS": KEY}
-PRODUCTION = {"MODE": "production", "SEAL_KEYS": KEY, "PUBLIC_URL": "https://latchkey.example.org"}
+THROTTLE = base64.b64encode(bytes(range(32))).decode()
+EMBEDDED = {"MODE": "embedded", "SEAL_KEYS": KEY, "THROTTLE_KEY": THROTTLE}
+PRODUCTION = {**EMBEDDED, "MODE": "production", "PUBLIC_URL": "https://latchkey.example.org"}
 
 
 def test_embedded_needs_a_mode_and_a_key_alone() -> None:
@@ -47,6 +48,10 @@ def test_embedded_behind_tls_keeps_the_strict_cookie_rule() -> None:
         {"SEAL_KEYS": ""},
         {"SEAL_KEYS": "k1:short"},
         {"SEAL_KEYS": "k1:" + base64.b64encode(bytes(32)).decode()},
+        {"SEAL_KEYS": f"{KEY},k0:" + base64.b64encode(bytes(32)).decode()},
+        {"THROTTLE_KEY": ""},
+        {"THROTTLE_KEY": "short"},
+        {"THROTTLE_KEY": base64.b64encode(bytes(32)).decode()},
     ],
 )
 def test_production_refuses(change: dict[str, str]) -> None:
@@ -71,5 +76,13 @@ def test_loopback_has_several_names(host: str) -> None:
 def test_a_key_is_in_no_printed_form() -> None:
     settings = ApiSettings.from_env(EMBEDDED)
 
+    assert settings.throttle_key == bytes(range(32))
     assert repr(settings.throttle_key) not in repr(settings)
-    assert settings.throttle_key != bytes(range(32))
+
+
+def test_sealing_keys_are_changed_without_starting_the_counters_anew() -> None:
+    another = "k2:" + base64.b64encode(bytes(range(32, 64))).decode()
+
+    changed = ApiSettings.from_env({**PRODUCTION, "SEAL_KEYS": f"{another},{KEY}"})
+
+    assert changed.throttle_key == ApiSettings.from_env(PRODUCTION).throttle_key

@@ -100,6 +100,7 @@ def build(
                 "CLOCK_OFFSET_FILE": str(clock.file),
                 "WORKER_THREADS": "8",
                 "SEAL_KEYS": "faults:" + base64.b64encode(b"k" * 32).decode(),
+                "THROTTLE_KEY": base64.b64encode(b"t" * 32).decode(),
                 "AUDIT_KEY": base64.b64encode(AUDIT_KEY.value).decode(),
                 "DEVICE_CA_CERTIFICATE": certificate,
                 "DEVICE_CA_KEY": key.text(),

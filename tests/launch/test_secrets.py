@@ -23,7 +23,7 @@ def test_every_folder_gets_secrets_of_its_own(tmp_path: Path) -> None:
 
     first, second = files(tmp_path / "a"), files(tmp_path / "b")
 
-    assert first.keys() == second.keys() == {"audit_key", "seal_keys"}
+    assert first.keys() == second.keys() == {"audit_key", "seal_keys", "throttle_key"}
     assert not set(first.values()) & set(second.values())
     name, _, key = first["seal_keys"].partition(":")
     assert name
