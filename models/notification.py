@@ -173,20 +173,22 @@ async def page(
     return [Notification.of(row) for row in await tx.execute(statement)]
 
 
-# Asked at every nudge of every stream, so written once: building a statement costs more than sending it.
+# Asked at every nudge of every stream.
 _MINE: Final = sa.and_(
     notification.c.organization_id == sa.bindparam("organization"),
     notification.c.account_id == sa.bindparam("account"),
     notification.c.expires_at > sa.bindparam("now"),
 )
-_AFTER: Final = (
+_AFTER: Final = Hot(
     sa.select(notification)
     .where(_MINE, notification.c.seq > sa.bindparam("seq"))
     .order_by(notification.c.seq)
     .limit(sa.bindparam("most"))
 )
-_UNREAD: Final = sa.select(sa.func.count()).select_from(
-    sa.select(sa.literal(1)).where(_MINE, notification.c.read_at.is_(None)).limit(UNREAD_SHOWN + 1).subquery()
+_UNREAD: Final = Hot(
+    sa.select(sa.func.count().label("unread")).select_from(
+        sa.select(sa.literal(1)).where(_MINE, notification.c.read_at.is_(None)).limit(UNREAD_SHOWN + 1).subquery()
+    )
 )
 
 
@@ -195,13 +197,13 @@ async def after(
 ) -> list[Notification]:
     """What a stream has not shown yet, oldest first."""
     values = {"organization": organization_id, "account": account_id, "seq": seq, "now": now, "most": limit}
-    return [Notification.of(row) for row in await tx.execute(_AFTER, values)]
+    return [Notification.of(row) for row in (await tx.ask(_AFTER, values)).rows]
 
 
 async def unread(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> int:
     """At most one more than is shown."""
     values = {"organization": organization_id, "account": account_id, "now": now}
-    return int((await tx.execute(_UNREAD, values)).scalar_one())
+    return int((await tx.ask(_UNREAD, values)).one().unread)
 
 
 async def mark(

@@ -20,6 +20,7 @@ from models.database import NOW_COLUMN, Transaction
 from models.device import Device, device, offer
 from models.enrollment import Bond, enrollment
 from models.event import WORKER
+from models.hot import Hot
 from models.job import CRASHES, Job, Words
 from models.organization import OrganizationSettings, organization
 from models.vocabulary import JobState, Order, Outcome, Ownership, PlatformName, Reason, Secret
@@ -95,8 +96,7 @@ async def run_job(needs: Needs, job_id: UUID) -> None:
 Planned = tuple[Job, Command, Enrollment, PlatformName]
 
 
-# Written once: building a statement costs more than sending it.
-_TARGET: Final = (
+_WHOM: Final = (
     sa.select(device, account.c.blocked_at, organization.c.settings, *labelled(enrollment, _BOND))
     .select_from(
         device.join(account, account.c.id == device.c.account_id)
@@ -105,11 +105,12 @@ _TARGET: Final = (
     )
     .where(device.c.id == sa.bindparam("device"))
 )
-_TARGET_AND_NOW: Final = _TARGET.add_columns(NOW_COLUMN)
+_TARGET: Final = Hot(_WHOM)
+_TARGET_AND_NOW: Final = Hot(_WHOM.add_columns(NOW_COLUMN))
 
 
 async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
-    row = (await tx.execute(_TARGET if tx.knows_time else _TARGET_AND_NOW, {"device": held.device_id})).one()
+    row = (await tx.ask(_TARGET if tx.knows_time else _TARGET_AND_NOW, {"device": held.device_id})).one()
     found = Device.of(row)
     return _Target(
         held=found,
