@@ -218,9 +218,9 @@ _USE: Final = Hot(
 )
 
 
-async def use(tx: Transaction, window: ReSignIn, job_id: UUID, now: datetime) -> bool:
-    """Spend the window on one job. False: somebody spent or ended it first."""
-    return (await tx.ask(_USE, {"window": window.id, "job": job_id, "now": now})).count == 1
+def use(tx: Transaction, window: ReSignIn, job_id: UUID, now: datetime) -> None:
+    """Spend the window on one job. Its row is held, and proven: nobody can have spent or ended it meanwhile."""
+    tx.later(_USE, {"window": window.id, "job": job_id, "now": now})
 
 
 async def end_window(tx: Transaction, window: ReSignIn, state: ReSignInState, why: str | None, now: datetime) -> bool:

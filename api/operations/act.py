@@ -147,8 +147,8 @@ async def ask(
         asked = {"session": who.session.id, "device": device_id, "act": act.value, "key": key}
         asked |= {"account": who.account_id, "organization": who.organization_id}
         target = _TARGET if tx.knows_time else _TARGET_AND_NOW
-        proven, found = await tx.together((_PROOF, asked), (target, asked))
-        proof, row = proven.one_or_none(), found.one_or_none()
+        answers = await tx.together((_PROOF, asked), (_WINDOW, asked), (target, asked))
+        proof, shown, row = (answer.one_or_none() for answer in answers)
         if proof is None or proof.blocked_at is not None or proof.session_ended_at is not None:
             raise NotSignedIn
         if proof.session_generation != who.session.generation:
@@ -157,7 +157,7 @@ async def ask(
             raise NotFound
         now = await tx.now() if tx.knows_time else tx.heard_now(row.now)
         settings = OrganizationSettings.of(row.settings)
-        window = None if proof.id is None else ReSignIn.of(proof)
+        window = None if shown is None else ReSignIn.of(shown)
         one = _one_offer(platforms, row, settings, act)
         refused = _refusal(one, settings)
         if refused is not None:
@@ -179,8 +179,10 @@ async def ask(
         if row.tenth_newest is not None and now - row.tenth_newest < _DAY:
             return await _too_many(tx, who, device_id, act, _DAY - (now - row.tenth_newest), actor=actor, now=now)
         job_id = new_id(now)
-        if one.proof is Proof.RE_SIGN_IN and (window is None or not await re_sign_in.use(tx, window, job_id, now)):
-            raise ReSignInUsed
+        if one.proof is Proof.RE_SIGN_IN:
+            if window is None:
+                raise ReSignInUsed
+            re_sign_in.use(tx, window, job_id, now)
         made = await job.ask(
             tx,
             job_id=job_id,
@@ -212,26 +214,26 @@ async def ask(
 _WANTED: Final = sa.bindparam("device", type_=Id)
 _THE_ACT: Final = sa.bindparam("act", type_=sa.Text)
 
-# The account, held; the session as it is now; the window that this session proved for this act on this device.
+# The account, held, and the session as it is now.
 _PROOF: Final = Hot(
     sa.select(
         account.c.session_generation,
         account.c.blocked_at,
         session.c.ended_at.label("session_ended_at"),
-        *(column for column in re_sign_in.re_sign_in.c if column.name != "token_hash"),
     )
-    .select_from(
-        account.join(session, session.c.account_id == account.c.id).outerjoin(
-            re_sign_in.re_sign_in,
-            sa.and_(
-                re_sign_in.re_sign_in.c.session_id == session.c.id,
-                re_sign_in.re_sign_in.c.device_id == _WANTED,
-                re_sign_in.re_sign_in.c.act == _THE_ACT,
-            ),
-        )
-    )
+    .select_from(account.join(session, session.c.account_id == account.c.id))
     .where(account.c.id == sa.bindparam("account"), session.c.id == sa.bindparam("session"))
     .with_for_update(of=account)
+)
+# The window that this session proved for this act on this device, held.
+_WINDOW: Final = Hot(
+    sa.select(re_sign_in.re_sign_in)
+    .where(
+        re_sign_in.re_sign_in.c.session_id == sa.bindparam("session"),
+        re_sign_in.re_sign_in.c.device_id == _WANTED,
+        re_sign_in.re_sign_in.c.act == _THE_ACT,
+    )
+    .with_for_update()
 )
 
 

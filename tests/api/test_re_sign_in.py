@@ -7,9 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from models import account
 from models import re_sign_in as windows
 from models.device import DeviceState
 from models.event import SWEEP, event
+from models.job import job
 from models.notification import notification
 from models.re_sign_in import re_sign_in
 from models.vocabulary import Act
@@ -480,6 +482,50 @@ async def test_a_sign_in_while_the_sweep_lapses_the_window_waits_for_it(
 
     assert [answer.status for answer in answers if answer is not None] == [201] * 3
     assert await house.told(anna) == ["re_sign_in.lapsed"]
+
+
+# Spending it
+
+
+async def confirm(house: House, device_id: UUID, token: str) -> Answer:
+    headers = {"Idempotency-Key": uuid4().hex}
+    return await house.ask("POST", f"/devices/{device_id}/reset-passcode", token=token, headers=headers)
+
+
+async def test_of_parallel_confirmations_one_spends_it(house: House, anna: Person, phone: UUID) -> None:
+    opened = await tap(house, phone)
+    token = (await house.sign_in(anna, re_sign_in=opened.json["token"])).json["token"]
+
+    answers = await asyncio.gather(*(confirm(house, phone, token) for _ in range(5)))
+
+    assert sorted(answer.status for answer in answers) == [202, 409, 409, 409, 409]
+    assert {answer.json["code"] for answer in answers if answer.status == 409} == {"re_sign_in_used"}
+    (made,) = await house.rows(sa.select(job.c.id))
+    (spent,) = await house.rows(sa.select(re_sign_in.c.state, re_sign_in.c.job_id))
+    assert tuple(spent) == ("used", made.id)
+
+
+async def test_a_confirmation_that_waited_for_whoever_ended_it_spends_nothing(
+    house: House, anna: Person, phone: UUID
+) -> None:
+    """It looks at the window when it holds it, and not before."""
+    opened = await tap(house, phone)
+    token = (await house.sign_in(anna, re_sign_in=opened.json["token"])).json["token"]
+
+    async with house.db.write() as tx:
+        await account.lock(tx, anna.id)
+        waiting = asyncio.create_task(confirm(house, phone, token))
+        # Until it waits for the account, on PostgreSQL; on SQLite it waits for its turn to write.
+        for _ in range(50):
+            await tx.execute(sa.select(1))
+            await asyncio.sleep(0)
+        await windows.cancel_live(tx, anna.id, None, "password_changed", house.clock.now, actor=SWEEP)
+        assert not waiting.done()
+    answer = await waiting
+
+    assert (answer.status, answer.json["code"]) == (401, "re_sign_in_required")
+    assert await house.rows(sa.select(job.c.id)) == []
+    assert await state(house, opened.json["id"]) == ("cancelled", "password_changed")
 
 
 # What cancels it
