@@ -611,9 +611,12 @@ async def settle(
 
 
 def _told(held: Job, outcome: Outcome, words: Words) -> str:
-    """What a reset means is each platform's own word; the other acts mean the same everywhere."""
-    if outcome.state is JobState.SUCCEEDED and held.kind is Act.RESET_PASSCODE:
-        return outcome.told or words.success_key
+    """What a reset means is each platform's own word; the other acts mean the same nearly everywhere."""
+    if outcome.state is JobState.SUCCEEDED:
+        if outcome.told is not None:
+            return outcome.told
+        if held.kind is Act.RESET_PASSCODE:
+            return words.success_key
     return f"job.{held.kind}.{outcome.state}"
 
 

@@ -133,7 +133,8 @@ async def _identify(needs: Needs, platform: PlatformHandler, request: DeviceRequ
         signers = await needs.signers.fetch(platform)
         return platform.identify(replace(request, signers=signers), now)
     except KeysNeeded:
-        return Refusal.NOT_BOUND
+        # Nobody's key: not proven. Where it is a new one that we have not seen yet, it must come again.
+        return Refusal.UNREADABLE
     except Unreachable:
         return Refusal.TRY_LATER
 

@@ -372,7 +372,7 @@ async def test_a_signer_that_nobody_knows_is_refused_without_asking_again_and_ag
 ) -> None:
     spoken.signed_by = "k2"
 
-    assert [await talk(house) for _ in range(3)] == [Refusal.NOT_BOUND] * 3
+    assert [await talk(house) for _ in range(3)] == [Refusal.UNREADABLE] * 3
 
     assert spoken.channel.fetches == 1
 
@@ -393,7 +393,7 @@ async def test_new_signers_are_fetched_once_the_pause_is_over(
     spoken.signed_by = "k1"
     await talk(house)
     spoken.signed_by, spoken.channel.signers = "k2", {"k2": b"pem"}
-    assert await talk(house) == Refusal.NOT_BOUND
+    assert await talk(house) == Refusal.UNREADABLE
 
     monkeypatch.setattr("api.signers.LEAST_PAUSE", 0.0)
 
