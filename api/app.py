@@ -21,6 +21,7 @@ from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, REQUEST_ID
 from api.middleware import TooLarge, UnsupportedMediaType
 from api.openapi import Documents
 from api.operations import refusal
+from api.operations.health import Readiness
 from api.passwords import Hasher, HashSettings
 from api.routes import ROUTES, Route
 from api.settings import BODY_LIMIT, ApiSettings
@@ -68,7 +69,7 @@ def make_app(
         texts=Texts(folders(platforms)),
         throttle_key=settings.throttle_key,
         documents=Documents(ROUTES, settings),
-        is_migrated=_migrated(database_settings),
+        readiness=Readiness(database, door, _migrated(database_settings)),
         signers=Signers(Shared(door, database.roughly_now)),
         fault=fault,
     )

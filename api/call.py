@@ -1,6 +1,6 @@
 """What a handler is given and what it gives back: plain values, so that no handler knows the web framework."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -20,6 +20,7 @@ from workers.queue import QueueDoor
 
 if TYPE_CHECKING:
     from api.openapi import Documents
+    from api.operations.health import Readiness
     from api.passwords import Hasher
     from api.signers import Signers
     from api.stream import Streams
@@ -47,8 +48,7 @@ class Needs:
     documents: "Documents"
     signers: "Signers"
     """Who may sign what is sent in a device's name."""
-    is_migrated: Callable[[], Awaitable[bool]]
-    """Whether the database's schema is ours; asks the database."""
+    readiness: "Readiness"
     fault: Fault = field(default_factory=Fault)
 
 

@@ -2,7 +2,6 @@
 
 from api import schemas
 from api.call import Call, Reply
-from api.operations import health
 
 
 async def alive(call: Call[None, None]) -> Reply:
@@ -11,8 +10,7 @@ async def alive(call: Call[None, None]) -> Reply:
 
 
 async def ready(call: Call[None, None]) -> Reply:
-    needs = call.needs
-    found = await health.look(needs.database, needs.door, needs.is_migrated)
+    found = await call.needs.readiness.look()
     ok = all(one.ok for one in found)
     checks = {one.name: schemas.Check(ok=one.ok, says=one.says) for one in found}
     return Reply(200 if ok else 503, schemas.Health(ok=ok, checks=checks))

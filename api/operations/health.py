@@ -1,6 +1,7 @@
 """What this process needs to be of use, each looked at for itself."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,34 @@ class Finding:
     name: str
     ok: bool
     says: str
+
+
+ANSWER_KEPT: Final = 1.0
+"""Seconds. The address is open to everybody: however many ask, the house is looked at this often."""
+
+
+class Readiness:
+    """What was found last, and whoever asks while it is being looked for waits for the same."""
+
+    def __init__(
+        self,
+        db: Database,
+        door: QueueDoor,
+        is_migrated: Callable[[], Awaitable[bool]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask = (db, door, is_migrated)
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._found: list[Finding] | None = None
+        self._until = 0.0
+
+    async def look(self) -> list[Finding]:
+        async with self._turn:
+            if self._found is None or self._clock() >= self._until:
+                self._found = await look(*self._ask)
+                self._until = self._clock() + ANSWER_KEPT
+            return self._found
 
 
 async def look(db: Database, door: QueueDoor, is_migrated: Callable[[], Awaitable[bool]]) -> list[Finding]:

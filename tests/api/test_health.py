@@ -1,7 +1,10 @@
+import asyncio
 from datetime import timedelta
 
 import pytest
 
+from api.keys import NEEDS
+from api.operations.health import ANSWER_KEPT, Readiness
 from models import duty, heartbeat, migrate
 from tests.api.house import House
 from tests.servers import RedisServer
@@ -62,3 +65,28 @@ async def test_redis_that_does_not_answer_is_told_in_time(house: House, one_redi
 
     assert not checks["redis"]["ok"]
     assert checks["database"]["ok"]
+
+
+async def test_an_answer_is_kept_for_a_second_and_asked_for_once_by_however_many(house: House) -> None:
+    asked, clock = 0, 100.0
+
+    async def is_migrated() -> bool:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return True
+
+    needs = house.client.app[NEEDS]
+    readiness = Readiness(house.db, needs.door, is_migrated, lambda: clock)
+
+    found = await asyncio.gather(*(readiness.look() for _ in range(20)))
+    clock += ANSWER_KEPT - 0.001
+    await beat(house)
+    kept = await readiness.look()
+    assert (asked, found) == (1, [kept] * 20)
+    clock += 0.001
+    anew = await readiness.look()
+
+    assert asked == 2
+    assert [one.ok for one in kept if one.name == "worker"] == [False]
+    assert [one.ok for one in anew if one.name == "worker"] == [True]

@@ -111,6 +111,18 @@ def test_only_the_api_is_reached_from_outside_and_only_through_this_host() -> No
     assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["data"]
 
 
+def test_more_of_a_process_is_a_matter_of_a_number() -> None:
+    """A fixed name, or a fixed port without a range to take its place, would stop the second one."""
+    for name in ("api", "worker"):
+        assert "container_name" not in SERVICES[name]
+        assert "hostname" not in SERVICES[name]
+        for port in SERVICES[name].get("ports", ()):
+            host, published, inside = re.sub(r"\$\{PORT:-\d+\}", "8080-8082", port).split(":")
+            assert (host, published, inside) == ("127.0.0.1", "8080-8082", "8080")
+    readme = (ROOT / "README.md").read_text()
+    assert "PORT=8080-8082 docker compose up --scale api=3" in " ".join(readme.split())
+
+
 def test_the_address_that_people_use_has_no_default() -> None:
     assert SERVICES["api"]["environment"]["PUBLIC_URL"].startswith("${PUBLIC_URL:?")
 
