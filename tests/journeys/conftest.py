@@ -4,9 +4,9 @@ import asyncio
 import base64
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,10 +19,9 @@ from models.database import Database
 from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
-from platforms import identity, ios
+from models.vocabulary import PlatformName
+from platforms import identity, registry, simulation
 from platforms.base import PlatformHandler, Shared
-from platforms.ios import simulator
-from platforms.ios.push_service import PushService
 from tests.clock import Clock
 from tests.journeys.town import AUDIT_KEY, HASHES, Town
 from tests.people import found
@@ -38,13 +37,9 @@ from workers.sweep import Sweep
 
 
 @pytest.fixture(scope="session")
-def push_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The push service's certificates: TLS looks at the real time, whatever the story's clock says."""
-    folder = tmp_path_factory.mktemp("push")
-    files, _ = simulator.demo_keys(datetime.now(UTC))
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
+def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """The push services' keys: TLS looks at the real time, whatever the story's clock says."""
+    return simulation.make_demo_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture
@@ -56,19 +51,16 @@ def port() -> int:
 
 
 @pytest.fixture
-def town_environment(push_files: Path, port: int, clock: Clock) -> dict[str, str]:
+def town_environment(demo_files: Mapping[str, Path], port: int, clock: Clock) -> dict[str, str]:
     certificate, key = identity.make_ca("Devices of this town", clock.now).pem()
     return {
         "MODE": "embedded",
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "SEAL_KEYS": "town:" + base64.b64encode(b"k" * 32).decode(),
+        **{name.removesuffix("_FILE"): file.read_text() for name, file in demo_files.items()},
+        **{f"{name.upper()}_KEY": "ec" for name in simulation.simulated()},
         "DEVICE_CA_CERTIFICATE": certificate,
         "DEVICE_CA_KEY": key.text(),
-        "IOS_KEY": "ec",
-        "IOS_PUSH_CERTIFICATE": (push_files / "push.crt").read_text(),
-        "IOS_PUSH_KEY": (push_files / "push.key").read_text(),
-        "IOS_PUSH_CA": (push_files / "push-ca.crt").read_text(),
-        "IOS_TOPIC": (push_files / "push-topic.txt").read_text(),
     }
 
 
@@ -78,19 +70,31 @@ def stream_settings() -> StreamSettings:
 
 
 @pytest.fixture
-async def pushes(push_files: Path) -> AsyncIterator[PushService]:
-    async with simulator.wake_service(push_files, 0) as service:
-        yield service
+async def services(demo_files: Mapping[str, Path]) -> AsyncIterator[Mapping[str, Any]]:
+    """What wakes the phones of each platform."""
+    folder = next(iter(demo_files.values())).parent
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(simulation.simulator(name).wake_service(folder, 0))
+            for name in simulation.simulated()
+        }
 
 
 @pytest.fixture
-def ios_handler(town_environment: Mapping[str, str], pushes: PushService) -> PlatformHandler:
-    return ios.build({**town_environment, "IOS_PUSH_URL": pushes.url})
+def handlers(
+    town_environment: Mapping[str, str], services: Mapping[str, Any]
+) -> Mapping[PlatformName, PlatformHandler]:
+    pushes = {f"{name.upper()}_PUSH_URL": service.url for name, service in services.items()}
+    return registry.load({**town_environment, **pushes})
 
 
 @pytest.fixture
 async def worker(
-    database_settings: DatabaseSettings, clock: Clock, keys: Keyring, redis_url: str, ios_handler: PlatformHandler
+    database_settings: DatabaseSettings,
+    clock: Clock,
+    keys: Keyring,
+    redis_url: str,
+    handlers: Mapping[PlatformName, PlatformHandler],
 ) -> AsyncIterator[None]:
     """A whole worker, in this process for the sake of its clock."""
     settings = WorkerSettings(QueueSettings(redis_url), threads=4)
@@ -99,9 +103,12 @@ async def worker(
     async def needs() -> AsyncIterator[Needs]:
         data = Database(database_settings, clock)
         await data.open()
-        async with QueueDoor(settings.queue) as door, ios_handler.open_channel(Shared(door, clock)) as channel:
-            platforms = {ios_handler.name: ios_handler}
-            yield Needs(data, platforms, {ios_handler.name: channel}, keys, door, Fault())
+        async with QueueDoor(settings.queue) as door, AsyncExitStack() as stack:
+            channels = {
+                name: await stack.enter_async_context(handler.open_channel(Shared(door, clock)))
+                for name, handler in handlers.items()
+            }
+            yield Needs(data, handlers, channels, keys, door, Fault())
         await data.close()
 
     resources = Resources(needs)
@@ -122,8 +129,8 @@ async def town(
     redis_url: str,
     town_environment: Mapping[str, str],
     port: int,
-    pushes: PushService,
-    ios_handler: PlatformHandler,
+    services: Mapping[str, Any],
+    handlers: Mapping[PlatformName, PlatformHandler],
     stream_settings: StreamSettings,
     worker: None,
 ) -> AsyncIterator[Town]:
@@ -141,7 +148,7 @@ async def town(
         database_settings,
         database=database,
         door=QueueDoor(QueueSettings(redis_url)),
-        platforms={ios_handler.name: ios_handler},
+        platforms=handlers,
         keys=keys,
         hash_settings=HASHES,
         stream_settings=stream_settings,
@@ -153,7 +160,8 @@ async def town(
     try:
         async with QueueDoor(QueueSettings(redis_url)) as door, httpx.AsyncClient(base_url=public_url) as client:
             sweep = Sweep(database, keys, AUDIT_KEY, door, Fault())
-            yield Town(client, database, clock, keys, sweep, pushes, await found(database, clock.now))
-            await pushes.idle()
+            yield Town(client, database, clock, keys, sweep, services, await found(database, clock.now))
+            for service in services.values():
+                await service.idle()
     finally:
         await asyncio.wait_for(runner.cleanup(), 10)

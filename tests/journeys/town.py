@@ -23,6 +23,7 @@ from models.sealed import Keyring
 from models.vocabulary import Secret
 from platforms.ios.push_service import PushService
 from platforms.ios.simulator import Iphone
+from platforms.simulation import simulator
 from tests.clock import Clock
 from tests.people import Person, give_totp, hire
 from workers.sweep import Sweep
@@ -49,9 +50,15 @@ class Town:
     clock: Clock
     keys: Keyring
     sweep: Sweep
-    pushes: PushService
+    services: Mapping[str, Any]
+    """What wakes the phones of each platform."""
     organization_id: UUID
-    phones: list[Iphone] = field(default_factory=list)
+    phones: list[Any] = field(default_factory=list)
+
+    @property
+    def pushes(self) -> PushService:
+        service: PushService = self.services["ios"]
+        return service
 
     async def hire(self, name: str = "anna", *, second_factor: bool = False, **more: Any) -> Person:
         person = await hire(
@@ -63,10 +70,14 @@ class Town:
         return Browser(self, person)
 
     async def iphone(self, browser: "Browser", name: str = "Anna's iPhone") -> tuple[UUID, Iphone]:
+        return await self.phone(browser, "ios", name)
+
+    async def phone(self, browser: "Browser", platform: str, name: str = "Anna's phone") -> tuple[UUID, Any]:
         """Enrolled by its owner, as every device is."""
-        answer = await browser.ask("POST", "/enrollments", {"platform": "ios", "name": name})
+        answer = await browser.ask("POST", "/enrollments", {"platform": platform, "name": name})
         assert answer.status_code == 201, answer.text
-        phone = Iphone(self.transport, service=self.pushes)
+        phone = simulator(platform).new_device(self.transport)
+        phone.service = self.services[platform]
         await phone.open_link(answer.json()["url"])
         await phone.check_in()
         self.phones.append(phone)
@@ -81,7 +92,7 @@ class Town:
             raise OSError(str(error)) from error
         return answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content
 
-    def lose(self, phone: Iphone, words: bytes) -> None:
+    def lose(self, phone: Any, words: bytes) -> None:
         """The phone's next message with these words goes astray."""
 
         async def once(
