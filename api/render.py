@@ -14,6 +14,7 @@ from models.notification import Notification
 from models.re_sign_in import ReSignIn
 from models.session import Session, Who
 from models.vocabulary import JobState
+from platforms.base import Reach
 
 
 def account(who: Who) -> schemas.Account:
@@ -88,7 +89,13 @@ def re_sign_in_opened(window: ReSignIn, now: datetime, token: str) -> schemas.Re
     )
 
 
-def device(held: Device, acts: Iterable[ActOffer], passcode_until: datetime | None) -> schemas.Device:
+def device(
+    held: Device,
+    acts: Iterable[ActOffer],
+    passcode_until: datetime | None,
+    reached: Reach | None,
+    newest_lock: Job | None,
+) -> schemas.Device:
     return schemas.Device(
         id=held.id,
         name=held.name,
@@ -105,11 +112,31 @@ def device(held: Device, acts: Iterable[ActOffer], passcode_until: datetime | No
         passcode=None if passcode_until is None else schemas.PasscodeWaiting(available_until=passcode_until),
         os_version=held.os_version,
         model=held.model,
+        serial=held.serial,
         created_at=held.created_at,
+        reach=_reach(reached),
+        lock=None if newest_lock is None else lock(newest_lock),
     )
 
 
-def job(held: Job, timeline: Iterable[Any] | None = None, *, for_operator: bool = False) -> schemas.Job:
+def _reach(known: Reach | None) -> schemas.Reach | None:
+    return None if known is None else schemas.Reach(road=known.road.value, expected_by=known.expected_by)
+
+
+def lock(asked: Job) -> schemas.Lock:
+    """The three states in which a lock is told, wherever it is told."""
+    ended = "done" if asked.state is JobState.SUCCEEDED else "failed"
+    return schemas.Lock(
+        state="pending" if asked.is_open else ended,  # type: ignore[arg-type] # one of the three
+        reason=asked.reason,
+        at=asked.created_at if asked.ended_at is None else asked.ended_at,
+        job_id=asked.id,
+    )
+
+
+def job(
+    held: Job, timeline: Iterable[Any] | None = None, *, reach: Reach | None = None, for_operator: bool = False
+) -> schemas.Job:
     """`timeline`: rows of `job_move`, where one job is shown. What the device said is the operator's alone."""
     return schemas.Job(
         id=held.id,
@@ -120,6 +147,8 @@ def job(held: Job, timeline: Iterable[Any] | None = None, *, for_operator: bool 
         created_at=held.created_at,
         expires_at=held.expires_at,
         ended_at=held.ended_at,
+        superseded_by=held.superseded_by,
+        reach=_reach(reach),
         available_actions=cast("list[Literal['cancel']]", held.available_actions()),
         timeline=UNSET if timeline is None else [move(row) for row in timeline],
         late_result=held.late_result if for_operator else UNSET,

@@ -152,6 +152,21 @@ class PasscodeWaiting(Answer, frozen=True, kw_only=True):
     available_until: Moment
 
 
+class Reach(Answer, frozen=True, kw_only=True):
+    road: Annotated[
+        Literal["push", "poll", "courier"],
+        Meta(description="Woken at once; called by its own schedule; or handed over by its platform's company."),
+    ]
+    expected_by: Annotated[Moment | None, Meta(description="When it should call at the latest, where that is known.")]
+
+
+class Lock(Answer, frozen=True, kw_only=True):
+    state: Literal["pending", "done", "failed"]
+    reason: str | None
+    at: Moment
+    job_id: UUID
+
+
 class Device(Answer, frozen=True, kw_only=True):
     id: UUID
     name: str
@@ -163,7 +178,10 @@ class Device(Answer, frozen=True, kw_only=True):
     passcode: PasscodeWaiting | None
     os_version: str | None
     model: str | None
+    serial: str | None
     created_at: Moment
+    reach: Annotated[Reach | None, Meta(description="How it is reached, while it is enrolled.")]
+    lock: Annotated[Lock | None, Meta(description="How the newest remote lock goes, unless it was taken back.")]
 
 
 class Renamed(Given, frozen=True, kw_only=True):
@@ -206,6 +224,8 @@ class Job(Answer, frozen=True, kw_only=True):
     created_at: Moment
     expires_at: Moment | None
     ended_at: Moment | None
+    superseded_by: Annotated[UUID | None, Meta(description="The removal or wipe that took its place.")]
+    reach: Annotated[Reach | None, Meta(description="How its device is reached, while the job is open.")]
     available_actions: list[Literal["cancel"]]
     timeline: Annotated[list[Move] | UnsetType, Meta(description="Given where one job is shown.")] = UNSET
     late_result: Annotated[

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from models.base import Id, Moment, metadata
 from models.database import Transaction
 from models.organization import OrganizationSettings
-from models.vocabulary import Act, Ownership, Proof, Reason
+from models.vocabulary import DEPARTURES, Act, Ownership, Proof, Reason
 
 device = sa.Table(
     "device",
@@ -120,6 +120,14 @@ class ActOffer:
         return self.reason is None
 
 
+def stands_in_the_way(act: Act) -> frozenset[Act]:
+    """Kinds of open job that an act waits for: its own, and nothing more is asked of a device that is about to go.
+
+    Only a wipe goes further than a removal, and takes its place.
+    """
+    return frozenset({act}) if act is Act.WIPE else DEPARTURES | {act}
+
+
 def offer(
     held: Device, act: Act, capability: str | None, settings: OrganizationSettings, *, in_progress: bool = False
 ) -> ActOffer:
@@ -161,6 +169,10 @@ def new_device(
         state=state.value,
         created_at=now,
     )
+
+
+async def set_state(tx: Transaction, device_id: UUID, state: DeviceState) -> None:
+    await tx.execute(sa.update(device).where(device.c.id == device_id).values(state=state.value))
 
 
 async def relabel(tx: Transaction, device_id: UUID, name: str) -> None:

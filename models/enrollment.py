@@ -176,6 +176,20 @@ async def living_at(tx: Transaction, platform: str, address: str) -> Bond | None
     return None if row is None else Bond.of(row)
 
 
+async def hold_living(tx: Transaction, device_id: UUID) -> None:
+    """What a check-in of this device holds first: who holds it is alone with the device."""
+    statement = sa.select(enrollment.c.id).where(enrollment.c.device_id == device_id, enrollment.c.left_at.is_(None))
+    await tx.execute(statement.with_for_update())
+
+
+async def end_of_device(tx: Transaction, device_id: UUID, now: datetime) -> None:
+    await tx.execute(
+        sa.update(enrollment)
+        .where(enrollment.c.device_id == device_id, enrollment.c.left_at.is_(None))
+        .values(state="left", memory=None, left_at=now)
+    )
+
+
 async def end(tx: Transaction, bond_id: UUID, now: datetime) -> None:
     """The bond is over: its memory goes, its address is free, its row stays for the record."""
     await tx.execute(

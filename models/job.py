@@ -22,8 +22,8 @@ from models.event import Actor
 from models.hot import Hot
 from models.notification import Severity
 from models.sealed import Keyring
-from models.settings import JOB_KEPT
-from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret, id_after
+from models.settings import CONFIRMATION, JOB_KEPT
+from models.vocabulary import DEPARTURES, Act, JobState, Outcome, Queue, Reason, Secret, id_after
 
 OPEN: Final = (JobState.QUEUED, JobState.WAITING, JobState.DELIVERED)
 OPEN_LITERALS: Final = tuple(sa.literal_column(f"'{state}'", sa.Text) for state in OPEN)
@@ -58,7 +58,7 @@ job = sa.Table(
     sa.Column("idempotency_key", sa.Text, nullable=True),
     sa.Column("request_hash", sa.LargeBinary, nullable=True),
     sa.Column("created_at", Moment, nullable=False),
-    sa.Column("expires_at", Moment, nullable=True),
+    sa.Column("expires_at", Moment, nullable=True, comment="when it ends by itself, as things stand"),
     sa.Column("ended_at", Moment, nullable=True),
     sa.Column("superseded_by", Id, nullable=True),
     sa.Column("detail", Json, nullable=True, comment="what the device said, for the operator"),
@@ -112,9 +112,9 @@ LIFE: Final[Mapping[Act, timedelta | None]] = {
     Act.REMOTE_LOCK: timedelta(hours=24),
     Act.REFRESH: timedelta(hours=24),
     Act.RESTART: timedelta(hours=1),
-    Act.REMOVE: None,
-    Act.WIPE: None,
+    **dict.fromkeys(DEPARTURES),
 }
+"""None: not before it was handed over; from then on it is given up when nothing is heard."""
 
 LEASE: Final = timedelta(seconds=30)
 """Well above the longest wake (its own deadline is 10 s): a lease that runs out means that the run is gone."""
@@ -282,6 +282,7 @@ def open_of(device_id: sa.ColumnElement[UUID]) -> sa.Select[Any]:
 
 _OPEN_OF_DEVICE: Final = Hot(open_of(sa.bindparam("device")))
 _HOLD_OPEN_OF_DEVICE: Final = Hot(open_of(sa.bindparam("device")).with_for_update())
+_HOLD_FREE_OF_DEVICE: Final = Hot(open_of(sa.bindparam("device")).with_for_update(skip_locked=True))
 
 
 async def ask(
@@ -511,7 +512,11 @@ async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt
     `receipt`: how the other side named what it took from us, where it took the order itself and not just a wake.
     """
     again = now + wake_pause(min(held.offers, len(_WAKE_PAUSES) - 1))
-    values: dict[str, Any] = {"available_at": again, "due_at": held.due_by(again)}
+    values: dict[str, Any] = {"available_at": again}
+    if held.kind in DEPARTURES:
+        held = replace(held, expires_at=now + CONFIRMATION)
+        values["expires_at"] = held.expires_at
+    values["due_at"] = held.due_by(again)
     if receipt is not None:
         values["receipt"] = receipt
     if held.state is JobState.DELIVERED:
@@ -527,7 +532,11 @@ async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt
 async def put_off(tx: Transaction, held: Job, *, by: str, why: str, now: datetime) -> bool:
     """The device said "not now": back to waiting, woken again after a growing pause."""
     again = now + wake_pause(held.wakes)
-    values = {"available_at": again, "due_at": held.due_by(again)}
+    values: dict[str, Any] = {"available_at": again}
+    if held.kind in DEPARTURES:
+        held = replace(held, expires_at=None)  # it does not have the order after all
+        values["expires_at"] = None
+    values["due_at"] = held.due_by(again)
     if held.state is JobState.WAITING:
         statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value)
         return (await tx.execute(statement.values(wakes=job.c.wakes + 1, **values))).rowcount == 1
@@ -620,6 +629,22 @@ def _told(held: Job, outcome: Outcome, words: Words) -> str:
     return f"job.{held.kind}.{outcome.state}"
 
 
+async def tell_pending(tx: Transaction, asked: Job, *, device_name: str, now: datetime) -> None:
+    """The line that its ending will replace."""
+    await notification.tell(
+        tx,
+        organization_id=asked.organization_id,
+        account_id=asked.account_id,
+        subject_id=asked.id,
+        key=f"job.{asked.kind}.pending",
+        params={"device": device_name, "reason": None},
+        severity=Severity.INFO,
+        job_id=asked.id,
+        device_id=asked.device_id,
+        now=now,
+    )
+
+
 async def end_for_device(
     tx: Transaction,
     open_jobs: Sequence[Job],
@@ -628,18 +653,82 @@ async def end_for_device(
     words: Words,
     keys: Keyring,
     now: datetime,
+    said_farewell: bool = False,
 ) -> list[UUID]:
-    """The device left, or begins a new life: what was asked of the old one ends. The accounts to nudge."""
+    """The device left, or begins a new life: what was asked of the old one ends. The accounts to nudge.
+
+    `said_farewell`: it told us so itself, and that is what a removal asked of it.
+    """
     told = []
     for held in open_jobs:
         ending = JobState.FAILED if held.state is JobState.DELIVERED else JobState.CANCELLED
         outcome = Outcome(ending, Reason.DEVICE_LEFT)
+        if said_farewell and held.kind is Act.REMOVE and held.state is JobState.DELIVERED:
+            outcome = Outcome(JobState.SUCCEEDED)
         settled = await settle(
             tx, held, outcome, actor=actor, words=words, keys=keys, unread_passcode=timedelta(0), now=now
         )
         if settled:
             told.append(held.account_id)
     return told
+
+
+async def supersede(
+    tx: Transaction,
+    open_jobs: Sequence[Job],
+    by_job: UUID,
+    *,
+    actor: Actor,
+    words: Words,
+    keys: Keyring,
+    now: datetime,
+) -> list[UUID]:
+    """A removal or a wipe takes the place of what waits; what the device has already is left to its answer.
+
+    The accounts to nudge.
+    """
+    told = []
+    outcome = Outcome(JobState.CANCELLED, Reason.SUPERSEDED)
+    for held in (one for one in open_jobs if one.state in CANCELLABLE):
+        settled = await settle(
+            tx,
+            held,
+            outcome,
+            actor=actor,
+            words=words,
+            keys=keys,
+            unread_passcode=timedelta(0),
+            now=now,
+            by="person",
+            superseded_by=by_job,
+        )
+        if settled:
+            told.append(held.account_id)
+    return told
+
+
+def out_of_time(held: Job) -> Outcome:
+    """How a job ends by itself: it was never reached, or it had the order and said nothing."""
+    if held.kind in DEPARTURES:
+        return Outcome(JobState.UNCONFIRMED, Reason.NO_ANSWER)
+    return Outcome(JobState.EXPIRED, Reason.NO_ANSWER if held.state is JobState.DELIVERED else Reason.UNREACHABLE)
+
+
+async def keep_sign_of_life(tx: Transaction, device_id: UUID, *, actor: Actor, now: datetime) -> None:
+    """A device whose removal or wipe was given up is heard of: it did not obey, and the operator is told."""
+    statement = (
+        sa.select(job)
+        .where(
+            job.c.device_id == device_id,
+            job.c.state == JobState.UNCONFIRMED.value,
+            job.c.late_result.is_(None),
+        )
+        .order_by(job.c.id.desc())
+        .limit(1)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    if row is not None:
+        await keep_late_result(tx, Job.of(row), Outcome(JobState.FAILED, Reason.HEARD_AGAIN), actor=actor, now=now)
 
 
 async def keep_late_result(tx: Transaction, held: Job, outcome: Outcome, *, actor: Actor, now: datetime) -> None:
@@ -667,8 +756,10 @@ async def by_id(tx: Transaction, job_id: UUID, *, hold: bool = False) -> Job | N
     return None if row is None else Job.of(row)
 
 
-async def open_of_device(tx: Transaction, device_id: UUID, *, hold: bool = False) -> list[Job]:
-    answer = await tx.ask(_HOLD_OPEN_OF_DEVICE if hold else _OPEN_OF_DEVICE, {"device": device_id})
+async def open_of_device(tx: Transaction, device_id: UUID, *, hold: bool = False, waiting: bool = True) -> list[Job]:
+    """Not `waiting`: without those that somebody else holds."""
+    holding = _HOLD_OPEN_OF_DEVICE if waiting else _HOLD_FREE_OF_DEVICE
+    answer = await tx.ask(holding if hold else _OPEN_OF_DEVICE, {"device": device_id})
     return in_order(answer.rows)
 
 

@@ -32,6 +32,9 @@ READABLE_PASSCODE: Final = timedelta(minutes=30)
 UNREAD_PASSCODE_DEFAULT: Final = timedelta(hours=24)
 UNREAD_PASSCODE_LIMIT: Final = timedelta(days=7)
 
+CONFIRMATION: Final = timedelta(hours=24)
+"""How long a removal or a wipe may go unanswered after its last hand-over; then it is given up as unconfirmed."""
+
 # How long rows are kept after their end. The record (`models/event.py`) is never shortened.
 NOTIFICATION_KEPT: Final = timedelta(days=30)
 """From the last telling."""

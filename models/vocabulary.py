@@ -22,6 +22,10 @@ class Act(StrEnum):
     REFRESH = "refresh"
 
 
+DEPARTURES: Final = frozenset({Act.REMOVE, Act.WIPE})
+"""After these the device is no longer ours: they come before all that waits, and never expire unseen."""
+
+
 class Proof(StrEnum):
     """How a person shows that it is really them, now."""
 
@@ -96,6 +100,7 @@ class Reason(StrEnum):
     PUSH_REFUSED = "push_refused"
     SERVICE_REFUSED = "service_refused"
     SUPERSEDED = "superseded"
+    HEARD_AGAIN = "heard_again"
     ANSWER_LOST = "answer_lost"
     ACCEPTED = "accepted"
     CODE_UNKNOWN = "code_unknown"

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import job
+from models import departure, job
 from models.account import account
 from models.base import Labelled, labelled
 from models.database import NOW_COLUMN, Transaction
@@ -325,10 +325,11 @@ async def _rest(
 async def _end(needs: Needs, held: Job, outcome: Outcome) -> None:
     async with needs.database.write() as tx:
         target = await _target(needs, tx, held)
-        settled = await job.settle(
+        told = await departure.settle(
             tx,
             held,
             outcome,
+            of=target.held,
             actor=WORKER,
             words=target.words,
             keys=needs.keys,
@@ -336,5 +337,5 @@ async def _end(needs: Needs, held: Job, outcome: Outcome) -> None:
             now=target.now,
             fence=True,
         )
-    if settled:
-        needs.door.nudge(held.account_id)
+    for account_id in told:
+        needs.door.nudge(account_id)

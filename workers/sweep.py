@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 import sqlalchemy as sa
 
 from models import (
     account,
+    departure,
     enrollment,
     event,
     heartbeat,
@@ -24,13 +24,13 @@ from models import (
     throttle,
 )
 from models.database import Database, Transaction
-from models.device import DeviceState, device
+from models.device import Device, DeviceState, device
 from models.event import LONGEST_TRANSACTION, SWEEP
 from models.fault import Fault
 from models.job import Job, Words
 from models.sealed import Keyring
 from models.settings import UNREAD_PASSCODE_DEFAULT
-from models.vocabulary import JobState, Outcome, Reason, Secret
+from models.vocabulary import DEPARTURES, Secret
 from workers.queue import QueueDoor, QueueDown
 
 _LOG = logging.getLogger(__name__)
@@ -88,27 +88,31 @@ class Sweep:
             except QueueDown:
                 _LOG.warning("the queue is away; jobs are rung later", extra={"jobs": len(ring)})
         for held in expired:
-            await self._expire(held.id)
+            await self._expire(held)
 
-    async def _expire(self, job_id: UUID) -> None:
+    async def _expire(self, due: Job) -> None:
         async with self.database.write() as tx:
-            held = await job.by_id(tx, job_id, hold=True)
+            if due.kind in DEPARTURES and due.device_id is not None:
+                await enrollment.hold_living(tx, due.device_id)
+            held = await job.by_id(tx, due.id, hold=True)
             now = await tx.now()
             if held is None or not held.is_open or not held.is_expired(now):
                 return
-            name = (await tx.execute(sa.select(device.c.name).where(device.c.id == held.device_id))).scalar_one()
-            await job.settle(
+            of = Device.of((await tx.execute(sa.select(device).where(device.c.id == held.device_id))).one())
+            told = await departure.settle(
                 tx,
                 held,
-                Outcome(JobState.EXPIRED, _why_expired(held)),
+                job.out_of_time(held),
+                of=of,
                 actor=SWEEP,
-                words=Words(success_key="", device_name=name),
+                words=Words(success_key="", device_name=of.name),
                 keys=self.keys,
                 unread_passcode=UNREAD_PASSCODE_DEFAULT,
                 now=now,
             )
             self.fault.mark("sweep.before_commit")
-        self.door.nudge(held.account_id)
+        for account_id in told:
+            self.door.nudge(account_id)
 
     async def windows(self) -> None:
         async with self.database.read() as tx:
@@ -200,8 +204,3 @@ _ERASED: Final[tuple[Callable[[Transaction, datetime, int], Awaitable[int]], ...
     _bury,
 )
 """Each in a transaction of its own."""
-
-
-def _why_expired(held: Job) -> Reason:
-    """What the person is told: it was never reached, or it had the order and said nothing."""
-    return Reason.NO_ANSWER if held.state is JobState.DELIVERED else Reason.UNREACHABLE

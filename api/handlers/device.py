@@ -9,7 +9,7 @@ async def page(call: Call[None, schemas.Paging]) -> Reply:
     needs, query = call.needs, call.query
     found = await device.page(needs.database, needs.platforms, call.person, after=query.cursor, limit=query.limit)
     body = schemas.DevicePage(
-        items=[render.device(one.device, one.acts, one.passcode_until) for one in found],
+        items=[_device(one) for one in found],
         next_cursor=render.next_cursor([one.device.id for one in found], query.limit),
     )
     return Reply(200, body)
@@ -36,4 +36,8 @@ async def rename(call: Call[schemas.Renamed, None]) -> Reply:
 
 
 def _shown(one: device.Shown) -> Reply:
-    return Reply(200, render.device(one.device, one.acts, one.passcode_until), headers={"ETag": one.device.mark})
+    return Reply(200, _device(one), headers={"ETag": one.device.mark})
+
+
+def _device(one: device.Shown) -> schemas.Device:
+    return render.device(one.device, one.acts, one.passcode_until, one.reach, one.lock)

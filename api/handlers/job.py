@@ -17,6 +17,7 @@ def ask(act: Act) -> Callable[[Call[None, None]], Awaitable[Reply]]:
         needs, who = call.needs, call.person
         asked = await acts.ask(
             needs.database,
+            needs.keys,
             needs.platforms,
             who,
             device_id=call.id("device_id"),
@@ -31,7 +32,11 @@ def ask(act: Act) -> Callable[[Call[None, None]], Awaitable[Reply]]:
             raise asked
         if asked.made:
             needs.door.put(asked.job.id, asked.job.queue)
-        return Reply(202, render.job(asked.job), headers={"Location": f"/api/v1/jobs/{asked.job.id}"})
+        for account_id in asked.told:
+            needs.door.nudge(account_id)
+        return Reply(
+            202, render.job(asked.job, reach=asked.reach), headers={"Location": f"/api/v1/jobs/{asked.job.id}"}
+        )
 
     ask_for_it.__name__ = act.value
     return ask_for_it
@@ -41,6 +46,7 @@ async def page(call: Call[None, schemas.JobQuery]) -> Reply:
     query = call.query
     found = await job.page(
         call.needs.database,
+        call.needs.platforms,
         call.person,
         device_id=query.device_id,
         state=query.state,
@@ -49,15 +55,15 @@ async def page(call: Call[None, schemas.JobQuery]) -> Reply:
         limit=query.limit,
     )
     body = schemas.JobPage(
-        items=[render.job(one, for_operator=query.everyone) for one in found],
-        next_cursor=render.next_cursor([one.id for one in found], query.limit),
+        items=[render.job(one.job, reach=one.reach, for_operator=query.everyone) for one in found],
+        next_cursor=render.next_cursor([one.job.id for one in found], query.limit),
     )
     return Reply(200, body)
 
 
 async def show(call: Call[None, None]) -> Reply:
-    shown = await job.show(call.needs.database, call.person, call.id("job_id"))
-    return Reply(200, render.job(shown.job, shown.timeline, for_operator=call.person.is_operator))
+    shown = await job.show(call.needs.database, call.needs.platforms, call.person, call.id("job_id"))
+    return Reply(200, render.job(shown.job, shown.timeline, reach=shown.reach, for_operator=call.person.is_operator))
 
 
 async def cancel(call: Call[None, None]) -> Reply:

@@ -13,10 +13,11 @@ from models import event, job, re_sign_in, throttle, verification
 from models.account import account
 from models.base import Id
 from models.database import NOW_COLUMN, Database, Transaction
-from models.device import ActOffer, Device, device, offer
+from models.device import ActOffer, Device, device, offer, stands_in_the_way
 from models.enrollment import enrollment
 from models.errors import (
     ActionInProgress,
+    Busy,
     DomainError,
     HiddenByAdmin,
     KeyRequired,
@@ -34,14 +35,15 @@ from models.errors import (
 from models.event import Actor
 from models.fault import Fault
 from models.hot import Hot
-from models.job import Job
+from models.job import Job, Words
 from models.organization import OrganizationSettings, organization
 from models.re_sign_in import ReSignIn, ReSignInState
+from models.sealed import Keyring
 from models.session import Who, session
 from models.settings import ACTS_PER_DEVICE_AND_DAY, FRESH_PROOF, RE_SIGN_IN_WINDOW
 from models.throttle import REFUSALS
-from models.vocabulary import Act, Ownership, PlatformName, Proof, Queue, Reason, new_id
-from platforms.base import EnrollmentState, Facts, PlatformHandler
+from models.vocabulary import DEPARTURES, Act, Ownership, PlatformName, Proof, Queue, Reason, new_id
+from platforms.base import EnrollmentState, Facts, PlatformHandler, Reach
 
 Platforms = Mapping[PlatformName, PlatformHandler]
 
@@ -50,10 +52,12 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`made`: a new job, to be rung. Not: the earlier answer to the same key."""
+    """`made`: a new job, to be rung. Not: the earlier answer to the same key. `told`: the accounts to nudge."""
 
     job: Job
     made: bool
+    reach: Reach | None
+    told: frozenset[UUID] = frozenset()
 
 
 # What deciding on an offer takes, in one row: the device, its living bond, its organization's settings.
@@ -68,12 +72,13 @@ _OFFER_FROM: Final = device.join(organization, organization.c.id == device.c.org
 )
 
 
-def select_for_offers(who: Who, *columns: Any) -> sa.Select[Any]:
+SELECT_FOR_OFFERS: Final = sa.select(*OFFER_COLUMNS).select_from(_OFFER_FROM)
+
+
+def select_for_offers(who: Who) -> sa.Select[Any]:
     """The person's own devices, with what an offer is decided from."""
-    return (
-        sa.select(*OFFER_COLUMNS, *columns)
-        .select_from(_OFFER_FROM)
-        .where(device.c.organization_id == who.organization_id, device.c.account_id == who.account_id)
+    return SELECT_FOR_OFFERS.where(
+        device.c.organization_id == who.organization_id, device.c.account_id == who.account_id
     )
 
 
@@ -83,20 +88,34 @@ def offers_of(
     """Every act there is, each with a reason where it is not available. `busy`: kinds with an open job."""
     held = Device.of(row)
     platform = platforms.get(PlatformName(held.platform))
-    capabilities: Mapping[Act, str | None] = {}
-    if platform is not None:
-        capabilities = platform.offers(
-            Facts(
-                ownership=Ownership(held.ownership),
-                os_version=held.os_version,
-                state=EnrollmentState(row.bond_state or EnrollmentState.LEFT),
-                traits=row.traits or {},
-            )
-        )
+    capabilities: Mapping[Act, str | None] = {} if platform is None else platform.offers(_facts(row))
     return [
-        offer(held, act, capabilities.get(act, Reason.PLATFORM_UNSUPPORTED), settings, in_progress=act in busy)
+        offer(
+            held,
+            act,
+            capabilities.get(act, Reason.PLATFORM_UNSUPPORTED),
+            settings,
+            in_progress=bool(stands_in_the_way(act) & busy),
+        )
         for act in Act
     ]
+
+
+def reach_of(platforms: Platforms, row: Any, now: datetime) -> Reach | None:
+    """What whoever waits for the device may be told. None: nobody waits for it."""
+    platform = platforms.get(PlatformName(row.platform))
+    if platform is None or row.bond_state != EnrollmentState.ENROLLED:
+        return None
+    return platform.reach(_facts(row), row.last_seen_at, now)
+
+
+def _facts(row: Any) -> Facts:
+    return Facts(
+        ownership=Ownership(row.ownership),
+        os_version=row.os_version,
+        state=EnrollmentState(row.bond_state or EnrollmentState.LEFT),
+        traits=row.traits or {},
+    )
 
 
 def _one_offer(platforms: Platforms, row: Any, settings: OrganizationSettings, act: Act) -> ActOffer:
@@ -131,8 +150,13 @@ def request_hash(device_id: UUID, act: Act) -> bytes:
     return hashlib.sha256(device_id.bytes + act.encode()).digest()
 
 
+class _CameBetween(Exception):
+    """Another job was asked of the device before its owner was held: begin anew, and hold it too."""
+
+
 async def ask(
     db: Database,
+    keys: Keyring,
     platforms: Platforms,
     who: Who,
     *,
@@ -143,9 +167,31 @@ async def ask(
     fault: Fault,
 ) -> Asked | DomainError:
     """Confirm an act. The order of the checks is a promise (DESIGN 6). A refusal that is returned has left a mark."""
+    for _ in range(_TRIES):
+        try:
+            return await _ask(db, keys, platforms, who, device_id=device_id, act=act, key=key, actor=actor, fault=fault)
+        except _CameBetween:
+            continue
+    raise Busy
+
+
+async def _ask(
+    db: Database,
+    keys: Keyring,
+    platforms: Platforms,
+    who: Who,
+    *,
+    device_id: UUID,
+    act: Act,
+    key: str | None,
+    actor: Actor,
+    fault: Fault,
+) -> Asked | DomainError:
     async with db.write() as tx:
         asked = {"session": who.session.id, "device": device_id, "act": act.value, "key": key}
-        asked |= {"account": who.account_id, "organization": who.organization_id}
+        asked |= {"account": who.account_id, "organization": who.organization_id, **_blockers(act)}
+        # Jobs before the account (lock order).
+        waiting = [Job.of(row) for row in (await tx.ask(_OPEN, asked)).rows] if act in DEPARTURES else []
         target = _TARGET if tx.knows_time else _TARGET_AND_NOW
         answers = await tx.together((_PROOF, asked), (_WINDOW, asked), (target, asked))
         proof, shown, row = (answer.one_or_none() for answer in answers)
@@ -164,7 +210,7 @@ async def ask(
             return await _refuse(tx, window, refused, one.reason, actor=actor, now=now)
         hashed = request_hash(device_id, act)
         if row.keyed_id is not None:
-            return await _answer_again(tx, row, hashed)
+            return await _answer_again(tx, row, hashed, reach_of(platforms, row, now))
         await must_be_able(tx, who, one)
         unproven = _unproven(one, who, window, now)
         if isinstance(unproven, ReSignInLapsed) and window is not None and window.state is ReSignInState.PROVEN:
@@ -206,9 +252,46 @@ async def ask(
             subject=("job", job_id),
             facts={"device_id": str(device_id)},
         )
+        told = await _make_room(tx, made, waiting, row.name, actor=actor, keys=keys, now=now)
         fault.mark("accept.before_commit")
     fault.mark("accept.after_commit")
-    return Asked(made, made=True)
+    return Asked(made, made=True, reach=reach_of(platforms, row, now), told=told)
+
+
+async def _make_room(
+    tx: Transaction,
+    made: Job,
+    waiting: list[Job],
+    device_name: str,
+    *,
+    actor: Actor,
+    keys: Keyring,
+    now: datetime,
+) -> frozenset[UUID]:
+    """A removal or a wipe takes the place of what waits, and a lock is told at once. The accounts to nudge.
+
+    Raises _CameBetween.
+    """
+    if made.kind is Act.REMOTE_LOCK:
+        await job.tell_pending(tx, made, device_name=device_name, now=now)
+        return frozenset({made.account_id})
+    if made.kind not in DEPARTURES or made.device_id is None:
+        return frozenset()
+    still_open = {held.id for held in await job.open_of_device(tx, made.device_id)}
+    if still_open != {made.id, *(held.id for held in waiting)}:
+        raise _CameBetween
+    words = Words(success_key="", device_name=device_name)
+    return frozenset(await job.supersede(tx, waiting, made.id, actor=actor, words=words, keys=keys, now=now))
+
+
+_TRIES: Final = 3
+_BLOCKERS: Final = ("blocker_0", "blocker_1", "blocker_2")
+
+
+def _blockers(act: Act) -> dict[str, str]:
+    """The kinds that stand in the way, always as many values."""
+    kinds = sorted(stands_in_the_way(act))
+    return {name: kinds[place % len(kinds)] for place, name in enumerate(_BLOCKERS)}
 
 
 _WANTED: Final = sa.bindparam("device", type_=Id)
@@ -244,7 +327,16 @@ def _target() -> sa.Select[Any]:
     keyed = sa.select(ours.c.id).where(
         ours.c.account_id == sa.bindparam("account"), ours.c.idempotency_key == sa.bindparam("key")
     )
-    open_job = sa.select(ours.c.id).where(of_device, ours.c.state.in_(job.OPEN_LITERALS))
+    open_job = (
+        sa.select(ours.c.id)
+        .where(
+            ours.c.device_id == _WANTED,
+            ours.c.kind.in_([sa.bindparam(name, type_=sa.Text) for name in _BLOCKERS]),
+            ours.c.state.in_(job.OPEN_LITERALS),
+        )
+        .order_by(ours.c.id)
+        .limit(1)
+    )
     tenth = (
         sa.select(ours.c.created_at)
         .where(of_device, ours.c.organization_id == sa.bindparam("organization"))
@@ -268,6 +360,21 @@ def _target() -> sa.Select[Any]:
     )
 
 
+# What is still to be done with a device of theirs, held.
+_OPEN: Final = Hot(
+    sa.select(job.job)
+    .where(
+        job.job.c.device_id == _WANTED,
+        job.job.c.state.in_(job.OPEN_LITERALS),
+        sa.exists().where(
+            device.c.id == _WANTED,
+            device.c.organization_id == sa.bindparam("organization"),
+            device.c.account_id == sa.bindparam("account"),
+        ),
+    )
+    .order_by(job.job.c.id)
+    .with_for_update()
+)
 _TARGET: Final = Hot(_target())
 _TARGET_AND_NOW: Final = Hot(_target().add_columns(NOW_COLUMN))
 """And what time it is now that the account is held."""
@@ -282,11 +389,11 @@ async def _refuse(
     return refused
 
 
-async def _answer_again(tx: Transaction, row: Any, hashed: bytes) -> Asked:
+async def _answer_again(tx: Transaction, row: Any, hashed: bytes, reach: Reach | None) -> Asked:
     earlier = await job.by_id(tx, row.keyed_id)
     if earlier is None or earlier.request_hash != hashed:
         raise KeyReused
-    return Asked(earlier, made=False)
+    return Asked(earlier, made=False, reach=reach)
 
 
 async def _too_many(

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from api.call import Needs
 from api.operations import enrollment as enrollments
-from models import enrollment, event, job, passcode, seen_message, throttle
+from models import departure, enrollment, event, job, passcode, seen_message, throttle
 from models.account import account
 from models.base import Labelled, labelled
 from models.database import Transaction
@@ -69,6 +69,8 @@ class _Talk:
     memory: Secret | None
     now: datetime
     jobs: list[Job]
+    goes: bool = False
+    """A removal or a wipe of it succeeded, or it says farewell."""
     changes: dict[str, Any] = field(default_factory=dict)
     nudge: set[UUID] = field(default_factory=set)
     ring: list[tuple[UUID, Queue]] = field(default_factory=list)
@@ -156,6 +158,8 @@ async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
         return heard.platform.refuse(refusal)
     await _apply(heard, check_in)
     await _settle_reports(heard, check_in)
+    if heard.goes:
+        await _leave(heard, said_farewell=check_in.state is EnrollmentState.LEFT)
     reply = await _answer(heard, check_in)
     await _keep(heard, check_in)
     return reply
@@ -283,6 +287,7 @@ async def _tell_operator(talk: _Talk, address: str, known: Device) -> None:
 async def _hear_out(talk: _Talk, check_in: CheckIn) -> DeviceReply:
     """A bond that is over: a second farewell and a late answer are heard, and nothing else."""
     if check_in.state is not EnrollmentState.LEFT and not check_in.reports:
+        await job.keep_sign_of_life(talk.tx, talk.bond.device_id, actor=talk.actor, now=talk.now)
         return talk.platform.refuse(Refusal.NOT_BOUND)
     talk.jobs = []
     await _settle_reports(talk, check_in)
@@ -333,7 +338,8 @@ async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
 
 async def _apply(talk: _Talk, check_in: CheckIn) -> None:
     """What the device says of itself."""
-    if check_in.anew or check_in.state is EnrollmentState.LEFT:
+    talk.goes = check_in.state is EnrollmentState.LEFT
+    if check_in.anew:
         words, keys = talk.words, talk.needs.keys
         talk.nudge.update(
             await job.end_for_device(talk.tx, talk.jobs, actor=talk.actor, words=words, keys=keys, now=talk.now)
@@ -342,7 +348,7 @@ async def _apply(talk: _Talk, check_in: CheckIn) -> None:
             talk.tx, talk.bond.organization_id, talk.bond.device_id, Reason.DEVICE_LEFT, talk.now
         )
         talk.jobs = []
-    if check_in.state is not None and check_in.state.value != talk.bond.state:
+    if check_in.state is not None and check_in.state.value != talk.bond.state and not talk.goes:
         talk.changes["state"] = check_in.state.value
         if check_in.state is EnrollmentState.ENROLLED:
             talk.changes["enrolled_at"] = talk.now
@@ -435,6 +441,15 @@ async def _settle(talk: _Talk, held: Job, outcome: Outcome) -> None:
     )
     if settled:
         talk.nudge.add(held.account_id)
+        talk.goes = talk.goes or departure.takes_away(held.kind, outcome.state)
+
+
+async def _leave(talk: _Talk, *, said_farewell: bool) -> None:
+    talk.nudge |= await departure.leave(
+        talk.tx, talk.held, actor=talk.actor, keys=talk.needs.keys, now=talk.now, said_farewell=said_farewell
+    )
+    talk.jobs = []
+    talk.changes["state"] = EnrollmentState.LEFT.value
 
 
 def _next(talk: _Talk, check_in: CheckIn) -> Job | None:
@@ -493,15 +508,13 @@ def _keep_bond(talk: _Talk) -> None:
 
 async def _keep(talk: _Talk, check_in: CheckIn) -> None:
     """Write down what changed of the bond and of the device, and nothing where nothing did."""
-    if check_in.state is EnrollmentState.LEFT:
-        await enrollment.end(talk.tx, talk.bond.id, talk.now)
-    else:
+    if not talk.goes:
         _keep_bond(talk)
     said = {
         "os_version": check_in.os_version,
         "model": check_in.model,
         "serial": check_in.serial,
-        "state": None if check_in.state is None else _DEVICE_STATE[check_in.state].value,
+        "state": None if talk.goes or check_in.state is None else _DEVICE_STATE[check_in.state].value,
     }
     values: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     seen = talk.held.last_seen_at

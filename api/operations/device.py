@@ -8,17 +8,19 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from api.operations.act import Platforms, offers_of, select_for_offers
+from api.operations.act import Platforms, offers_of, reach_of, select_for_offers
 from api.operations.session import hold_account
 from models import event
 from models.database import Database, Transaction
 from models.device import ActOffer, Device, DeviceState, clean_name, device, relabel
 from models.errors import Invalid, NotFound, PreconditionFailed
 from models.event import Actor
-from models.job import OPEN, job
+from models.job import OPEN, Job, job
 from models.organization import OrganizationSettings
 from models.passcode import passcode
 from models.session import Who
+from models.vocabulary import Act, JobState
+from platforms.base import Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,9 @@ class Shown:
     device: Device
     acts: list[ActOffer]
     passcode_until: datetime | None
+    reach: Reach | None
+    lock: Job | None
+    """The newest, unless it was taken back."""
 
 
 async def page(db: Database, platforms: Platforms, who: Who, *, after: UUID | None, limit: int) -> list[Shown]:
@@ -105,12 +110,36 @@ async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> 
     for row in await tx.execute(open_jobs):
         busy.setdefault(row.device_id, set()).add(row.kind)
     until = {row.device_id: row.readable_until for row in await tx.execute(codes) if row.now <= row.readable_until}
+    locks = {
+        held.device_id: held
+        for held in [Job.of(row) for row in await tx.execute(_newest_locks(ids))]
+        if held.state is not JobState.CANCELLED
+    }
+    now = await tx.now()
     settings = {row.organization_id: OrganizationSettings.of(row.settings) for row in rows}
     return [
         Shown(
             Device.of(row),
             offers_of(platforms, row, settings[row.organization_id], frozenset(busy.get(row.id, ()))),
             until.get(row.id),
+            reach_of(platforms, row, now),
+            locks.get(row.id),
         )
         for row in rows
     ]
+
+
+def _newest_locks(device_ids: list[UUID]) -> sa.Select[Any]:
+    newest = (
+        sa.select(job.c.id)
+        .where(
+            job.c.organization_id == device.c.organization_id,
+            job.c.device_id == device.c.id,
+            job.c.kind == Act.REMOTE_LOCK.value,
+        )
+        .order_by(job.c.id.desc())
+        .limit(1)
+        .correlate(device)
+        .scalar_subquery()
+    )
+    return sa.select(job).where(job.c.id.in_(sa.select(newest).where(device.c.id.in_(device_ids))))

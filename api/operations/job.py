@@ -6,8 +6,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from api.operations.act import SELECT_FOR_OFFERS, Platforms, reach_of
 from models import job
-from models.database import Database
+from models.database import Database, Transaction
 from models.device import device
 from models.errors import NotAllowed, NotFound, TooLateToCancel
 from models.event import Actor
@@ -16,12 +17,15 @@ from models.sealed import Keyring
 from models.session import Who
 from models.settings import UNREAD_PASSCODE_DEFAULT
 from models.vocabulary import JobState, Outcome, Reason
+from platforms.base import Reach
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     job: Job
-    timeline: list[Any]
+    timeline: list[Any] | None = None
+    reach: Reach | None = None
+    """Of its device, while it is open."""
 
 
 def _may_see(who: Who, held: Job) -> bool:
@@ -31,6 +35,7 @@ def _may_see(who: Who, held: Job) -> bool:
 
 async def page(
     db: Database,
+    platforms: Platforms,
     who: Who,
     *,
     device_id: UUID | None,
@@ -38,12 +43,12 @@ async def page(
     everyone: bool,
     before: UUID | None,
     limit: int,
-) -> list[Job]:
+) -> list[Shown]:
     """Newest first. `everyone` is the operator's view of the installation."""
     if everyone and not who.is_operator:
         raise NotAllowed
     async with db.read() as tx:
-        return await job.page(
+        found = await job.page(
             tx,
             organization_id=None if everyone else who.organization_id,
             account_id=None if everyone else who.account_id,
@@ -52,14 +57,28 @@ async def page(
             before=before,
             limit=limit,
         )
+        reach = await _reach(tx, platforms, found)
+    return [Shown(one, reach=reach.get(one.id)) for one in found]
 
 
-async def show(db: Database, who: Who, job_id: UUID) -> Shown:
+async def show(db: Database, platforms: Platforms, who: Who, job_id: UUID) -> Shown:
     async with db.read() as tx:
         held = await job.by_id(tx, job_id)
         if held is None or not _may_see(who, held):
             raise NotFound
-        return Shown(held, list(await job.timeline(tx, job_id)))
+        reach = await _reach(tx, platforms, [held])
+        return Shown(held, list(await job.timeline(tx, job_id)), reach.get(held.id))
+
+
+async def _reach(tx: Transaction, platforms: Platforms, jobs: list[Job]) -> dict[UUID, Reach | None]:
+    """How the devices of those that are still open are reached, by job."""
+    waiting = {held.id: held.device_id for held in jobs if held.is_open}
+    if not waiting:
+        return {}
+    rows = await tx.execute(SELECT_FOR_OFFERS.where(device.c.id.in_(set(waiting.values()))))
+    now = await tx.now()
+    of_device = {row.id: reach_of(platforms, row, now) for row in rows}
+    return {job_id: of_device.get(device_id) for job_id, device_id in waiting.items() if device_id is not None}
 
 
 async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: Actor) -> Shown:

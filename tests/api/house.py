@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from models.sealed import Keyring
 from models.session import SessionState, hash_token
 from models.settings import SESSION_ABSOLUTE
 from models.vocabulary import Act, PlatformName
-from platforms.base import Facts
+from platforms.base import Facts, Reach, Road
 from tests.clock import Clock
 from tests.people import Person, give_totp, hire
 
@@ -42,6 +43,9 @@ class Pocket:
 
     def offers(self, facts: Facts) -> Mapping[Act, str | None]:
         return self.offered
+
+    def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
+        return Reach(Road.POLL, now + timedelta(hours=8))
 
 
 @dataclass(frozen=True, slots=True)

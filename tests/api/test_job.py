@@ -45,7 +45,10 @@ async def test_a_device_shows_every_act_and_why_one_is_not_available(house: Hous
         "passcode": None,
         "os_version": None,
         "model": None,
+        "serial": None,
         "created_at": "2026-03-01T12:00:00Z",
+        "reach": {"road": "poll", "expected_by": "2026-03-01T20:00:00Z"},
+        "lock": None,
     }
     acts = {one["act"]: (one["available"], one["reason"], one["proof"]) for one in shown.json["acts"]}
     assert acts["remote_lock"] == (True, None, "none")
@@ -85,6 +88,8 @@ async def test_an_act_that_is_accepted_is_a_job_with_an_address(house: House) ->
         "created_at": "2026-03-01T12:00:00Z",
         "expires_at": "2026-03-02T12:00:00Z",
         "ended_at": None,
+        "superseded_by": None,
+        "reach": {"road": "poll", "expected_by": "2026-03-01T20:00:00Z"},
         "available_actions": ["cancel"],
         "timeline": None,
     }

@@ -300,7 +300,7 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.Text, nullable=True),
         sa.Column("request_hash", sa.LargeBinary, nullable=True),
         sa.Column("created_at", Moment, nullable=False),
-        sa.Column("expires_at", Moment, nullable=True),
+        sa.Column("expires_at", Moment, nullable=True, comment="when it ends by itself, as things stand"),
         sa.Column("ended_at", Moment, nullable=True),
         sa.Column("superseded_by", Id, nullable=True),
         sa.Column("detail", Json, nullable=True, comment="what the device said, for the operator"),
