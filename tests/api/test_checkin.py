@@ -11,11 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from api.signers import LEAST_PAUSE
-from models import job, seen_message
+from models import job, passcode, seen_message
 from models.device import device
 from models.enrollment import enrollment
 from models.event import event
-from models.vocabulary import Act, JobState, Outcome, Queue, Secret, new_id
+from models.fault import Fault
+from models.settings import CONFIRMATION
+from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Queue, Reason, Secret, new_id
 from platforms.base import (
     Answer,
     Caller,
@@ -33,6 +35,7 @@ from platforms.base import (
 from platforms.errors import KeysNeeded, Unreachable
 from tests.api.house import House
 from tests.people import Person, found, give_device
+from workers.sweep import Sweep
 
 ADDRESS = "phone-7"
 
@@ -399,3 +402,183 @@ async def test_new_signers_are_fetched_once_the_pause_is_over(
 
     assert await talk(house) == "nothing"
     assert LEAST_PAUSE > 0
+
+
+# A device that goes
+
+
+async def handed_over(house: House, anna: Person, device_id: UUID, act: Act) -> UUID:
+    now = house.clock.now
+    job_id = new_id(now)
+    async with house.db.write() as tx:
+        await job.ask(
+            tx,
+            organization_id=anna.organization_id,
+            account_id=anna.id,
+            device_id=device_id,
+            act=act,
+            queue=Queue.INTERACTIVE,
+            by="person",
+            idempotency_key=job_id.hex,
+            request_hash=b"hash",
+            now=now,
+            job_id=job_id,
+        )
+        held = await job.claim(tx, job_id, now)
+        assert held is not None
+        sealed = job.seal_plan(house.keys, held, Secret(b"plan"))
+        await job.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=now)
+        held = await job.by_id(tx, job_id)
+        assert held is not None
+        await job.deliver(tx, held, by="device", now=now)
+    return job_id
+
+
+async def keep_passcode(house: House, anna: Person, device_id: UUID, job_id: UUID) -> None:
+    async with house.db.write() as tx:
+        await passcode.keep(
+            tx,
+            organization_id=anna.organization_id,
+            device_id=device_id,
+            account_id=anna.id,
+            job_id=job_id,
+            kind=PasscodeKind.TEMPORARY_NUMERIC,
+            secret=Secret(b"123456"),
+            keys=house.keys,
+            readable_until=house.clock.now + timedelta(days=1),
+            now=house.clock.now,
+        )
+
+
+async def has_left(house: House, device_id: UUID) -> bool:
+    (held,) = await house.rows(sa.select(device).where(device.c.id == device_id))
+    bond = await bond_of(house, device_id)
+    codes = await house.rows(sa.select(passcode.passcode.c.sealed).where(passcode.passcode.c.sealed.is_not(None)))
+    gone = (held.state, bond.state, bond.memory, codes) == ("left", "left", None, [])
+    assert gone == (bond.left_at is not None) == (held.state == "left")
+    return gone
+
+
+@pytest.mark.parametrize("act", [Act.REMOVE, Act.WIPE])
+async def test_a_removal_or_a_wipe_that_succeeded_ends_the_bond_and_all_that_was_asked(
+    house: House, spoken: Spoken, anna: Person, phone: UUID, act: Act
+) -> None:
+    lock = await order(house, anna, phone)
+    await keep_passcode(house, anna, phone, lock)
+    job_id = await handed_over(house, anna, phone, act)
+    spoken.check_in = CheckIn(
+        reports=(Report(str(job_id), Outcome(JobState.SUCCEEDED)),), wants_order=True, memory=Secret(b"mine")
+    )
+
+    assert await talk(house) == "nothing"
+
+    assert await has_left(house, phone)
+    assert (await state(house, job_id), await state(house, lock)) == (JobState.SUCCEEDED, JobState.FAILED)
+    assert set(await house.told(anna)) == {f"job.{act}.succeeded", "job.remote_lock.failed"}
+    assert (await house.events())["device:enrollment:left", "success", None] == 1
+    assert await talk(house) == Refusal.NOT_BOUND
+
+
+@pytest.mark.parametrize(
+    ("act", "outcome"),
+    [
+        (Act.WIPE, Outcome(JobState.FAILED, Reason.DEVICE_REFUSED)),
+        (Act.REMOVE, Outcome(None)),
+        (Act.REMOTE_LOCK, Outcome(JobState.SUCCEEDED)),
+    ],
+)
+async def test_nothing_else_ends_a_bond(
+    house: House, spoken: Spoken, anna: Person, phone: UUID, act: Act, outcome: Outcome
+) -> None:
+    job_id = await handed_over(house, anna, phone, act)
+    spoken.check_in = CheckIn(reports=(Report(str(job_id), outcome),))
+
+    assert await talk(house) == "nothing"
+
+    assert not await has_left(house, phone)
+
+
+@pytest.mark.parametrize(
+    ("act", "ending"),
+    [(Act.REMOVE, JobState.SUCCEEDED), (Act.WIPE, JobState.FAILED), (Act.REMOTE_LOCK, JobState.FAILED)],
+)
+async def test_a_farewell_is_what_a_removal_asked_for(
+    house: House, spoken: Spoken, anna: Person, phone: UUID, act: Act, ending: JobState
+) -> None:
+    job_id = await handed_over(house, anna, phone, act)
+    spoken.check_in = CheckIn(state=EnrollmentState.LEFT)
+
+    assert await talk(house) == "nothing"
+
+    assert await has_left(house, phone)
+    assert await state(house, job_id) is ending
+    assert await house.told(anna) == [f"job.{act}.{ending}"]
+
+
+async def test_what_a_device_reports_with_its_farewell_still_counts(
+    house: House, spoken: Spoken, anna: Person, phone: UUID
+) -> None:
+    job_id = await handed_over(house, anna, phone, Act.WIPE)
+    spoken.check_in = CheckIn(state=EnrollmentState.LEFT, reports=(Report(str(job_id), Outcome(JobState.SUCCEEDED)),))
+
+    assert await talk(house) == "nothing"
+
+    assert await state(house, job_id) is JobState.SUCCEEDED
+    assert await has_left(house, phone)
+
+
+async def test_a_new_life_does_not_prove_that_the_old_one_obeyed(
+    house: House, spoken: Spoken, anna: Person, phone: UUID
+) -> None:
+    job_id = await handed_over(house, anna, phone, Act.REMOVE)
+    spoken.check_in = CheckIn(state=EnrollmentState.PENDING, anew=True)
+
+    assert await talk(house) == "nothing"
+
+    assert await state(house, job_id) is JobState.FAILED
+    assert not await has_left(house, phone)
+
+
+@pytest.mark.parametrize("act", [Act.REMOVE, Act.WIPE])
+async def test_a_device_that_was_given_up_and_speaks_again_is_told_to_the_operator(
+    house: House, spoken: Spoken, anna: Person, phone: UUID, act: Act
+) -> None:
+    job_id = await handed_over(house, anna, phone, act)
+    house.clock.forward(CONFIRMATION)
+    sweep = Sweep(house.db, house.keys, Secret(b"a" * 32), SilentDoor(), Fault())  # type: ignore[arg-type] # no bell
+    await sweep.jobs()
+    assert await state(house, job_id) is JobState.UNCONFIRMED
+    assert await has_left(house, phone)
+    spoken.caller = Caller(message=None, address=ADDRESS, enrollment_id=(await bond_of(house, phone)).id)
+
+    assert [await talk(house), await talk(house)] == [Refusal.NOT_BOUND] * 2
+
+    (row,) = await house.rows(sa.select(job.job).where(job.job.c.id == job_id))
+    assert row.state == "unconfirmed"
+    assert (row.late_result["state"], row.late_result["reason"]) == ("failed", "heard_again")
+    assert (await house.events())[f"device:{act}:late_result", "success", None] == 1
+    assert await house.told(anna) == [f"job.{act}.unconfirmed"]
+
+
+async def test_a_late_answer_to_what_was_given_up_is_kept(
+    house: House, spoken: Spoken, anna: Person, phone: UUID
+) -> None:
+    job_id = await handed_over(house, anna, phone, Act.WIPE)
+    house.clock.forward(CONFIRMATION)
+    sweep = Sweep(house.db, house.keys, Secret(b"a" * 32), SilentDoor(), Fault())  # type: ignore[arg-type] # no bell
+    await sweep.jobs()
+    spoken.caller = Caller(message=None, address=ADDRESS, enrollment_id=(await bond_of(house, phone)).id)
+    spoken.check_in = CheckIn(reports=(Report(str(job_id), Outcome(JobState.SUCCEEDED)),))
+
+    assert await talk(house) == "nothing"
+
+    (row,) = await house.rows(sa.select(job.job).where(job.job.c.id == job_id))
+    assert (row.state, row.late_result["state"]) == ("unconfirmed", "succeeded")
+
+
+class SilentDoor:
+    """A door of which the sweep needs no more than this."""
+
+    def nudge(self, account_id: UUID) -> None: ...
+
+    async def ring(self, rings: object) -> None: ...

@@ -17,7 +17,7 @@ from models.job import LEASE, ring_pause
 from models.notification import Severity
 from models.re_sign_in import ReSignInState
 from models.sealed import Keyring
-from models.settings import ENROLLMENT_LINK, NOTIFICATION_KEPT, RE_SIGN_IN_WINDOW
+from models.settings import CONFIRMATION, ENROLLMENT_LINK, NOTIFICATION_KEPT, RE_SIGN_IN_WINDOW
 from models.vocabulary import Act, JobState, PasscodeKind, Queue, Reason, Secret, new_id
 from tests.clock import NOON, Clock
 from tests.people import give_device
@@ -241,6 +241,59 @@ async def test_wipe_and_removal_never_expire(shop: Shop, act: Act) -> None:
 
     assert (await shop.see(job_id)).state is JobState.QUEUED
     assert shop.bell.heard() == [job_id]
+
+
+@pytest.mark.parametrize("act", [Act.WIPE, Act.REMOVE])
+async def test_what_was_handed_over_and_never_answered_is_given_up_at_its_exact_moment(shop: Shop, act: Act) -> None:
+    job_id = await shop.ask(act)
+    await shop.run(job_id)
+    await shop.deliver(job_id)
+    shop.clock.forward(timedelta(hours=5))
+    await shop.deliver(job_id)  # offered again: the time begins anew
+    shop.clock.forward(CONFIRMATION - MOMENT)
+    await shop.sweep.jobs()
+    still = await shop.see(job_id)
+    shop.clock.forward(MOMENT)
+    shop.bell.nudged.clear()
+
+    await shop.sweep.jobs()
+    await shop.sweep.jobs()
+
+    assert (still.state, still.expires_at) == (JobState.DELIVERED, shop.clock.now)
+    held = await shop.see(job_id)
+    assert (held.state, held.reason, held.plan) == (JobState.UNCONFIRMED, Reason.NO_ANSWER, None)
+    assert await shop.told() == [(f"job.{act}.unconfirmed", Reason.NO_ANSWER)]
+    assert shop.bell.nudged == [shop.person.id]
+    (gone,) = await shop.rows(sa.select(device))
+    (bond,) = await shop.rows(sa.select(enrollment))
+    assert (gone.state, bond.state, bond.left_at) == ("left", "left", shop.clock.now)
+    assert set(await shop.actions()) == {f"device:{act}:unconfirmed", "device:enrollment:left"}
+
+
+async def test_a_device_that_said_not_now_does_not_have_the_order_and_is_waited_for(shop: Shop) -> None:
+    job_id = await shop.ask(Act.REMOVE)
+    await shop.run(job_id)
+    held = await shop.deliver(job_id)
+    async with shop.db.write() as tx:
+        assert await job.put_off(tx, held, by="device", why=Reason.NOT_NOW, now=shop.clock.now)
+    shop.clock.forward(timedelta(days=400))
+
+    await shop.sweep.jobs()
+
+    held = await shop.see(job_id)
+    assert (held.state, held.expires_at) == (JobState.WAITING, None)
+
+
+async def test_two_sweeps_at_once_give_a_job_up_once(shop: Shop) -> None:
+    job_id = await shop.ask(Act.WIPE)
+    await shop.run(job_id)
+    await shop.deliver(job_id)
+    shop.clock.forward(CONFIRMATION)
+
+    await asyncio.gather(shop.sweep.jobs(), shop.new_sweep().jobs())
+
+    assert (await shop.see(job_id)).state is JobState.UNCONFIRMED
+    assert sorted(await shop.actions()) == ["device:enrollment:left", "device:wipe:unconfirmed"]
 
 
 async def test_what_expires_is_not_rung(shop: Shop) -> None:
