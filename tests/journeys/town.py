@@ -69,12 +69,17 @@ class Town:
     def browser(self, person: Person) -> "Browser":
         return Browser(self, person)
 
-    async def iphone(self, browser: "Browser", name: str = "Anna's iPhone") -> tuple[UUID, Iphone]:
-        return await self.phone(browser, "ios", name)
+    async def iphone(
+        self, browser: "Browser", name: str = "Anna's iPhone", *, ownership: str = "personal"
+    ) -> tuple[UUID, Iphone]:
+        return await self.phone(browser, "ios", name, ownership=ownership)
 
-    async def phone(self, browser: "Browser", platform: str, name: str = "Anna's phone") -> tuple[UUID, Any]:
+    async def phone(
+        self, browser: "Browser", platform: str, name: str = "Anna's phone", *, ownership: str = "personal"
+    ) -> tuple[UUID, Any]:
         """Enrolled by its owner, as every device is."""
-        answer = await browser.ask("POST", "/enrollments", {"platform": platform, "name": name})
+        wish = {"platform": platform, "name": name, "ownership": ownership}
+        answer = await browser.ask("POST", "/enrollments", wish)
         assert answer.status_code == 201, answer.text
         phone = simulator(platform).new_device(self.transport)
         phone.service = self.services[platform]
@@ -171,9 +176,9 @@ class Browser:
         told: dict[str, Any] = answer.json()
         return told
 
-    async def open_window(self, device_id: UUID) -> dict[str, Any]:
+    async def open_window(self, device_id: UUID, act: str = "reset_passcode") -> dict[str, Any]:
         """Taps *Sign out*."""
-        answer = await self.ask("POST", "/re-sign-ins", {"device_id": str(device_id), "act": "reset_passcode"})
+        answer = await self.ask("POST", "/re-sign-ins", {"device_id": str(device_id), "act": act})
         assert answer.status_code == 201, answer.text
         told: dict[str, Any] = answer.json()
         self.window, self.token = told["token"], None
