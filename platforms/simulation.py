@@ -61,6 +61,8 @@ class Device(Protocol):
     enrolled: bool
     effects: Counter[str]
     """How often each command really did something, by its name on the wire."""
+    passcode: str | None
+    """What opens it now; on a work profile, what opens that."""
     complaints: list[str]
     """What the server did that a real device would not understand."""
     habits: Any

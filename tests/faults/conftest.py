@@ -7,8 +7,7 @@ import random
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,10 +18,10 @@ import pytest
 
 from models.clock import OffsetClock
 from models.database import Database
+from models.sealed import Keyring
 from models.settings import DatabaseSettings
 from models.vocabulary import Secret
-from platforms import identity
-from platforms.ios import simulator
+from platforms import simulation
 from tests.conftest import create_all
 from tests.faults.installation import Installation, Life
 from tests.people import found
@@ -30,6 +29,7 @@ from tests.servers import PostgreSQLServer, RedisServer
 from workers.queue import QueueDoor, QueueSettings
 
 AUDIT_KEY = Secret(b"a" * 32)
+SEAL_KEYS = "faults:" + base64.b64encode(b"k" * 32).decode()
 
 Build = Callable[..., AbstractAsyncContextManager[Installation]]
 
@@ -71,23 +71,23 @@ def build(
     async def built(
         *, api: Sequence[str] = (), worker: Sequence[str] = (), tick: Sequence[str] = ()
     ) -> AsyncIterator[Installation]:
-        now = datetime.now(UTC)  # TLS looks at the real time
-        files, _ = simulator.demo_keys(now)
-        for name, content in files.items():
-            (tmp_path / name).write_bytes(content)
+        files = simulation.make_demo_keys(tmp_path / "keys")
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        certificate, key = identity.make_ca("Devices to be hurt", now).pem()
         clock = OffsetClock(tmp_path / "offset")
         async with (
-            simulator.wake_service(tmp_path, 0) as pushes,
+            AsyncExitStack() as stack,
             QueueDoor(QueueSettings(redis_server.url)) as door,
             httpx.AsyncClient(
                 base_url=url, timeout=15, limits=httpx.Limits(max_connections=None, max_keepalive_connections=64)
             ) as client,
         ):
+            services = {
+                name: await stack.enter_async_context(simulation.simulator(name).wake_service(tmp_path / "keys", 0))
+                for name in simulation.simulated()
+            }
             environment = {
                 "PATH": os.defpath,
                 "PYTHONUNBUFFERED": "1",
@@ -99,17 +99,12 @@ def build(
                 "LOG_LEVEL": "warning",
                 "CLOCK_OFFSET_FILE": str(clock.file),
                 "WORKER_THREADS": "8",
-                "SEAL_KEYS": "faults:" + base64.b64encode(b"k" * 32).decode(),
                 "THROTTLE_KEY": base64.b64encode(b"t" * 32).decode(),
+                "SEAL_KEYS": SEAL_KEYS,
                 "AUDIT_KEY": base64.b64encode(AUDIT_KEY.value).decode(),
-                "DEVICE_CA_CERTIFICATE": certificate,
-                "DEVICE_CA_KEY": key.text(),
-                "IOS_KEY": "ec",
-                "IOS_PUSH_URL": pushes.url,
-                "IOS_PUSH_CERTIFICATE": (tmp_path / "push.crt").read_text(),
-                "IOS_PUSH_KEY": (tmp_path / "push.key").read_text(),
-                "IOS_PUSH_CA": (tmp_path / "push-ca.crt").read_text(),
-                "IOS_TOPIC": (tmp_path / "push-topic.txt").read_text(),
+                **{name: str(file) for name, file in files.items()},
+                **{f"{name.upper()}_KEY": "ec" for name in services},
+                **{f"{name.upper()}_PUSH_URL": service.url for name, service in services.items()},
             }
             modules: dict[str, tuple[str, Sequence[str]]] = {
                 "api": ("api", api),
@@ -128,11 +123,12 @@ def build(
                 clock=clock,
                 redis=redis_server,
                 postgresql=postgresql,
-                pushes=pushes,
+                services=services,
                 door=door,
                 client=client,
                 organization_id=await found(database, clock()),
                 audit_key=AUDIT_KEY,
+                keys=Keyring.from_settings(SEAL_KEYS),
                 processes=processes,
                 chance=random.Random(seed),
             )

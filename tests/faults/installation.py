@@ -33,13 +33,13 @@ from models.database import Database, DatabaseDown, Transaction
 from models.duty import duty
 from models.job import ENDINGS, MOVES, OPEN, Job, job, job_move
 from models.notification import notification
-from models.passcode import passcode
+from models.passcode import Passcode, passcode
 from models.re_sign_in import ReSignInState
+from models.sealed import Keyring
 from models.session import SessionState, hash_token
 from models.settings import RE_SIGN_IN_WINDOW, SESSION_ABSOLUTE, SESSION_IDLE
 from models.vocabulary import Act, JobState, Queue, Secret
-from platforms.ios.push_service import PushService
-from platforms.ios.simulator import Iphone
+from platforms import simulation
 from tests.people import Person, hire
 from tests.servers import PostgreSQLServer, RedisServer
 from workers.queue import QueueDoor, QueueDown
@@ -114,32 +114,28 @@ class Life:
         return self._log.read_text(errors="replace")[-3_000:] if self._log.exists() else ""
 
 
-@dataclass
-class Phone(Iphone):
-    """Counts, for each command, how often the passcode was really taken away."""
-
-    cleared: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._asked_as = ""
-
-    async def _answer_to(self, uuid: str, command: Mapping[str, Any]) -> dict[str, Any] | None:
-        self._asked_as = uuid
-        return await super()._answer_to(uuid, command)
-
-    def _clear_passcode(self, token: bytes) -> dict[str, Any]:
-        result = super()._clear_passcode(token)
-        self.cleared[self._asked_as] += 1
-        return result
+REMOVES: Final = frozenset({"ios"})
+"""Where a reset leaves no passcode."""
+MAKES_ITS_OWN: Final = frozenset({"windows10mobile", "wp81"})
+"""Where the device makes the code and tells it once: an answer that was lost costs a second one."""
+MOST_EFFECTS: Final = 3
 
 
 @dataclass
 class Resident:
     person: Person
-    phone: Phone
+    platform: str
+    phone: simulation.Device
     device_id: UUID
     asked: list[UUID] = field(default_factory=list)
+
+    def effects_fit(self, row: Any) -> bool:
+        """Once where it succeeded, never where it did not, as far as the device's protocol lets us know."""
+        name = row.command_ref if row.receipt is None else row.receipt
+        done = self.phone.effects[name] if name else 0
+        if self.platform in MAKES_ITS_OWN:
+            return 1 <= done <= MOST_EFFECTS if row.state == JobState.SUCCEEDED else done <= MOST_EFFECTS
+        return bool(done == (row.state == JobState.SUCCEEDED))
 
 
 @dataclass
@@ -149,11 +145,13 @@ class Installation:
     clock: OffsetClock
     redis: RedisServer
     postgresql: PostgreSQLServer | None
-    pushes: PushService
+    services: Mapping[str, Any]
+    """What wakes the phones of each platform."""
     door: QueueDoor
     client: httpx.AsyncClient
     organization_id: UUID
     audit_key: Secret
+    keys: Keyring
     processes: Mapping[str, Life]
     chance: random.Random
     residents: list[Resident] = field(default_factory=list)
@@ -241,7 +239,7 @@ class Installation:
         if answer.status_code >= 500 and answer.status_code != 503:
             self.complaints.append(f"{answer.request.url.path}: {answer.status_code} {answer.text[:200]}")
 
-    async def settle_in(self, count: int) -> None:
+    async def settle_in(self, count: int, platform: str) -> None:
         """People with a phone each, enrolled by its owner as every device is."""
 
         async def healthy() -> bool:
@@ -251,18 +249,20 @@ class Installation:
 
         await until(healthy)
         for number in range(count):
-            person = await hire(self.db, self.organization_id, f"person{number}", self.clock())
+            name = f"{platform}{number}"
+            person = await hire(self.db, self.organization_id, name, self.clock())
             token = await self._signed_in(person)
             answer = await self.client.post(
                 "/api/v1/enrollments",
-                json={"platform": "ios", "name": f"iPhone {number}"},
+                json={"platform": platform, "name": name},
                 headers={"Authorization": f"Bearer {token}"},
             )
             assert answer.status_code == 201, answer.text
-            phone = Phone(self.transport, service=self.pushes, patience=AGAIN)
+            phone = simulation.simulator(platform).new_device(self.transport)
+            phone.service, phone.patience = self.services[platform], AGAIN
             await phone.open_link(answer.json()["url"])
             await phone.check_in()
-            self.residents.append(Resident(person, phone, UUID(answer.json()["device_id"])))
+            self.residents.append(Resident(person, platform, phone, UUID(answer.json()["device_id"])))
 
     async def _signed_in(self, person: Person, device_id: UUID | None = None) -> str:
         """A session, as rows; with a device, one that has just proven itself for a reset of it."""
@@ -301,7 +301,8 @@ class Installation:
 
     async def ask(self, resident: Resident) -> UUID:
         """Confirm a reset, with one key until an answer is had."""
-        resident.phone.passcode = f"{self.chance.randrange(1_000_000):06}"
+        if resident.platform in REMOVES:
+            resident.phone.passcode = f"{self.chance.randrange(1_000_000):06}"
         key, since = str(uuid4()), self.clock()
         token = await self._signed_in(resident.person, resident.device_id)
         while True:
@@ -367,7 +368,8 @@ class Installation:
 
     async def inspect(self) -> None:
         """Every job ended once, was done once, was told once; nothing is left over; the record is whole."""
-        await self.pushes.idle()
+        for service in self.services.values():
+            await service.idle()
         if self.jumps:
             # A tick looks back as far as a transaction can last; one that begins anew looks at everything, also at
             # what was written across a jump of the clock.
@@ -390,27 +392,44 @@ class Installation:
         if windows != Counter(dict.fromkeys(rows.jobs, 1)):
             wrong.append("the used windows are not one of each job")
         told = Counter(row.job_id for row in rows.notifications if row.job_id is not None)
-        if rows.passcodes:
-            wrong.append(f"{rows.passcodes} sealed codes on a platform that has none")
         for resident in self.residents:
             wrong += [f"phone: {complaint}" for complaint in resident.phone.complaints]
-            of_jobs = {rows.jobs[job_id].command_ref for job_id in resident.asked if job_id in rows.jobs}
-            strange = resident.phone.cleared.keys() - of_jobs
+            of_jobs = {
+                name
+                for job_id in resident.asked
+                if (row := rows.jobs.get(job_id)) is not None
+                for name in (row.command_ref, row.receipt)
+            }
+            strange = resident.phone.effects.keys() - of_jobs
             if strange:
                 wrong.append(f"{len(strange)} commands of no job were run")
-            if resident.asked and resident.phone.online and resident.phone.passcode is not None:
-                wrong.append("a phone still has its passcode")
+            wrong += self._code_flaws(resident, rows)
             for job_id in resident.asked:
                 if (row := rows.jobs.get(job_id)) is None:
                     continue
-                done = resident.phone.cleared[row.command_ref] if row.command_ref else 0
-                if row.state not in ENDINGS or done != (row.state == JobState.SUCCEEDED) or told[job_id] != 1:
+                if row.state not in ENDINGS or not resident.effects_fit(row) or told[job_id] != 1:
                     wrong.append(
-                        f"{job_id}: {row.state} ({row.reason}), {done} effects, {told[job_id]} notifications,"
-                        f" {row.crashes} crashes"
+                        f"{resident.platform} {job_id}: {row.state} ({row.reason}), {dict(resident.phone.effects)},"
+                        f" {told[job_id]} notifications, {row.crashes} crashes"
                     )
                 wrong += [f"{job_id}: {flaw}" for flaw in _flaws(row, rows.moves.get(job_id, []))]
         assert wrong == []
+
+    def _code_flaws(self, resident: Resident, rows: "Rows") -> list[str]:
+        """Each reset's code replaced the one before; the newest opens the phone. None where a reset makes none."""
+        codes = [Passcode.of(row) for row in rows.passcodes if row.device_id == resident.device_id]
+        succeeded = [one for one in resident.asked if one in rows.jobs and rows.jobs[one].state == JobState.SUCCEEDED]
+        if resident.platform in REMOVES:
+            flaws = ["a sealed code on a platform that has none"] if codes else []
+            still = resident.asked and resident.phone.online and resident.phone.passcode is not None
+            return [*flaws, "a phone still has its passcode"] if still else flaws
+        if [code.job_id for code in codes] != succeeded:
+            return [f"{len(codes)} codes after {len(succeeded)} resets of one {resident.platform} phone"]
+        if any(code.sealed is not None for code in codes[:-1]):
+            return ["a code that was replaced can still be read"]
+        if codes and codes[-1].sealed is not None and codes[-1].open(self.keys).text() != resident.phone.passcode:
+            return [f"the code that is told does not open the {resident.platform} phone"]
+        return []
 
     async def _all(self, tx: Transaction) -> "Rows":
         moves: dict[UUID, list[Any]] = {}
@@ -421,7 +440,7 @@ class Installation:
             moves,
             (await tx.execute(sa.select(notification))).all(),
             (await tx.execute(sa.select(re_sign_in.re_sign_in))).all(),
-            (await tx.execute(sa.select(sa.func.count()).select_from(passcode))).scalar_one(),
+            (await tx.execute(sa.select(passcode).order_by(passcode.c.id))).all(),
         )
 
     async def states(self) -> Counter[str]:
@@ -448,7 +467,7 @@ class Rows:
     moves: Mapping[UUID, Sequence[Any]]
     notifications: Sequence[Any]
     windows: Sequence[Any]
-    passcodes: int
+    passcodes: Sequence[Any]
 
 
 def _flaws(row: Any, moves: Sequence[Any]) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from models.vocabulary import JobState
+from platforms.simulation import simulated
 from tests.faults.conftest import Build
 from tests.faults.installation import Installation, Resident, until
 
@@ -26,12 +27,16 @@ async def everybody_resets(house: Installation, count: int) -> None:
             group.create_task(resets(house, resident, count))
 
 
-async def test_death_at_each_marked_step_does_no_harm(build: Build) -> None:
+PLATFORMS = simulated()
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+async def test_death_at_each_marked_step_does_no_harm(build: Build, platform: str) -> None:
     async with build(
         api=[f"{step}:2" for step in AT_API], worker=[f"{step}:2" for step in AT_WORKER], tick=list(AT_TICK)
     ) as house:
         api, worker, tick = (house.processes[name] for name in ("api", "worker", "tick"))
-        await house.settle_in(6)
+        await house.settle_in(6, platform)
 
         await everybody_resets(house, 3)
         for _ in range(5):
@@ -77,7 +82,8 @@ async def hurt_at_random(house: Installation, pause: tuple[float, float]) -> Non
 
 async def test_death_at_random_moments_does_no_harm(build: Build) -> None:
     async with build() as house:
-        await house.settle_in(8)
+        for platform in PLATFORMS:
+            await house.settle_in(8 // len(PLATFORMS), platform)
         hurting = asyncio.create_task(hurt_at_random(house, (0.2, 0.8)))
 
         await house.ring_twice()
@@ -97,7 +103,8 @@ async def test_death_at_random_moments_does_no_harm(build: Build) -> None:
 async def test_thousands_of_jobs_survive_everything_at_once(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
     people, each = 170, 9
     async with build() as house:
-        await house.settle_in(people)
+        for place, platform in enumerate(PLATFORMS):
+            await house.settle_in(len(range(place, people, len(PLATFORMS))), platform)
         began = time.monotonic()
         hurting = asyncio.create_task(hurt_at_random(house, (0.5, 2.0)))
         outage = asyncio.create_task(house.database_away(10))
