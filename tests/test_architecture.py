@@ -178,7 +178,8 @@ def domain_errors(of: type[DomainError] = DomainError) -> Iterator[type[DomainEr
 
 
 def test_every_domain_error_has_one_code_and_every_code_a_status() -> None:
-    codes = [error.code for error in domain_errors()]
+    # A kind of an error that says no code of its own is told as that error.
+    codes = [error.code for error in domain_errors() if "code" in vars(error)]
 
     assert len(set(codes)) == len(codes)
     # A move that the table does not have is a bug of ours: it is answered as one.
