@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tenacity import wait_none
 
 from models.vocabulary import Act, JobState, Reason, Secret
@@ -374,6 +377,26 @@ def test_no_other_address_is_a_channel(channel: str) -> None:
 
     assert settings is not None
     assert not settings.accepts(channel)
+
+
+SIGNS = ("\\", "@", ":", "#", "?", ".", "/", "[", "]", "%2f", "%00", "\t", "\n", "A", "é", "。", "\uff57")
+HOSTS = ("example.org", "a.notify.windows.com", ".notify.windows.com", "notify.windows.com", ":443", "x" * 70)
+PIECES = st.sampled_from(("https://", "https:", "http://", "//", *SIGNS, *HOSTS))
+ADDRESSES = st.lists(PIECES, max_size=9).map("".join)
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(ADDRESSES | ADDRESSES.map("https://".__add__))
+def test_what_is_taken_for_a_channel_is_one_to_the_client_that_calls_it(channel: str) -> None:
+    wns_settings = WnsSettings.from_env(FAR, "PUSH")
+    assert wns_settings is not None
+    if not wns_settings.accepts(channel):
+        return
+
+    url = httpx.URL(channel)
+
+    assert (url.scheme, url.port, url.userinfo) == ("https", None, b"")
+    assert url.host.endswith(".notify.windows.com")
 
 
 def test_without_a_package_nobody_is_called() -> None:
