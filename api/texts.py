@@ -67,7 +67,8 @@ def _catalog(language: str, folders: Iterable[Path]) -> Catalog:
 def folders(names: Iterable[PlatformName]) -> tuple[Path, ...]:
     """Where the texts of the house and of these platforms lie."""
     ours = Path(models.__file__).parent / "texts"
-    return ours, *(Path(platforms.__file__).parent / name / "texts" for name in sorted(names))
+    rooms = [Path(room) for room in platforms.__path__]
+    return ours, *(room / name / "texts" for name in sorted(names) for room in rooms)
 
 
 def choose(accepted: str | None) -> str:

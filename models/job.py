@@ -645,6 +645,15 @@ async def tell_pending(tx: Transaction, asked: Job, *, device_name: str, now: da
     )
 
 
+def _is_done_by_going(held: Job) -> bool:
+    """A farewell is what a removal asked for. From a courier, who saw the order out, it is what a wipe asked for, too;
+    a device that tells us itself has not been wiped."""
+    by_courier = held.receipt is not None or held.sent_at is not None
+    if held.kind is Act.REMOVE:
+        return by_courier or held.state is JobState.DELIVERED
+    return held.kind is Act.WIPE and by_courier
+
+
 async def end_for_device(
     tx: Transaction,
     open_jobs: Sequence[Job],
@@ -663,7 +672,7 @@ async def end_for_device(
     for held in open_jobs:
         ending = JobState.FAILED if held.state is JobState.DELIVERED else JobState.CANCELLED
         outcome = Outcome(ending, Reason.DEVICE_LEFT)
-        if said_farewell and held.kind is Act.REMOVE and held.state is JobState.DELIVERED:
+        if said_farewell and _is_done_by_going(held):
             outcome = Outcome(JobState.SUCCEEDED)
         settled = await settle(
             tx, held, outcome, actor=actor, words=words, keys=keys, unread_passcode=timedelta(0), now=now

@@ -34,6 +34,7 @@ from platforms.base import (
 )
 from platforms.errors import KeysNeeded, Unreachable
 from tests.api.house import House
+from tests.clock import NOON
 from tests.people import Person, found, give_device
 from workers.sweep import Sweep
 
@@ -513,6 +514,21 @@ async def test_a_farewell_is_what_a_removal_asked_for(
     assert await has_left(house, phone)
     assert await state(house, job_id) is ending
     assert await house.told(anna) == [f"job.{act}.{ending}"]
+
+
+@pytest.mark.parametrize("act", [Act.REMOVE, Act.WIPE])
+@pytest.mark.parametrize("values", [{"receipt": "operation-7"}, {"state": "waiting", "sent_at": NOON}])
+async def test_where_a_courier_may_have_the_order_a_farewell_is_its_answer(
+    house: House, spoken: Spoken, anna: Person, phone: UUID, act: Act, values: dict[str, object]
+) -> None:
+    job_id = await handed_over(house, anna, phone, act)
+    await change(house, sa.update(job.job).values(**values))
+    spoken.check_in = CheckIn(state=EnrollmentState.LEFT)
+
+    assert await talk(house) == "nothing"
+
+    assert await state(house, job_id) is JobState.SUCCEEDED
+    assert await has_left(house, phone)
 
 
 async def test_what_a_device_reports_with_its_farewell_still_counts(
