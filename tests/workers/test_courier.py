@@ -3,11 +3,15 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from models.database import Database
+from models.device import device
+from models.enrollment import enrollment
 from models.job import COURIER_PAUSE, LOOKS
 from models.sealed import Keyring
-from models.vocabulary import JobState, Outcome, Reason
+from models.settings import CONFIRMATION
+from models.vocabulary import Act, JobState, Outcome, Reason
 from platforms.base import Receipt, Report
 from platforms.errors import Refused, Uncertain, Unreachable
 from tests.clock import NOON, Clock
@@ -71,6 +75,28 @@ async def test_an_uncertain_order_that_was_taken_is_adopted_with_its_ending(shop
     assert (held.state, held.receipt, held.offers) == (JobState.SUCCEEDED, "operation-7", 1)
     assert await shop.told() == [("pocket.done", None)]
     assert len(courier.woken) == 1
+
+
+@pytest.mark.parametrize("act", [Act.REMOVE, Act.WIPE])
+async def test_a_device_that_its_courier_removed_or_wiped_has_left(
+    shop: Shop, courier: PocketCourier, act: Act
+) -> None:
+    lock = await shop.ask(Act.REMOTE_LOCK)
+    courier.answers.append(Receipt("operation-7"))
+    job_id = await shop.ask(act)
+    taken_over = await shop.run(job_id)
+    courier.found.append(Report(None, Outcome(JobState.SUCCEEDED), receipt="operation-7"))
+    shop.clock.forward(COURIER_PAUSE * 2)
+
+    held = await shop.run(job_id)
+
+    assert (taken_over.state, taken_over.expires_at) == (JobState.DELIVERED, NOON + CONFIRMATION)
+    assert held.state is JobState.SUCCEEDED
+    (gone,) = await shop.rows(sa.select(device.c.state))
+    (bond,) = await shop.rows(sa.select(enrollment.c.state, enrollment.c.left_at))
+    assert (gone.state, bond.state, bond.left_at) == ("left", "left", shop.clock.now)
+    assert ((await shop.see(lock)).state, (await shop.see(lock)).reason) == (JobState.CANCELLED, "device_left")
+    assert set(shop.bell.nudged) == {shop.person.id}
 
 
 async def test_after_two_looks_in_vain_the_same_plan_is_handed_over_again(shop: Shop, courier: PocketCourier) -> None:
