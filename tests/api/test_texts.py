@@ -51,7 +51,20 @@ def test_everything_that_can_be_told_has_words() -> None:
     wanted |= {f"state.{state}" for state in JobState}
     wanted |= {f"act.{act}" for act in Act}
     wanted |= {f"job.{act}.{state}" for act in Act for state in ENDINGS}
+    wanted |= {f"job.{Act.REMOTE_LOCK}.pending"}
     assert wanted <= english.keys()
+    assert {key for key in english if key.startswith(("reason.", "state.", "act."))} <= wanted
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whoever_is_told_of_a_failure_is_told_what_to_do_next(language: str) -> None:
+    """A second sentence, after the one that says what happened."""
+    said = catalog(FOLDERS[0], language)
+
+    for act in Act:
+        for state in (JobState.FAILED, JobState.EXPIRED, JobState.UNCONFIRMED, JobState.UNSUPPORTED):
+            text = said[f"job.{act}.{state}"]
+            assert len(re.findall(r"[.;](?: |$)", text)) >= 2, text
 
 
 def test_every_key_that_the_code_tells_has_words() -> None:
