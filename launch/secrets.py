@@ -62,6 +62,8 @@ PRODUCTION: Final = (
     Secrets(("device_ca_certificate", "device_ca_key"), _device_ca),
     # Empty, until there is a store app in whose name Windows phones are called.
     Secrets(("wns_secret",), lambda: ("",)),
+    # Empty, until there is a service account that gives orders to Android phones.
+    Secrets(("android_service_account",), lambda: ("",)),
 )
 
 ISSUED: Final = ("ios_push_certificate", "ios_push_key")

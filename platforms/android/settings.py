@@ -1,19 +1,18 @@
 """What Android must be told: the service account that gives orders, our enterprises, and who sends us notices."""
 
-import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from models.vocabulary import Secret
 from platforms.android.oidc import Expected
 from platforms.android.wire import ENTERPRISE
 from platforms.identity import load_private_key
+from platforms.settings import is_near, is_production, needed, public_url, trusted
 
 GOOGLE: Final = frozenset({"https://accounts.google.com", "accounts.google.com"})
 API: Final = "https://androidmanagement.googleapis.com"
@@ -57,35 +56,26 @@ class AndroidSettings:
         """None: nothing is said of Android, so it is switched off. Raises ValueError that names the variable."""
         if not any(environ.get(variable, "").strip() for variable in _SWITCHES):
             return None
-        production = environ.get("MODE", "production") != "embedded"
-        api, tokens, keys = (API, TOKENS, KEYS) if production else _stand_in(environ)
+        api, tokens, keys = (API, TOKENS, KEYS) if is_production(environ) else _stand_in(environ)
         return cls(
             service_account=_service_account(environ),
             enterprises=_enterprises(environ),
-            subscription=_needed(environ, "ANDROID_SUBSCRIPTION"),
+            subscription=needed(environ, "ANDROID_SUBSCRIPTION").strip(),
             push=Expected(
-                issuers=_issuers(environ, production=production),
-                audience=environ.get("ANDROID_PUSH_AUDIENCE")
-                or f"{_needed(environ, 'PUBLIC_URL').rstrip('/')}/devices/android/notices",
-                account=_needed(environ, "ANDROID_PUSH_ACCOUNT"),
+                issuers=_issuers(environ),
+                audience=environ.get("ANDROID_PUSH_AUDIENCE") or f"{public_url(environ)}/devices/android/notices",
+                account=needed(environ, "ANDROID_PUSH_ACCOUNT").strip(),
             ),
-            api_url=_url(environ, "ANDROID_API_URL", api, production=production),
-            token_url=_url(environ, "ANDROID_TOKEN_URL", tokens, production=production),
-            keys_url=_url(environ, "ANDROID_KEYS_URL", keys, production=production),
-            trusted=_trusted(environ),
+            api_url=_url(environ, "ANDROID_API_URL", api),
+            token_url=_url(environ, "ANDROID_TOKEN_URL", tokens),
+            keys_url=_url(environ, "ANDROID_KEYS_URL", keys),
+            trusted=trusted(environ, "ANDROID_PUSH_CA"),
         )
-
-
-def _needed(environ: Mapping[str, str], variable: str) -> str:
-    value = environ.get(variable, "").strip()
-    if not value:
-        raise ValueError(f"{variable} is missing")
-    return value
 
 
 def _service_account(environ: Mapping[str, str]) -> ServiceAccount:
     try:
-        values = json.loads(_needed(environ, "ANDROID_SERVICE_ACCOUNT"))
+        values = json.loads(needed(environ, "ANDROID_SERVICE_ACCOUNT"))
     except json.JSONDecodeError:
         values = None
     names = ("client_email", "private_key_id", "project_id", "private_key")
@@ -105,15 +95,15 @@ def _service_account(environ: Mapping[str, str]) -> ServiceAccount:
 
 
 def _enterprises(environ: Mapping[str, str]) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in _needed(environ, "ANDROID_ENTERPRISE").split(","))
+    names = tuple(name.strip() for name in needed(environ, "ANDROID_ENTERPRISE").split(","))
     if any(ENTERPRISE.fullmatch(name) is None for name in names):
         raise ValueError("ANDROID_ENTERPRISE must be enterprises/NAME, or several with commas between them")
     return names
 
 
-def _issuers(environ: Mapping[str, str], *, production: bool) -> frozenset[str]:
+def _issuers(environ: Mapping[str, str]) -> frozenset[str]:
     issuer = environ.get("ANDROID_PUSH_ISSUER", "").strip()
-    if production and issuer and issuer not in GOOGLE:
+    if is_production(environ) and issuer and issuer not in GOOGLE:
         raise ValueError("ANDROID_PUSH_ISSUER names an issuer that is not Google: that is for MODE=embedded alone")
     return frozenset({issuer}) if issuer else GOOGLE
 
@@ -129,44 +119,23 @@ def _stand_in(environ: Mapping[str, str]) -> tuple[str, str, str]:
     return url, f"{url}/token", f"{url}/oauth2/v3/certs"
 
 
-def _url(environ: Mapping[str, str], variable: str, default: str, *, production: bool) -> str:
-    url = environ.get(variable, "").strip().rstrip("/") or default or _needed(environ, variable)
-    parts = _parts(variable, url)
-    if production and parts.scheme != "https":
+def _url(environ: Mapping[str, str], variable: str, default: str) -> str:
+    address = environ.get(variable, "").strip().rstrip("/") or default or needed(environ, variable)
+    parts = _parts(variable, address)
+    if is_production(environ) and parts.scheme != "https":
         raise ValueError(f"{variable} must begin with https://")
-    if production and _is_near(parts.hostname or ""):
+    if is_production(environ) and is_near(parts.hostname or ""):
         raise ValueError(f"{variable} names this machine or a private network, where Google does not live")
-    return url
+    return address
 
 
-def _parts(variable: str, url: str) -> SplitResult:
+def _parts(variable: str, address: str) -> SplitResult:
+    """Host and path: the token's and the keys' addresses have one."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(address)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         sound = False
     if not sound or parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError(f"{variable} must be an address that begins with https://")
     return parts
-
-
-def _is_near(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return not ipaddress.ip_address(name.partition("%")[0]).is_global
-    except ValueError:
-        # One word is a name of this network; and resolvers read 127.1 and 0x7f000001 as addresses.
-        last = name.rpartition(".")[2]
-        return last == name or last.isdigit() or last.startswith("0x")
-
-
-def _trusted(environ: Mapping[str, str]) -> str | None:
-    pem = environ.get("ANDROID_PUSH_CA") or None
-    if pem is not None:
-        try:
-            x509.load_pem_x509_certificates(pem.encode())
-        except ValueError:
-            raise ValueError("ANDROID_PUSH_CA is not a PEM certificate") from None
-    return pem
