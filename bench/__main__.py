@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bench import http_figures, stream_figures, worker_figures
+from bench import http_figures, platform_figures, stream_figures, worker_figures
 from bench.figures import Figure, as_json, table
 from bench.house import House, open_house, utc_now
 
@@ -19,6 +19,7 @@ MEASURES: Final[Mapping[str, Callable[[House], Awaitable[list[Figure]]]]] = {
     "jobs": worker_figures.jobs,
     "bell": worker_figures.bell,
     "flag": worker_figures.flag,
+    "platforms": platform_figures.resets,
     "sign-out": http_figures.sign_out,
     "lists": http_figures.lists,
     "streams": stream_figures.streams,
