@@ -34,6 +34,11 @@ TIMEOUT: Final = httpx.Timeout(4.0, connect=3.0)
 LIFE: Final = timedelta(days=7)
 """How long the push service keeps a push for a device that is switched off; a later wake replaces it."""
 
+SOON: Final = timedelta(days=30)
+"""So long before its end the push certificate is spoken of: renewing it takes people, and a day too late ends every
+bond."""
+REMINDER: Final = timedelta(days=1)
+
 SHORT_PAUSE: Final = timedelta(minutes=1)
 LONG_PAUSE: Final = timedelta(hours=1)
 """For what only an operator can mend."""
@@ -64,15 +69,19 @@ async def open_channel(
         limits=httpx.Limits(max_connections=2, keepalive_expiry=600.0),
         trust_env=False,
     ) as client:
-        yield PushChannel(client, settings.topic, clock, pauses)
+        yield PushChannel(client, settings, clock, pauses)
 
 
 class PushChannel:
     """Meets Channel."""
 
-    def __init__(self, client: httpx.AsyncClient, topic: str, clock: Callable[[], datetime], pauses: wait_base) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, settings: IosSettings, clock: Callable[[], datetime], pauses: wait_base
+    ) -> None:
         self._client = client
-        self._topic = topic
+        self._topic = settings.topic
+        self._ends_at = settings.push_certificate_ends_at
+        self._reminded_at: datetime | None = None
         self._clock = clock
         self._pauses = pauses
         self._barred_until = 0.0
@@ -82,6 +91,7 @@ class PushChannel:
         memory = Memory.read(enrollment.memory)
         if memory.token is None or memory.push_magic is None:
             raise Unreachable(Reason.UNREACHABLE, until_it_calls=True)
+        self._remind()
         if asyncio.get_running_loop().time() < self._barred_until:
             raise Unreachable(Reason.UNREACHABLE, pause=LONG_PAUSE)
         try:
@@ -89,6 +99,17 @@ class PushChannel:
                 await self._push(memory.token, memory.push_magic, memory.token_at)
         except TimeoutError:
             raise Unreachable(Reason.UNREACHABLE) from None
+
+    def _remind(self) -> None:
+        now = self._clock()
+        if self._ends_at - now > SOON or (self._reminded_at is not None and now - self._reminded_at < REMINDER):
+            return
+        self._reminded_at = now
+        # A new topic would mean enrolling every device anew.
+        log.warning(
+            "the push certificate ends soon: renew it, under the same account",
+            extra={"ends_at": self._ends_at.isoformat(timespec="seconds")},
+        )
 
     async def _push(self, token: bytes, push_magic: str, token_at: int) -> None:
         """Tries again at once where that may help: pushes to one device fall together, so one too many does no harm."""

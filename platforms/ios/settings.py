@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ class IosSettings:
     topic: str
     push_url: str
     push_certificate: str = field(repr=False)
+    push_certificate_ends_at: datetime
     push_key: Secret
     push_ca: str | None = field(repr=False)
     """Whom to trust at the push service; None: whom this machine trusts."""
@@ -59,6 +61,7 @@ class IosSettings:
             topic=topic,
             push_url=_push_url(environ, production=production),
             push_certificate=needed(environ, "IOS_PUSH_CERTIFICATE"),
+            push_certificate_ends_at=certificate.not_valid_after_utc,
             push_key=key,
             push_ca=trusted(environ, "IOS_PUSH_CA"),
             device_ca=device_ca(environ),

@@ -17,7 +17,7 @@ from models.vocabulary import Reason
 from platforms.base import Channel
 from platforms.errors import PlatformError, Refused, Unreachable
 from platforms.ios import channel as channels
-from platforms.ios.channel import LONG_PAUSE, SHORT_PAUSE, open_channel
+from platforms.ios.channel import LONG_PAUSE, REMINDER, SHORT_PAUSE, SOON, open_channel
 from platforms.ios.memory import Memory
 from platforms.ios.push_service import Failure, Push, PushService, server_tls
 from platforms.ios.settings import IosSettings
@@ -52,6 +52,35 @@ def settings_for(url: str, **changes: str) -> IosSettings:
 async def opened(settings: IosSettings) -> AsyncIterator[Channel]:
     async with open_channel(settings, clock=lambda: NOW, pauses=wait_none()) as channel:
         yield channel
+
+
+@pytest.mark.parametrize(("left", "told"), [(SOON + timedelta(microseconds=1), 0), (SOON, 1), (timedelta(days=-1), 1)])
+async def test_the_push_certificates_end_is_spoken_of_a_month_ahead(
+    service: PushService, caplog: pytest.LogCaptureFixture, left: timedelta, told: int
+) -> None:
+    settings = settings_for(service.url)
+
+    async with open_channel(
+        settings, clock=lambda: settings.push_certificate_ends_at - left, pauses=wait_none()
+    ) as channel:
+        await channel.wake(order(), DEVICE)
+
+    assert [record.levelname for record in caplog.records if "ends_at" in vars(record)] == ["WARNING"] * told
+
+
+async def test_it_is_spoken_of_once_a_day(service: PushService, caplog: pytest.LogCaptureFixture) -> None:
+    settings = settings_for(service.url)
+    now = settings.push_certificate_ends_at - SOON
+    moments = [now, now + REMINDER - timedelta(microseconds=1), now + REMINDER]
+    told = []
+
+    async with open_channel(settings, clock=lambda: now, pauses=wait_none()) as channel:
+        for moment in moments:
+            now = moment
+            await channel.wake(order(), DEVICE)
+            told.append(len([record for record in caplog.records if "ends_at" in vars(record)]))
+
+    assert told == [1, 1, 2]
 
 
 @pytest.fixture
@@ -256,8 +285,9 @@ async def test_the_headers_are_those_that_the_service_asks_for() -> None:
         seen.append(request)
         return httpx.Response(200, headers={"apns-id": "id-1"})
 
+    settings = replace(settings_for("https://push.example"), topic="com.apple.mgmt.x")
     async with httpx.AsyncClient(base_url="https://push.example", transport=httpx.MockTransport(answer)) as client:
-        channel = channels.PushChannel(client, "com.apple.mgmt.x", lambda: NOW, wait_none())
+        channel = channels.PushChannel(client, settings, lambda: NOW, wait_none())
         await channel.wake(order(), DEVICE)
 
     (request,) = seen
