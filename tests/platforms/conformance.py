@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from models.vocabulary import Act, JobState, Order, Outcome, Ownership, Secret, new_id
 from platforms import registry, simulation
 from platforms.base import (
+    Caller,
     Channel,
     CheckIn,
     Command,
@@ -132,15 +133,29 @@ class House:
         self.seen.append(caller)
         if caller.link is not None:
             return self._welcome(caller.link.text())
-        bond = next((bond for bond in self.bonds if bond.certificate_hash == caller.certificate_hash), None)
-        if bond is None or bond.state is EnrollmentState.LEFT or bond.address not in {None, caller.address}:
+        if caller.reply is not None:
+            return caller.reply
+        bond = self._find(caller)
+        if bond is None or bond.certificate_hash is None:
             return self.handler.refuse(Refusal.NOT_BOUND)
         check_in = self.handler.read(caller, bond.view, self.now)
         self.seen.append(check_in)
+        if not check_in.proven:
+            bond.memory = check_in.memory or bond.memory
+            return self._written(bond, check_in, None)
+        if bond.state is EnrollmentState.LEFT or bond.address not in {None, caller.address}:
+            return self.handler.refuse(Refusal.NOT_BOUND)
         self._apply(bond, check_in)
         for report in check_in.reports:
             self._settle(bond, report.ref, check_in)
         return self._answer(bond, check_in)
+
+    def _find(self, caller: Caller) -> Bond | None:
+        if caller.certificate_hash is not None:
+            return next((bond for bond in self.bonds if bond.certificate_hash == caller.certificate_hash), None)
+        if caller.enrollment_id is not None:
+            return next((bond for bond in self.bonds if bond.id == caller.enrollment_id), None)
+        return next((bond for bond in self.bonds if bond.address == caller.address), None)
 
     def _welcome(self, link: str) -> DeviceReply:
         bond = next((bond for bond in self.bonds if bond.link == link and bond.certificate_hash is None), None)
@@ -158,7 +173,7 @@ class House:
                 setattr(bond, name, value)
         if check_in.anew or check_in.state is EnrollmentState.LEFT:
             for job in self._open(bond):
-                job.outcomes.append(Outcome(JobState.FAILED, "device_left"))
+                job.outcomes.append(_left(job.command))
 
     def _settle(self, bond: Bond, ref: str, check_in: CheckIn) -> None:
         for job in self._open(bond):
@@ -178,20 +193,31 @@ class House:
             if not check_in.wants_order or job.command.ref in check_in.withheld:
                 continue
             try:
-                answer = self.handler.write(check_in, job.command, bond.view)
+                offered = replace(job.command, offers=job.command.offers + 1)
+                reply = self._written(bond, check_in, job.command)
             except Refused as refused:
                 job.outcomes.append(Outcome(JobState.FAILED, refused.reason))
                 continue
-            job.command = replace(job.command, state=JobState.DELIVERED)
-            break
-        else:
-            answer = self.handler.write(check_in, None, bond.view)
+            job.command = replace(offered, state=JobState.DELIVERED)
+            return reply
+        return self._written(bond, check_in, None)
+
+    def _written(self, bond: Bond, check_in: CheckIn, command: Command | None) -> DeviceReply:
+        """Raises Refused."""
+        answer = self.handler.write(check_in, command, bond.view)
         self.seen.append(answer)
         bond.memory = answer.memory or bond.memory
         return answer.reply
 
     def _open(self, bond: Bond) -> list[Job]:
         return [job for job in self.jobs if job.bond is bond and not job.outcomes]
+
+
+def _left(command: Command) -> Outcome:
+    """A removal that was handed over is done when the device leaves; everything else can be done no more."""
+    if command.act is Act.REMOVE and command.state is JobState.DELIVERED:
+        return Outcome(JobState.SUCCEEDED)
+    return Outcome(JobState.FAILED, "device_left")
 
 
 @dataclass
