@@ -36,6 +36,8 @@ ECHO: Final = 30
 """Seconds in which a first message that comes again is an echo, and begins no session."""
 MAX_OBJECT: Final = 64 * 1024
 
+INFORMATION: Final = frozenset({"DevId", "Man", "Mod", "DmV", "Lang"})
+"""./DevInfo, which comes unasked; other names are not taken from a device."""
 STARTS: Final = frozenset({"1200", "1201"})
 UNENROLLED: Final = "com.microsoft:mdm.unenrollment.userrequest"
 PENDING: Final = "com.microsoft.mdm.requestpending"
@@ -368,7 +370,7 @@ class _Ear:
             case Operation(verb="Replace"):
                 for item in command.items:
                     name = (item.source or item.target or "").removeprefix("./DevInfo/")
-                    if item.data and "/" not in name and len(item.data) <= syncml.MAX_WORD:
+                    if name in INFORMATION and item.data and len(item.data) <= syncml.MAX_WORD:
                         self.information[name] = item.data.strip()
                 self.statuses.append((command.cmd_id, "Replace", "200"))
             case Operation() | Group():
