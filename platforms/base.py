@@ -118,6 +118,8 @@ class Command:
     """How often it was handed over."""
     sent_at: datetime | None = None
     """A courier may hold it since then, without our knowing."""
+    expires_at: datetime | None = None
+    """Nobody waits for it after that; None: it is never given up."""
     receipt: str | None = None
     """The courier's name for it."""
 

@@ -201,6 +201,7 @@ def _command(held: Job, value: Secret) -> Command:
         value,
         offers=held.offers,
         sent_at=held.sent_at,
+        expires_at=held.expires_at,
         receipt=held.receipt,
     )
 

@@ -383,6 +383,7 @@ def _told_platform(held: Job, value: Secret) -> Command:
         value,
         offers=held.offers,
         sent_at=held.sent_at,
+        expires_at=held.expires_at,
         receipt=held.receipt,
     )
 

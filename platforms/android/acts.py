@@ -42,17 +42,10 @@ _NOT_UNLOCKED: Final = "USER_NOT_UNLOCKED"
 REPORTS: Final = "reports"
 """An order of ours that Google does not know: the device's next report."""
 
-_DAY: Final = timedelta(hours=24)
 _YEARS: Final = timedelta(days=3650)
-"""A wipe is not given up: it waits for its device."""
-
-LIFE: Final[Mapping[str, timedelta]] = {
-    "RESET_PASSWORD": _DAY,
-    "LOCK": _DAY,
-    "REBOOT": timedelta(hours=1),
-    "WIPE": _YEARS,
-}
-"""How long Google keeps trying: as long as we do. Its own ten minutes are too short for a phone in a pocket."""
+"""A wipe is not given up: it waits for its device. Google's own ten minutes are too short for a phone in a pocket."""
+MARGIN: Final = timedelta(minutes=2)
+"""Google stops trying this long before we stop waiting: what was done at the last moment has time to be told."""
 
 COMMANDS: Final[Mapping[Act, str]] = {
     Act.RESET_PASSCODE: "RESET_PASSWORD",
@@ -173,10 +166,9 @@ def _is_before(version: int, known: Mapping[str, str]) -> bool:
     return level.isascii() and level.isdigit() and int(level) < version
 
 
-def command(act: Act, new_passcode: Secret | None) -> dict[str, Any]:
-    """The body, as it is sent each time."""
-    type_ = COMMANDS[act]
-    spelled: dict[str, Any] = {"type": type_, "duration": seconds(LIFE[type_])}
+def command(act: Act, new_passcode: Secret | None, left: timedelta | None) -> dict[str, Any]:
+    """The body. `left`: for how long somebody waits for it; None: for ever."""
+    spelled: dict[str, Any] = {"type": COMMANDS[act], "duration": seconds(_YEARS if left is None else left - MARGIN)}
     if new_passcode is not None:
         # Not DO_NOT_ASK_CREDENTIALS_ON_BOOT, which only a factory reset undoes.
         spelled |= {"newPassword": new_passcode.text(), "resetPasswordFlags": ["LOCK_NOW"]}

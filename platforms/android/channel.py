@@ -102,7 +102,11 @@ class AndroidChannel:
         if command.act is Act.REFRESH:
             return await self._ask_after(device, command)
         planned = acts.Planned.read(command.value)
-        body = acts.command(command.act, planned.passcode)
+        left = None if command.expires_at is None else command.expires_at - self._shared.clock()
+        if left is not None and left < 2 * acts.MARGIN:
+            # What would be done now might be told too late.
+            raise Unreachable(Reason.UNREACHABLE, pause=max(left, SHORT_PAUSE))
+        body = acts.command(command.act, planned.passcode, left)
         await self._spend(device, str(body["type"]))
         try:
             answer = await self._ask("POST", f"{device}:issueCommand", device, wire.body(body))

@@ -13,8 +13,8 @@ import pytest
 from tenacity import wait_none
 
 from models.vocabulary import Act, JobState, Reason
+from platforms.android import acts, oauth, oidc, wire
 from platforms.android import channel as channels
-from platforms.android import oauth, oidc, wire
 from platforms.android.channel import (
     LEAST_PAUSE,
     LONG_PAUSE,
@@ -108,29 +108,56 @@ async def test_an_order_is_handed_over_and_its_operation_is_the_receipt(stage: S
     assert receipt is not None
     assert list(stage.emulator.operations) == [receipt.reference]
     assert stage.phone.passcodes == [passcode_of(command)]
-    assert stage.emulator.operations[receipt.reference].command["duration"] == "86400s"
     assert isinstance(stage.channel, Courier)
     assert isinstance(stage.channel, KeySource)
 
 
 @pytest.mark.parametrize(
-    ("act", "mode", "kind", "duration"),
+    ("act", "mode", "kind"),
     [
-        (Act.REMOTE_LOCK, {}, "LOCK", "86400s"),
-        (Act.RESTART, {}, "REBOOT", "3600s"),
-        (Act.WIPE, {}, "WIPE", "315360000s"),
-        (Act.REMOVE, {"managementMode": "PROFILE_OWNER", "ownership": "PERSONALLY_OWNED"}, "WIPE", "315360000s"),
+        (Act.REMOTE_LOCK, {}, "LOCK"),
+        (Act.RESTART, {}, "REBOOT"),
+        (Act.WIPE, {}, "WIPE"),
+        (Act.REMOVE, {"managementMode": "PROFILE_OWNER", "ownership": "PERSONALLY_OWNED"}, "WIPE"),
     ],
 )
-async def test_each_act_is_one_command(stage: Stage, act: Act, mode: dict[str, Any], kind: str, duration: str) -> None:
+async def test_each_act_is_one_command(stage: Stage, act: Act, mode: dict[str, Any], kind: str) -> None:
     stage.phone.online = False
 
     receipt = await stage.channel.wake(planned(enrolled(**mode), act), stage.view)
 
     assert receipt is not None
     command = stage.emulator.operations[receipt.reference].command
-    assert (command["type"], command["duration"]) == (kind, duration)
+    assert (command["type"], command["duration"]) == (kind, "315360000s")
     assert "newPassword" not in command
+
+
+@pytest.mark.parametrize(
+    ("left", "duration"),
+    [
+        (timedelta(hours=24), "86280s"),
+        (timedelta(hours=1), "3480s"),
+        (timedelta(minutes=4), "120s"),
+    ],
+)
+async def test_google_stops_trying_before_we_stop_waiting(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, left: timedelta, duration: str
+) -> None:
+    now = stage.clock()
+    monkeypatch.setattr(Clock, "__call__", lambda _: now)
+
+    receipt = await stage.channel.wake(replace(stage.order(), expires_at=now + left), stage.view)
+
+    assert receipt is not None
+    assert stage.emulator.operations[receipt.reference].command["duration"] == duration
+
+
+@pytest.mark.parametrize("left", [timedelta(minutes=3, seconds=59), timedelta(0), -MINUTE])
+async def test_an_order_that_has_no_time_left_does_not_go_out(stage: Stage, left: timedelta) -> None:
+    with pytest.raises(Unreachable):
+        await stage.channel.wake(replace(stage.order(), expires_at=stage.clock() + left), stage.view)
+
+    assert stage.sent == 0
 
 
 async def test_an_answer_that_was_lost_leaves_one_operation_which_is_adopted(stage: Stage) -> None:
@@ -562,9 +589,12 @@ async def test_what_the_phone_could_not_say_beforehand_ends_the_job_once(
 
 async def test_an_order_that_nobody_took_in_time_expires(stage: Stage) -> None:
     stage.phone.online = False
-    command = await handed(stage)
+    command = stage.order()
+    receipt = await stage.channel.wake(replace(command, expires_at=stage.clock() + timedelta(hours=24)), stage.view)
+    assert receipt is not None
+    command = replace(command, receipt=receipt.reference)
 
-    stage.clock.forward(timedelta(hours=24))
+    stage.clock.forward(timedelta(hours=24) - acts.MARGIN)
     stage.emulator.expire()
 
     assert (await outcome(stage, command)).state is JobState.EXPIRED
