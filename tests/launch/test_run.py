@@ -17,7 +17,7 @@ from launch.supervisor import readiness
 
 ROOT = Path(__file__).resolve().parents[2]
 UP = "Latchkey is up"
-READY = ("from=workers.main says=ready", "from=api says=ready", "ready devices=2")
+READY = ("from=workers.main says=ready", "from=api says=ready", "ready devices=4")
 GENEROUS = 10.0
 """Seconds for a start that takes three on an idle machine with two cores: this one may be busy."""
 
@@ -79,7 +79,7 @@ def test_from_nothing_to_an_opened_iphone_and_again(run: Callable, tmp_path: Pat
     assert (data / "demo.json").stat().st_mode & 0o777 == 0o600
     assert demo["url"] == f"http://127.0.0.1:{port}"
     platforms = [[device["platform"] for device in person["devices"]] for person in demo["people"]]
-    assert platforms == [["ios"], ["ios"], [], []]
+    assert platforms == [["ios", "windows10mobile"], ["ios", "wp81"], [], []]
 
     said = main_road(tmp_path)
     assert "401 Unauthorized" in said
