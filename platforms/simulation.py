@@ -575,7 +575,8 @@ async def load(arguments: argparse.Namespace) -> None:
     """Enrol many devices and let each be reset on the main road, by its owner, while all the others are too.
 
     They are this run's own and leave at its end. The push service that the server knows may be another process's: its
-    wakes do not come here, so each device asks for itself, unless a port is given on which to stand in for it.
+    wakes do not come here, so each device asks for itself, unless a port is given on which to stand in for it. Where
+    the service carries the orders themselves there is no other way than to stand in for it.
     """
     platform, count = arguments.platform, arguments.devices
     people = [_person(entry) for entry in _people(arguments.people)["people"]]
@@ -676,7 +677,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         else:
             command.add_argument("--devices", type=int, default=100, metavar="N")
-            command.add_argument("--platform", choices=simulated(), default=simulated()[0])
+            command.add_argument("--platform", choices=simulated(), required=True)
     return parser
 
 

@@ -16,7 +16,8 @@ FIGURES = r"min=\d+\.\dms median=\d+\.\dms p99=\d+\.\dms max=\d+\.\dms"
 
 
 async def load(town: Town, people: Path, *words: str) -> tuple[int, str, str]:
-    command = ["-m", "platforms.simulation", "load", f"--api={town.client.base_url}", f"--people={people}", *words]
+    where = (f"--api={town.client.base_url}", f"--people={people}", "--platform=ios")
+    command = ["-m", "platforms.simulation", "load", *where, *words]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -22,12 +22,14 @@ from platforms.base import (
     Enrollment,
     EnrollmentState,
     Facts,
+    KeySource,
     PlatformHandler,
     Receipt,
     Refusal,
+    Report,
     Shared,
 )
-from platforms.errors import Refused, Unreadable
+from platforms.errors import KeysNeeded, Refused, Unreadable
 
 ROOT = Path(simulation.__file__).parent
 NAMES = simulation.simulated()
@@ -59,6 +61,7 @@ class Bond:
     id: UUID
     ownership: Ownership
     link: str
+    opened: bool = False
     state: EnrollmentState = EnrollmentState.INVITED
     address: str | None = None
     memory: Secret | None = None
@@ -83,6 +86,11 @@ class Job:
     """Every final word; one more than one is a mistake of the house."""
 
     @property
+    def name(self) -> str:
+        """Of its command, for whoever runs it: a courier's own, where one took it."""
+        return self.command.receipt or self.command.ref
+
+    @property
     def state(self) -> JobState:
         return self.outcomes[0].state or JobState.WAITING if self.outcomes else self.command.state
 
@@ -98,6 +106,10 @@ class House:
         self.requests: list[DeviceRequest] = []
         self.seen: list[object] = []
         """Every value that went by, for whoever looks for secrets."""
+        self.channel: Channel | None = None
+        """Asked for keys, where it knows any."""
+        self._signers: Mapping[str, bytes] = {}
+        self._heard: set[str] = set()
 
     def invite(self, ownership: Ownership = Ownership.CORPORATE) -> str:
         bond = Bond(new_id(self.now), ownership, uuid4().hex)
@@ -115,29 +127,44 @@ class House:
 
     async def wake(self, channel: Channel, job: Job) -> Receipt | None:
         receipt = await channel.wake(job.command, job.bond.view)
-        self.seen.append(receipt)
+        if receipt is not None:
+            state, offers = JobState.DELIVERED, job.command.offers + 1
+            job.command = replace(job.command, state=state, offers=offers, sent_at=self.now, receipt=receipt.reference)
+        self.seen += [receipt, job.command]
         return receipt
 
     async def talk(self, request: DeviceRequest) -> DeviceReply:
-        self.requests.append(request)
+        request = replace(request, signers=self._signers)
         try:
-            reply = self._talk(request)
-        except Unreadable as unreadable:
+            try:
+                caller = self.handler.identify(request, self.now)
+            except KeysNeeded:
+                if isinstance(self.channel, KeySource):
+                    self._signers = (await self.channel.keys()).signers
+                request = replace(request, signers=self._signers)
+                caller = self.handler.identify(request, self.now)
+            self.seen.append(caller)
+            reply = self._talk(caller)
+        except (Unreadable, KeysNeeded) as unreadable:
             self.seen.append(unreadable)
             reply = self.handler.refuse(Refusal.UNREADABLE)
+        self.requests.append(request)
         self.seen += [request, reply]
         return reply
 
-    def _talk(self, request: DeviceRequest) -> DeviceReply:
-        caller = self.handler.identify(request, self.now)
-        self.seen.append(caller)
-        if caller.link is not None:
-            return self._welcome(caller.link.text())
+    def _talk(self, caller: Caller) -> DeviceReply:
         if caller.reply is not None:
             return caller.reply
+        if caller.link is not None:
+            return self._welcome(caller.link.text())
         bond = self._find(caller)
-        if bond is None or bond.certificate_hash is None:
+        if bond is None or not bond.opened:
             return self.handler.refuse(Refusal.NOT_BOUND)
+        if caller.message_id in self._heard:
+            return self.handler.refuse(Refusal.SEEN)
+        return self._converse(caller, bond)
+
+    def _converse(self, caller: Caller, bond: Bond) -> DeviceReply:
         check_in = self.handler.read(caller, bond.view, self.now)
         self.seen.append(check_in)
         if not check_in.proven:
@@ -145,29 +172,37 @@ class House:
             return self._written(bond, check_in, None)
         if bond.state is EnrollmentState.LEFT or bond.address not in {None, caller.address}:
             return self.handler.refuse(Refusal.NOT_BOUND)
+        if any(report.may_outrun and self._answered(bond, report) is None for report in check_in.reports):
+            return self.handler.refuse(Refusal.TRY_LATER)
+        if caller.message_id is not None:
+            self._heard.add(caller.message_id)
         self._apply(bond, check_in)
         for report in check_in.reports:
-            self._settle(bond, report.ref, check_in)
+            self._settle(bond, report)
         return self._answer(bond, check_in)
 
     def _find(self, caller: Caller) -> Bond | None:
         if caller.certificate_hash is not None:
-            return next((bond for bond in self.bonds if bond.certificate_hash == caller.certificate_hash), None)
-        if caller.enrollment_id is not None:
-            return next((bond for bond in self.bonds if bond.id == caller.enrollment_id), None)
-        return next((bond for bond in self.bonds if bond.address == caller.address), None)
+            found = [bond for bond in self.bonds if bond.certificate_hash == caller.certificate_hash]
+        elif caller.enrollment_id is not None:
+            found = [bond for bond in self.bonds if bond.id == caller.enrollment_id and bond.opened]
+        else:
+            found = [bond for bond in self.bonds if bond.address == caller.address]
+        return next(iter(found), None)
 
     def _welcome(self, link: str) -> DeviceReply:
-        bond = next((bond for bond in self.bonds if bond.link == link and bond.certificate_hash is None), None)
+        bond = next((bond for bond in self.bonds if bond.link == link and not bond.opened), None)
         if bond is None:
             return self.handler.refuse(Refusal.LINK_GONE)
         welcome = self.handler.welcome(bond.id, bond.ownership, self.now)
         self.seen.append(welcome)
-        bond.certificate_hash, bond.memory = welcome.certificate_hash, welcome.memory
+        bond.certificate_hash, bond.memory, bond.opened = welcome.certificate_hash, welcome.memory, True
         return welcome.reply
 
     def _apply(self, bond: Bond, check_in: CheckIn) -> None:
-        for name in ("address", "state", "memory", "traits", "os_version"):
+        # Who has not proven itself yet is remembered, and nothing that it says.
+        names = ("address", "state", "memory", "traits", "os_version") if check_in.proven else ("memory",)
+        for name in names:
             value = getattr(check_in, name)
             if value is not None:
                 setattr(bond, name, value)
@@ -175,17 +210,26 @@ class House:
             for job in self._open(bond):
                 job.outcomes.append(_left(job.command))
 
-    def _settle(self, bond: Bond, ref: str, check_in: CheckIn) -> None:
-        for job in self._open(bond):
-            if job.command.ref != ref:
-                continue
-            for report in check_in.reports:
-                outcome = self.handler.judge(job.command, report)
-                self.seen += [report, outcome]
-                if outcome.state is None:
-                    job.command = replace(job.command, state=JobState.WAITING)
-                else:
-                    job.outcomes.append(outcome)
+    def _answered(self, bond: Bond, report: Report) -> Job | None:
+        """Open or not."""
+        for job in reversed(self.jobs):
+            command = job.command
+            if job.bond is bond and (
+                command.ref == report.ref if report.receipt is None else command.receipt == report.receipt
+            ):
+                return job
+        return None
+
+    def _settle(self, bond: Bond, report: Report) -> None:
+        job = self._answered(bond, report)
+        if job is None or job.outcomes:
+            return
+        outcome = self.handler.judge(job.command, report)
+        self.seen += [report, outcome]
+        if outcome.state is not None:
+            job.outcomes.append(outcome)
+        elif report.receipt is None:
+            job.command = replace(job.command, state=JobState.WAITING)
 
     def _answer(self, bond: Bond, check_in: CheckIn) -> DeviceReply:
         waiting = sorted(self._open(bond), key=lambda job: job.command.state is not JobState.DELIVERED)
@@ -237,12 +281,15 @@ async def stage(name: str, keys: Path) -> AsyncIterator[Stage]:
     simulation.make_demo_keys(keys)
     async with simulator.wake_service(keys, 0) as service:
         house = House(registry.load(environ(keys, service.port))[name])  # type: ignore[index] - names are its keys
-        device = simulator.new_device(simulation.in_process(house.talk))
-        device.service = service
-        link = house.invite()
-        await device.open_link(link)
-        await device.check_in()
+        # A stand-in that signs, or looks at the time, does it by the house's clock.
+        service.clock = SHARED.clock
         async with house.handler.open_channel(SHARED) as channel:
+            house.channel = channel
+            device = simulator.new_device(simulation.in_process(house.talk))
+            device.service = service
+            link = house.invite()
+            await device.open_link(link)
+            await device.check_in()
             yield Stage(house, device, house.bonds[0], channel, service)
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from models.vocabulary import Act, JobState, Ownership, Reason
 from platforms import registry, simulation
-from platforms.base import DeviceRequest, EnrollmentState, Facts
-from platforms.errors import Unreadable
+from platforms.base import Courier, DeviceRequest, EnrollmentState, Facts
+from platforms.errors import KeysNeeded, Unreadable
 from tests.platforms.conformance import NAMES, NOW, House, Stage, environ, parameters, spellings, stage, texts
 
 EVERY = pytest.mark.parametrize("name", NAMES)
@@ -39,10 +39,10 @@ async def reset(staged: Stage) -> Any:
     return job
 
 
-def test_every_simulated_platform_has_its_folders_name(keys: Path) -> None:
+def test_every_platform_has_a_simulator_and_its_folders_name(keys: Path) -> None:
     handlers = registry.load(environ(keys))
 
-    assert set(handlers) >= set(NAMES)
+    assert sorted(handlers) == NAMES
     assert all(handler.name == name for name, handler in handlers.items())
 
 
@@ -54,7 +54,7 @@ async def test_a_device_is_woken_takes_its_order_and_reports_it(name: str, stage
     rule = staged.house.handler.passcode
     assert rule is not None
     assert job.outcomes[0].passcode_kind is rule.kind
-    assert staged.device.effects == Counter({job.command.ref: 1})
+    assert staged.device.effects == Counter({job.name: 1})
     assert staged.device.complaints == []
 
 
@@ -68,7 +68,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twi
 
     assert job.state is JobState.SUCCEEDED
     assert len(job.outcomes) == 1
-    assert staged.device.effects == Counter({job.command.ref: 1})
+    assert staged.device.effects == Counter({job.name: 1})
 
 
 @EVERY
@@ -78,7 +78,7 @@ async def test_a_device_that_repeats_itself_changes_nothing(name: str, staged: S
     jobs = [await reset(staged) for _ in range(3)]
 
     assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 3
-    assert staged.device.effects == Counter({job.command.ref: 1 for job in jobs})
+    assert staged.device.effects == Counter({job.name: 1 for job in jobs})
 
 
 @EVERY
@@ -94,6 +94,13 @@ async def test_a_refusal_of_the_device_ends_the_job_with_a_known_reason(name: st
 
 @EVERY
 async def test_a_resend_is_the_same_command(name: str, staged: Stage) -> None:
+    if isinstance(staged.channel, Courier):
+        # Nothing is sent again before a look: what a courier took is found by the name that it gave.
+        job = await reset(staged)
+        found = await staged.channel.look(job.command, staged.bond.view, frozenset())
+        assert found is not None
+        assert found.receipt == job.command.receipt
+        return
     staged.device.habits.losing_answers = 1
     job = await reset(staged)
     first = [value for value in staged.house.seen if getattr(value, "body", b"")][-1]
@@ -181,12 +188,12 @@ def recorded(name: str, keys: Path) -> tuple[House, Any, list[DeviceRequest]]:
 
 
 def read(house: House, request: DeviceRequest) -> None:
-    """Unreadable is the one error there is."""
+    """Unreadable is the one error there is, beside the wish for keys."""
     try:
         caller = house.handler.identify(request, NOW)
-        if caller.link is None:
+        if caller.link is None and caller.reply is None:
             house.handler.read(caller, house.bonds[0].view, NOW)
-    except Unreadable:
+    except (Unreadable, KeysNeeded):
         return
 
 

@@ -50,16 +50,28 @@ class ServiceAccount:
     def from_file(cls, text: str) -> Self:
         """From the key file that its owner was given."""
         content = json.loads(text)
-        key = load_pem_private_key(content["private_key"].encode(), None)
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise TypeError("a service account's key is RSA")
+        key = from_pem(content["private_key"])
         return cls(content["project_id"], content["client_email"], content["private_key_id"], key.public_key())
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def to_pem(key: rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def from_pem(pem: str) -> rsa.RSAPrivateKey:
+    key = load_pem_private_key(pem.encode(), None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise TypeError("Google's keys, and those of its accounts, are RSA")
+    return key
 
 
 def new_service_account(project: str, name: str = "latchkey") -> str:
     """A key file, as Google's console hands it out once."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    pem = to_pem(new_key())
     email = f"{name}@{project}.iam.gserviceaccount.com"
     content = {
         "type": "service_account",
@@ -164,7 +176,8 @@ def _unauthenticated(message: str, reason: str) -> ApiError:
 class Signer:
     """Signs the tokens that Pub/Sub sends along with each push, with keys that change."""
 
-    def __init__(self, clock: Callable[[], datetime], issuer: str) -> None:
+    def __init__(self, clock: Callable[[], datetime], issuer: str, key: rsa.RSAPrivateKey | None = None) -> None:
+        """`key`: to begin with; else one is made."""
         self._clock = clock
         self.issuer = issuer
         self.keys: dict[str, rsa.RSAPrivateKey] = {}
@@ -172,13 +185,15 @@ class Signer:
         """How long who fetches the keys may keep them."""
         self.fetched = 0
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
-        self.rotate()
+        self._sign_with(new_key() if key is None else key)
 
     def rotate(self, *, forget: bool = False) -> None:
         """A new key signs from now on; `forget`: the old ones are not published any more."""
         if forget:
             self.keys.clear()
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._sign_with(new_key())
+
+    def _sign_with(self, key: rsa.RSAPrivateKey) -> None:
         number = key.public_key().public_numbers().n
         self._kid = hashlib.sha256(str(number).encode()).hexdigest()[:40]
         self.keys[self._kid] = key

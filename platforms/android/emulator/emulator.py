@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from platforms.android.emulator import shapes
 from platforms.android.emulator.accounts import ServiceAccount, Signer, TokenOffice
 from platforms.android.emulator.api import Api
@@ -59,13 +61,18 @@ class Emulator:
         *,
         seed: int | None = None,
         issuer: str = "https://accounts.google.com",
+        key: rsa.RSAPrivateKey | None = None,
     ) -> None:
         self.clock = clock
+
+        def now() -> datetime:
+            return self.clock()
+
         self.chance = random.Random(seed)  # noqa: S311 - mishaps, not secrets
-        self.tokens = TokenOffice(clock, list(accounts))
-        self.signer = Signer(clock, issuer)
-        self.quotas = Quotas(clock)
-        self.notices = Notices(clock, self.signer, self.chance)
+        self.tokens = TokenOffice(now, list(accounts))
+        self.signer = Signer(now, issuer, key)
+        self.quotas = Quotas(now)
+        self.notices = Notices(now, self.signer, self.chance)
         self.enterprises: dict[str, Enterprise] = {}
         self.phones: dict[str, Phone] = {}
         self.operations: dict[str, Operation] = {}
@@ -82,6 +89,8 @@ class Emulator:
         self.told: Sequence[Told] = (Told.BOTH,)
         self.without_response = 0.0
         """Of these successes no response is told."""
+        self.reporting: float | None = None
+        """Seconds after which a phone that is there reports by itself; None: only when something happens to it."""
         self.warming = 0.0
         """Seconds after its start in which a phone that is not known may still come back."""
         self.requests: Counter[str] = Counter()
@@ -141,7 +150,10 @@ class Emulator:
         return phone
 
     def enroll(self, phone: Phone, correlation: str, road: Road | None = None, token: str = "") -> Phone:
-        """The owner follows an enrolment token's link: the record is made, then the phone takes its policy."""
+        """The owner follows an enrolment token's link: the record is made, then the phone takes its policy.
+
+        Where its owner wants to know that the notices of it came: `await emulator.heard(phone)`.
+        """
         phone.correlation, phone.token_name = correlation, token
         phone.state = phone.applied_state = "PROVISIONING"
         phone.enrolled_at = phone.reported_at = self.clock()
@@ -272,9 +284,15 @@ class Emulator:
         self._changed(phone)
 
     async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        reported = loop.time()
         while True:
             await asyncio.sleep(LOOK)
             self.expire()
+            if self.reporting is not None and loop.time() >= reported + self.reporting:
+                reported = loop.time()
+                for phone in [phone for phone in self.phones.values() if phone.running]:
+                    self.report(phone)
 
     # Notices
 
@@ -282,6 +300,10 @@ class Emulator:
         enterprise = self.enterprise(phone.enterprise)
         if kind in enterprise.notifications and enterprise.topic:
             self.notices.publish(kind, value, self.roads.get(phone.name, self.road), phone)
+
+    async def heard(self, phone: Phone) -> None:
+        """Until every notice about this phone that was published by now is acknowledged."""
+        await self.notices.heard(phone)
 
     async def idle(self) -> None:
         """Until no command is on its way and every notice is acknowledged."""

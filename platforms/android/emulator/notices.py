@@ -40,7 +40,8 @@ class Notices:
     clock: Callable[[], datetime]
     signer: Signer
     chance: random.Random
-    audience: str = "latchkey"
+    audience: str = ""
+    """Of its tokens; empty: the address they are pushed to."""
     email: str = "notices@latchkey-demo.iam.gserviceaccount.com"
     subscription: str = "projects/latchkey-demo/subscriptions/devices"
     duplicate: float = 0.0
@@ -61,7 +62,7 @@ class Notices:
     keeps_echo: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     """published, dropped, duplicated, held, pushed, acknowledged, refused, given_up."""
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
+    _tasks: dict[asyncio.Task[None], Phone | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -79,10 +80,10 @@ class Notices:
         number = str(10**15 + secrets.randbelow(9 * 10**15))
         message = {"attributes": {"notificationType": kind}, "data": base64.b64encode(content).decode()}
         message |= {"messageId": number, "message_id": number, "publishTime": now, "publish_time": now}
-        self._start(self._deliver(road, message, phone))
+        self._start(self._deliver(road, message, phone), phone)
         if self.chance.random() < self.duplicate or (phone is not None and phone.habits.repeating):
             self.counts["duplicated"] += 1
-            self._start(self._deliver(road, message, phone))
+            self._start(self._deliver(road, message, phone), phone)
 
     def _lost(self, kind: str, phone: Phone | None) -> bool:
         if phone is not None and phone.habits.losing_results and kind in self.dropping:
@@ -90,10 +91,13 @@ class Notices:
             return True
         return kind in self.dropping and self.chance.random() < self.drop
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Any, phone: Phone | None) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = phone
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
 
     async def _deliver(self, road: Road, message: Mapping[str, Any], phone: Phone | None) -> None:
         """Push it until somebody says that it came."""
@@ -112,7 +116,7 @@ class Notices:
 
     async def _push(self, road: Road, body: bytes, phone: Phone | None) -> bool:
         headers = {
-            "authorization": f"Bearer {self.signer.token(self.audience, self.email)}",
+            "authorization": f"Bearer {self.signer.token(self.audience or road.url, self.email)}",
             "content-type": "application/json",
             "user-agent": "CloudPubSub-Google",
         }
@@ -129,6 +133,12 @@ class Notices:
         taken = status in ACKNOWLEDGED
         self.counts["acknowledged" if taken else "refused"] += 1
         return taken
+
+    async def heard(self, phone: Phone) -> None:
+        """Until every notice about this phone that was published by now is acknowledged."""
+        own = [task for task, about in self._tasks.items() if about is phone]
+        if own:
+            await asyncio.wait(own)
 
     async def idle(self) -> None:
         """Until everything published is acknowledged."""

@@ -389,7 +389,7 @@ async def test_a_notice_is_signed_with_a_key_that_is_published() -> None:
         [(headers, body)] = subscriber.heard
         token = headers["authorization"].removeprefix("Bearer ")
         certificates = {kid: x509.load_pem_x509_certificate(pem.encode()) for kid, pem in pems.json().items()}
-        claims = jwt.decode(token, certs=pems.json(), audience=emulator.notices.audience)
+        claims = jwt.decode(token, certs=pems.json(), audience=emulator.road.url if emulator.road else None)
 
     [key] = jwks["keys"]
     [certificate] = certificates.values()
