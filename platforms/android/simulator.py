@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from platforms.android.emulator import Emulator, Phone, Road, ServiceAccount, new_service_account
 from platforms.android.emulator.accounts import from_pem, new_key, to_pem
 from platforms.android.emulator.notices import Transport
+from platforms.android.emulator.phone import OWNER
 
 PROJECT: Final = "latchkey-demo"
 ENTERPRISE: Final = "enterprises/LC0demo"
@@ -94,6 +95,15 @@ class AndroidPhone:
     def secrets(self) -> tuple[bytes, ...]:
         """What nobody may find in a log."""
         return tuple(value.encode() for value in (self.correlation, *self.phone.passcodes) if value)
+
+    @property
+    def passcode(self) -> str | None:
+        """Of the lock that a reset reaches."""
+        return self.phone.lock if self.phone.mode == OWNER else self.phone.profile_lock
+
+    @property
+    def online(self) -> bool:
+        return self.phone.online
 
     @property
     def effects(self) -> Counter[str]:

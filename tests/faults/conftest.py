@@ -88,6 +88,9 @@ def build(
                 name: await stack.enter_async_context(simulation.simulator(name).wake_service(tmp_path / "keys", 0))
                 for name in simulation.simulated()
             }
+            for service in services.values():
+                # One that signs, or looks at the time, does it by the clock that is put forward.
+                service.clock = clock
             environment = {
                 "PATH": os.defpath,
                 "PYTHONUNBUFFERED": "1",
