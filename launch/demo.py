@@ -1,7 +1,8 @@
 """`python -m launch.demo`: fill a new data folder with a demo organization, once. What exists is left as it is.
 
 Passwords and TOTP secrets are random per folder and stand in its demo.json, for its owner alone. The devices are
-enrolled later, by their simulator, through the api as their owners.
+enrolled later, by their simulator, through the api as their owners; one of a kind that nobody can manage is there from
+the beginning.
 """
 
 import asyncio
@@ -23,11 +24,12 @@ from api.passwords import Hasher, HashSettings
 from launch import fleet
 from launch.fleet import Fleet
 from launch.secrets import replace
-from models import account, organization, verification
+from models import account, device, organization, verification
 from models.database import Database, DatabaseDown, Transaction
+from models.device import DeviceState
 from models.sealed import Keyring
 from models.settings import DatabaseSettings, SettingsError, resolve_files
-from models.vocabulary import Secret, new_id
+from models.vocabulary import Ownership, Secret, new_id
 from platforms.simulation import make_demo_keys, simulated
 
 CAST: Final = Path(__file__).with_name("demo.toml")
@@ -46,15 +48,19 @@ class Person:
     password: str = field(repr=False)
     totp_secret: str | None = field(repr=False)
     roles: tuple[str, ...]
+    devices: tuple[Mapping[str, str], ...] = ()
+    """Those that nobody can manage."""
 
     @classmethod
-    def invent(cls, entry: Mapping[str, Any]) -> Self:
+    def invent(cls, entry: Mapping[str, Any], now: datetime) -> Self:
         totp_secret = pyotp.random_base32() if entry.get("second_factor") else None
-        return cls(entry["account"], secrets.token_urlsafe(12), totp_secret, tuple(entry.get("roles", ())))
+        devices = tuple({"id": str(new_id(now)), **each} for each in entry.get("devices", ()) if not _managed(each))
+        return cls(entry["account"], secrets.token_urlsafe(12), totp_secret, tuple(entry.get("roles", ())), devices)
 
     @classmethod
     def told(cls, entry: Mapping[str, Any]) -> Self:
-        return cls(entry["account"], entry["password"], entry["totp_secret"], tuple(entry["roles"]))
+        devices = tuple(each for each in entry["devices"] if not _managed(each))
+        return cls(entry["account"], entry["password"], entry["totp_secret"], tuple(entry["roles"]), devices)
 
     def tell(self) -> dict[str, Any]:
         return {
@@ -62,8 +68,12 @@ class Person:
             "password": self.password,
             "totp_secret": self.totp_secret,
             "roles": list(self.roles),
-            "devices": [],
+            "devices": [dict(each) for each in self.devices],
         }
+
+
+def _managed(device: Mapping[str, str]) -> bool:
+    return device["platform"] in simulated()
 
 
 async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Mapping[str, Any]) -> None:
@@ -76,7 +86,8 @@ async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Ma
         return
     begun = draft.exists()
     if not begun:
-        invented = [Person.invent(entry).tell() for entry in cast["people"]]
+        now = database.roughly_now()
+        invented = [Person.invent(entry, now).tell() for entry in cast["people"]]
         fleet.write_people(draft, {"url": url, "people": invented})
     people = [Person.told(entry) for entry in json.loads(draft.read_text(encoding="utf-8"))["people"]]
     async with Hasher(HashSettings()) as hasher:
@@ -120,6 +131,19 @@ async def _hire(
     )
     roles = tuple(role for role in person.roles if role != OPERATOR)
     await tx.execute(organization.new_membership(organization_id, account_id, roles, now))
+    for each in person.devices:
+        await tx.execute(
+            device.new_device(
+                device_id=UUID(each["id"]),
+                organization_id=organization_id,
+                account_id=account_id,
+                name=each["name"],
+                platform=each["platform"],
+                ownership=Ownership.CORPORATE,
+                state=DeviceState.ACTIVE,
+                now=now,
+            )
+        )
     if person.totp_secret is not None:
         await tx.execute(
             verification.new_totp(
@@ -140,7 +164,10 @@ def equip(data: Path, cast: Mapping[str, Any]) -> None:
     (data / fleet.STATE).mkdir(mode=0o700, exist_ok=True)
     files = {name: str(path.relative_to(data)) for name, path in make_demo_keys(data / "keys").items()}
     devices = [
-        {"account": entry["account"], **device} for entry in cast["people"] for device in entry.get("devices", ())
+        {"account": entry["account"], **each}
+        for entry in cast["people"]
+        for each in entry.get("devices", ())
+        if _managed(each)
     ]
     replace(data / fleet.WANTED, json.dumps(devices, indent=2, ensure_ascii=False) + "\n")
     Fleet(files, cast["settings"], tuple(f"{name.upper()}_PUSH_URL" for name in simulated())).save(data)

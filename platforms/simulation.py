@@ -426,11 +426,13 @@ class Household:
         content = _people(self.people_file)
         before = json.dumps(content)
         for person in content["people"]:
-            person["devices"] = [
+            mine = [
                 {"id": entry.device_id, "name": entry.wanted.name, "platform": entry.wanted.platform}
                 for entry in self.entries
                 if entry.wanted.account == person["account"]
             ]
+            # What nobody simulates is not ours to strike out.
+            person["devices"] = mine + [each for each in person["devices"] if each["platform"] not in simulated()]
         if json.dumps(content) != before:
             write_private(self.people_file, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 

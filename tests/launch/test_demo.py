@@ -13,6 +13,7 @@ from models import account, verification
 from models.database import Database
 from models.sealed import Keyring
 from models.settings import SettingsError
+from platforms.simulation import simulated
 
 CAST = tomllib.loads(demo.CAST.read_text(encoding="utf-8"))
 KEYS = Keyring.from_settings("test:" + "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
@@ -55,7 +56,10 @@ async def test_there_are_all_the_people_a_demo_needs(data: Path, db: Database) -
 
     people = {person["account"]: person for person in told(data)["people"]}
     owners = {device["account"] for device in json.loads((data / fleet.WANTED).read_text())}
-    assert sorted(bool(people[owner]["totp_secret"]) for owner in owners) == [False, True]
+    assert {bool(people[owner]["totp_secret"]) for owner in owners} == {False, True}
+    assert {device["platform"] for device in json.loads((data / fleet.WANTED).read_text())} == {*simulated()}
+    unmanaged = [device["platform"] for person in people.values() for device in person["devices"]]
+    assert unmanaged == ["windows81"]
     assert sorted(role for person in people.values() for role in person["roles"]) == ["administrator", "operator"]
     assert all(
         person.keys() == {"account", "password", "totp_secret", "roles", "devices"} for person in people.values()
