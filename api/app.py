@@ -58,6 +58,7 @@ def make_app(
     stream_settings: StreamSettings,
     fault: Fault,
 ) -> web.Application:
+    database.ring = door.put_delivery
     needs = Needs(
         settings=settings,
         database=database,

@@ -52,6 +52,14 @@ class Confirmation(Given, frozen=True, kw_only=True):
     confirm: Annotated[bool, Meta(description="Must be true: a clear yes.")]
 
 
+class NotMe(Given, frozen=True, kw_only=True):
+    token: Annotated[Token, Meta(description="From the notice's link, behind its `#`.")]
+
+
+class InLanguage(Given, frozen=True, kw_only=True):
+    language: Literal["en", "nl"] = "en"
+
+
 class ReSignInAsked(Given, frozen=True, kw_only=True):
     device_id: UUID
     act: Act
@@ -127,33 +135,6 @@ class SecondFactorRequired(Answer, tag_field="state", tag="second_factor_require
     token: str
     csrf_token: str
     methods: list[Method]
-
-
-class PasswordChangeRequired(Answer, tag_field="state", tag="password_change_required", frozen=True, kw_only=True):
-    """Every factor was right; `POST /password` is all that is open until another password is chosen."""
-
-    token: str
-    csrf_token: str
-
-
-class PasswordChange(Given, frozen=True, kw_only=True):
-    current: Annotated[str, Meta(min_length=1, max_length=1024)]
-    new: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=1024,
-            description="15 to 256 characters, from 8 on where a second factor is asked for; any of them, spaces too.",
-        ),
-    ]
-
-
-class PasswordChanged(Answer, frozen=True, kw_only=True):
-    """This sign-in goes on under another id and token; every other one is over."""
-
-    token: str
-    csrf_token: str
-    session: Session
 
 
 class Proven(Answer, frozen=True, kw_only=True):

@@ -64,6 +64,9 @@ PRODUCTION: Final = (
     Secrets(("wns_secret",), lambda: ("",)),
     # Empty, until there is a service account that gives orders to Android phones.
     Secrets(("android_service_account",), lambda: ("",)),
+    # Empty, until there is a server that takes our mail.
+    Secrets(("mail_url",), lambda: ("",)),
+    Secrets(("sms_webhook_key",), lambda: (_key(),)),
 )
 
 ISSUED: Final = ("ios_push_certificate", "ios_push_key")

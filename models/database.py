@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from uuid import UUID
 
 import sqlalchemy as sa
 import tenacity
@@ -71,6 +72,7 @@ class Transaction:
         self._clock = clock
         self._now: datetime | None = None
         self._later: list[Question] = []
+        self._posted: list[UUID] = []
         self._ended = False
 
     async def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[Any]:
@@ -104,6 +106,15 @@ class Transaction:
         """
         self._must_live()
         self._later.append((hot, values))
+
+    def posted(self, delivery_id: UUID) -> None:
+        """A delivery was left to the workers: they are rung once this transaction is kept."""
+        self._must_live()
+        self._posted.append(delivery_id)
+
+    @property
+    def to_ring(self) -> Sequence[UUID]:
+        return self._posted
 
     def _must_live(self) -> None:
         if self._ended:
@@ -162,6 +173,9 @@ class Database:
         self.dialect = "sqlite" if self.is_sqlite else "postgresql"
         self._driver: _Driver = _Sqlite(url) if self.is_sqlite else _PostgreSQL(url, settings.connections)
         self._clock = clock if clock is not None else _host_clock if self.is_sqlite else None
+        self.ring: Callable[[UUID], None] = _nobody_hears
+        """Called with each delivery of a transaction that was kept; must neither wait nor raise. Set by whoever wires
+        a process: what nobody rings, the sweep does."""
 
     async def open(self) -> None:
         """Wait until the database is there. It may come up later than we do."""
@@ -197,6 +211,8 @@ class Database:
             await connection.rollback()
             raise
         await connection.commit(transaction.end())
+        for delivery_id in transaction.to_ring:
+            self.ring(delivery_id)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -240,6 +256,10 @@ def _read_url(text: str) -> sa.URL:
 def _why(state: tenacity.RetryCallState) -> str:
     error = state.outcome.exception() if state.outcome is not None else None
     return "no reason given" if error is None else str(error)
+
+
+def _nobody_hears(_: UUID) -> None:
+    pass
 
 
 def _host_clock() -> datetime:

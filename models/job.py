@@ -14,9 +14,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import event, notification, passcode
+from models import delivery, event, notification, passcode
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
+from models.delivery import Person
 from models.errors import IllegalMove
 from models.event import Actor
 from models.hot import Hot
@@ -602,6 +603,15 @@ async def settle(
             secret=outcome.passcode,
             keys=keys,
             readable_until=now + unread_passcode,
+            now=now,
+        )
+    if succeeded and held.kind is Act.RESET_PASSCODE:
+        await delivery.mail_notice(
+            tx,
+            keys=keys,
+            account=Person(held.account_id, held.organization_id),
+            key="passcode.reset_done",
+            params={"device": words.device_name},
             now=now,
         )
     await event.record(

@@ -24,8 +24,6 @@ PRIVILEGED_SESSION_IDLE: Final = timedelta(minutes=15)
 PRIVILEGED_SESSION_ABSOLUTE: Final = timedelta(hours=8)
 SECOND_FACTOR_WAIT: Final = timedelta(minutes=5)
 """How long half a sign-in waits for its second factor."""
-PASSWORD_CHANGE_WAIT: Final = timedelta(minutes=15)
-"""How long a sign-in waits for the new password that its account must choose."""
 SESSION_TOUCH: Final = timedelta(minutes=1)
 """Use is written down this coarsely."""
 
@@ -45,12 +43,16 @@ SESSION_KEPT: Final = timedelta(days=30)
 RE_SIGN_IN_KEPT: Final = timedelta(days=30)
 JOB_KEPT: Final = timedelta(days=90)
 """With its timeline, its passcode's row and what was told of it. So long an idempotency key is known, too."""
+DELIVERY_KEPT: Final = timedelta(days=30)
+"""With its attempts. Where it went and what it carried are erased when it is over."""
 ENROLLMENT_PENDING: Final = timedelta(days=7)
 """A device that began to enrol and has been silent for so long will not finish."""
 
 DEVICES_PER_ACCOUNT: Final = 50
 ACTS_PER_DEVICE_AND_DAY: Final = 10
 ENROLLMENT_LINK: Final = timedelta(minutes=15)
+NOT_ME_LINK: Final = timedelta(hours=72)
+"""How long a notice can be answered with "that was not me"; its last moment included."""
 
 
 @dataclass(frozen=True, slots=True)

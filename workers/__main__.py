@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from models.log import configure
 from models.settings import resolve_files
 from workers.alive import alive
+from workers.deliver import deliver
 from workers.main import serve
 from workers.needs import Needs, opener
 from workers.run_job import run_job
@@ -34,7 +35,7 @@ def main(variables: Mapping[str, str]) -> int:
         ):
             yield needs
 
-    return serve(settings, living, run_job)
+    return serve(settings, living, run_job, deliver)
 
 
 if __name__ == "__main__":

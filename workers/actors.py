@@ -15,7 +15,7 @@ from dramatiq import Actor, Broker
 
 from models.log import bound, where
 from models.vocabulary import Queue
-from workers.queue import actor_name
+from workers.queue import Errand, actor_name
 
 N = TypeVar("N")
 _LOG = logging.getLogger(__name__)
@@ -43,23 +43,32 @@ class QuietActor(Actor[Any, Any]):
         return self.fn(*args, **kwargs)
 
 
-def declare(broker: Broker, needs: Callable[[], N], run_job: Callable[[N, UUID], Awaitable[None]]) -> None:
-    """`needs` is asked at each run: they are opened on the event loop, after this and before the first message."""
+Run = Callable[[N, UUID], Awaitable[None]]
 
-    async def run(job_id: str) -> None:
-        with bound(job=UUID(job_id)):
+
+def declare(broker: Broker, needs: Callable[[], N], run_job: Run[N], deliver: Run[N] | None = None) -> None:
+    """`needs` is asked at each run: they are opened on the event loop, after this and before the first message."""
+    for queue in TABLE:
+        _declare(broker, needs, queue, Errand.RUN_JOB, run_job, "job")
+    if deliver is not None:
+        _declare(broker, needs, Queue.SYSTEM, Errand.DELIVER, deliver, "delivery")
+
+
+def _declare(broker: Broker, needs: Callable[[], N], queue: Queue, errand: Errand, do: Run[N], what: str) -> None:
+    async def run(row_id: str) -> None:
+        with bound(**{what: UUID(row_id)}):
             try:
-                await run_job(needs(), UUID(job_id))
+                await do(needs(), UUID(row_id))
             except Exception as error:  # noqa: BLE001 - whatever it was, the row's lease decides what comes next
                 # Not the traceback: it prints messages, and messages hold values.
                 _LOG.error("a run failed", extra={"error_type": type(error).__name__, "where": where(error)})
 
-    for queue, terms in TABLE.items():
-        QuietActor(
-            run,
-            broker=broker,
-            actor_name=actor_name(queue),
-            queue_name=queue.value,
-            priority=terms.priority,
-            options={"time_limit": terms.limit // timedelta(milliseconds=1)},
-        )
+    terms = TABLE[queue]
+    QuietActor(
+        run,
+        broker=broker,
+        actor_name=actor_name(queue, errand),
+        queue_name=queue.value,
+        priority=terms.priority,
+        options={"time_limit": terms.limit // timedelta(milliseconds=1)},
+    )

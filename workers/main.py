@@ -10,18 +10,17 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 import redis
 from dramatiq import Worker
 from dramatiq.asyncio import get_event_loop_thread
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from workers.actors import declare
+from workers.actors import Run, declare
 from workers.broker import BELL_WAIT_MS, DoorbellBroker, build_broker
 from workers.database import Resources
 from workers.queue import worker_client
@@ -41,7 +40,8 @@ _LOG = logging.getLogger(__name__)
 def serve(
     settings: WorkerSettings,
     open_needs: Callable[[], AbstractAsyncContextManager[N]],
-    run_job: Callable[[N, UUID], Awaitable[None]],
+    run_job: Run[N],
+    deliver: Run[N] | None = None,
 ) -> int:
     """Work until SIGTERM or SIGINT (0), or until a thread of ours is gone (1). Must run in the main thread."""
     client = worker_client(settings.queue)
@@ -50,7 +50,7 @@ def serve(
         try:
             _await_redis(client)
             broker = build_broker(settings.queue, client, [resources])
-            declare(broker, resources.needs, run_job)
+            declare(broker, resources.needs, run_job, deliver)
             worker = build_worker(broker, settings)
             broker.emit_after(
                 "process_boot"

@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models import clock
 from models.database import Database
+from models.delivery import Channel as Way
 from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
 from models.vocabulary import PlatformName
 from platforms.base import Channel, PlatformHandler, Shared
 from platforms.registry import load
+from workers import carriers
+from workers.carriers import Carrier
 from workers.queue import QueueDoor, QueueSettings
 
 
@@ -23,6 +26,8 @@ class Needs:
     keys: Keyring
     door: QueueDoor
     fault: Fault
+    carriers: Mapping[Way, Carrier] = field(default_factory=dict)
+    """Of those channels that something can leave by."""
 
 
 def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManager[Needs]]:
@@ -30,7 +35,7 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
     queue, database = QueueSettings.from_env(environ), DatabaseSettings.from_env(environ)
     now, fault = clock.from_env(environ), Fault.from_env(environ)
     keys = Keyring.from_settings(environ.get("SEAL_KEYS", ""))
-    platforms = load(environ)
+    platforms, open_carriers = load(environ), carriers.opener(environ)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Needs]:
@@ -39,11 +44,13 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
             await data.open()
             stack.push_async_callback(data.close)
             door = await stack.enter_async_context(QueueDoor(queue))
+            data.ring = door.put_delivery
             shared = Shared(door, data.roughly_now)
             channels = {
                 name: await stack.enter_async_context(handler.open_channel(shared))
                 for name, handler in platforms.items()
             }
-            yield Needs(data, platforms, channels, keys, door, fault)
+            ways = await stack.enter_async_context(open_carriers())
+            yield Needs(data, platforms, channels, keys, door, fault, ways)
 
     return opened

@@ -1,4 +1,5 @@
-"""The one door to Redis: rings jobs, nudges streams, counts floods. The api enters here and speaks no Dramatiq.
+"""The one door to Redis: rings jobs and deliveries, nudges streams, counts floods. The api enters here and speaks no
+Dramatiq.
 
 Redis rings, the row decides: everything put here may be lost, doubled or late, and the sweep makes it good. So nothing
 here raises into a request because Redis is ill, except `count`, `ring` and `epoch`, whose callers must know: QueueDown.
@@ -19,6 +20,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias, TypeVar
@@ -34,7 +36,16 @@ from redis.retry import Retry
 from models.settings import SettingsError
 from models.vocabulary import Queue
 
+
+class Errand(StrEnum):
+    """What a message asks a worker to do with the row it names."""
+
+    RUN_JOB = "run_job"
+    DELIVER = "deliver"
+
+
 Ring: TypeAlias = tuple[UUID, Queue]
+_Told: TypeAlias = tuple[UUID, Queue, Errand]
 Item = TypeVar("Item")
 
 BATCH: Final = 50
@@ -107,9 +118,9 @@ class QueueSettings:
         return f"{self.namespace}:epoch"
 
 
-def actor_name(queue: Queue) -> str:
-    """One actor a queue: in Dramatiq priority and time limit belong to the actor."""
-    return f"run_job.{queue}"
+def actor_name(queue: Queue, errand: Errand = Errand.RUN_JOB) -> str:
+    """One actor a queue and errand: in Dramatiq priority and time limit belong to the actor."""
+    return f"{errand}.{queue}"
 
 
 def worker_client(settings: QueueSettings) -> redis.Redis:
@@ -153,14 +164,14 @@ class Spelling:
         self._settings = settings
         self._sha = sha1(self.script.encode(), usedforsecurity=False).hexdigest()
 
-    def enqueue(self, job_id: UUID, queue: Queue) -> tuple[str, ...]:
+    def enqueue(self, row_id: UUID, queue: Queue, errand: Errand = Errand.RUN_JOB) -> tuple[str, ...]:
         # Dramatiq compares these stamps across processes, so they are the host's clock, not a rule's `now`.
         stamp = time.time_ns() // 1_000_000
         message_id = str(uuid4())
         body = {
             "queue_name": queue.value,
-            "actor_name": actor_name(queue),
-            "args": [str(job_id)],
+            "actor_name": actor_name(queue, errand),
+            "args": [str(row_id)],
             "kwargs": {},
             "options": {"redis_message_id": message_id},
             "message_id": message_id,
@@ -183,11 +194,11 @@ class Spelling:
             json.dumps(body, separators=(",", ":")),
         )
 
-    def bells(self, rings: Iterable[Ring]) -> list[tuple[str, ...]]:
+    def bells(self, rings: Iterable[_Told]) -> list[tuple[str, ...]]:
         """After the messages, so that whoever hears the bell finds them."""
         commands: list[tuple[str, ...]] = []
         counted: dict[Queue, int] = {}
-        for _, queue in rings:
+        for _, queue, _ in rings:
             counted[queue] = min(counted.get(queue, 0) + 1, BELLS)
         for queue, count in counted.items():
             bell = self._settings.bell(queue)
@@ -207,7 +218,7 @@ class Relay(threading.Thread):
         self._settings = settings
         self._spelling = Spelling(settings)
         self._client = _client(settings, timeout=PATIENCE, retry=Retry(NoBackoff(), 0))
-        self._rings: deque[Ring] = deque(maxlen=bound)
+        self._rings: deque[_Told] = deque(maxlen=bound)
         self._nudges: deque[UUID] = deque(maxlen=bound)
         self._given = threading.Event()
         self._ended = threading.Event()
@@ -218,10 +229,10 @@ class Relay(threading.Thread):
     def waiting(self) -> int:
         return len(self._rings)
 
-    def ring(self, job_id: UUID, queue: Queue) -> None:
+    def ring(self, row_id: UUID, queue: Queue, errand: Errand = Errand.RUN_JOB) -> None:
         if len(self._rings) == self._rings.maxlen:
             self._dropped += 1
-        self._rings.append((job_id, queue))
+        self._rings.append((row_id, queue, errand))
         self._given.set()
 
     def nudge(self, account_id: UUID) -> None:
@@ -244,7 +255,7 @@ class Relay(threading.Thread):
         finally:
             self._client.close()
 
-    def _carry(self, rings: list[Ring], nudges: Iterable[UUID]) -> bool:
+    def _carry(self, rings: list[_Told], nudges: Iterable[UUID]) -> bool:
         """False: given up, because the process ends."""
         while True:
             try:
@@ -260,7 +271,7 @@ class Relay(threading.Thread):
             if self._ended.wait(pause):
                 return False
 
-    def _send(self, rings: list[Ring], nudges: Iterable[UUID]) -> list[Ring]:
+    def _send(self, rings: list[_Told], nudges: Iterable[UUID]) -> list[_Told]:
         """Those that Redis refused, to be sent again."""
         pipe: Any  # execute_command has no types
         with self._client.pipeline(transaction=False) as pipe:
@@ -321,13 +332,17 @@ class QueueDoor:
         """Ring a committed job. Never waits, never raises because Redis is ill."""
         self._relay.ring(job_id, queue)
 
+    def put_delivery(self, delivery_id: UUID) -> None:
+        """The same for a delivery."""
+        self._relay.ring(delivery_id, Queue.SYSTEM, Errand.DELIVER)
+
     def nudge(self, account_id: UUID) -> None:
         """Say "look", never "what", to every process that listens. Fire and forget."""
         self._relay.nudge(account_id)
 
-    async def ring(self, rings: Iterable[Ring]) -> None:
+    async def ring(self, rings: Iterable[Ring], errand: Errand = Errand.RUN_JOB) -> None:
         """Ring many and know that they arrived: for the sweep. Raises QueueDown; those before may have been rung."""
-        rest = list(rings)
+        rest: list[_Told] = [(row_id, queue, errand) for row_id, queue in rings]
         while batch := rest[:BATCH]:
             async with _or_down():
                 refused = await self._send(batch)
@@ -405,7 +420,7 @@ class QueueDoor:
                 failures += 1
             await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
-    async def _send(self, rings: list[Ring]) -> list[Ring]:
+    async def _send(self, rings: list[_Told]) -> list[_Told]:
         async with self._client.pipeline(transaction=False) as pipe:
             for ring in rings:
                 pipe.execute_command(*self._spelling.enqueue(*ring))

@@ -11,11 +11,13 @@ import sqlalchemy as sa
 
 from models import (
     account,
+    delivery,
     departure,
     enrollment,
     event,
     heartbeat,
     job,
+    not_me,
     notification,
     passcode,
     re_sign_in,
@@ -30,8 +32,8 @@ from models.fault import Fault
 from models.job import Job, Words
 from models.sealed import Keyring
 from models.settings import UNREAD_PASSCODE_DEFAULT
-from models.vocabulary import DEPARTURES, Secret
-from workers.queue import QueueDoor, QueueDown
+from models.vocabulary import DEPARTURES, Queue, Secret
+from workers.queue import Errand, QueueDoor, QueueDown
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Sweep:
         await self.seal()
         await self.notice_lost_bells()
         await self.jobs()
+        await self.deliveries()
         await self.windows()
 
     async def notice_lost_bells(self) -> None:
@@ -68,10 +71,11 @@ class Sweep:
         if epoch == self.epoch:
             return
         async with self.database.write() as tx:
-            again = await job.ring_all_again(tx, await tx.now())
+            now = await tx.now()
+            again = await job.ring_all_again(tx, now) + await delivery.ring_all_again(tx, now)
         self.epoch = epoch
         if again:
-            _LOG.warning("the queue was emptied; jobs are rung again", extra={"jobs": again})
+            _LOG.warning("the queue was emptied; what waits is rung again", extra={"rows": again})
 
     async def jobs(self) -> None:
         async with self.database.write() as tx:
@@ -113,6 +117,23 @@ class Sweep:
             self.fault.mark("sweep.before_commit")
         for account_id in told:
             self.door.nudge(account_id)
+
+    async def deliveries(self) -> None:
+        """Like jobs, but that nobody is told of an end."""
+        async with self.database.write() as tx:
+            now = await tx.now()
+            due = await delivery.due(tx, now, self.at_once)
+            waiting = [held for held in due if not held.is_expired(now)]
+            await delivery.rung(tx, waiting, now)
+            for held in due:
+                if held.is_expired(now):
+                    await delivery.expire(tx, held, now)
+        if not waiting:
+            return
+        try:
+            await self.door.ring([(held.id, Queue.SYSTEM) for held in waiting], Errand.DELIVER)
+        except QueueDown:
+            _LOG.warning("the queue is away; deliveries are rung later", extra={"deliveries": len(waiting)})
 
     async def windows(self) -> None:
         async with self.database.read() as tx:
@@ -199,6 +220,8 @@ _ERASED: Final[tuple[Callable[[Transaction, datetime, int], Awaitable[int]], ...
     session.erase_due,
     re_sign_in.erase_due,
     job.erase_due,
+    delivery.erase_due,
+    not_me.erase_due,
     _erase_invitations,
     _give_up_pending,
     _bury,

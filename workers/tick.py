@@ -80,6 +80,7 @@ async def run(environ: Mapping[str, str]) -> None:
         await database.open()
         stack.push_async_callback(database.close)
         door = await stack.enter_async_context(QueueDoor(queue))
+        database.ring = door.put_delivery
         await stack.enter_async_context(alive(database, kind="tick"))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

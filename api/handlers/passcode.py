@@ -10,5 +10,6 @@ async def reveal(call: Call[None, None]) -> Reply:
     read = await passcode.reveal(
         needs.database, needs.keys, needs.platforms, call.person, call.id("device_id"), actor=call.actor
     )
+    needs.door.nudge(call.person.account_id)
     body = schemas.Revealed(passcode=read.passcode.text(), kind=read.kind, readable_until=read.readable_until)
     return Reply(200, body)

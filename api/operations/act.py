@@ -9,10 +9,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import event, job, re_sign_in, throttle, verification
+from models import delivery, event, job, place, re_sign_in, throttle, verification
 from models.account import account
 from models.base import Id
 from models.database import NOW_COLUMN, Database, Transaction
+from models.delivery import Person
 from models.device import ActOffer, Device, device, offer, stands_in_the_way
 from models.enrollment import enrollment
 from models.errors import (
@@ -253,9 +254,25 @@ async def _ask(
             facts={"device_id": str(device_id)},
         )
         told = await _make_room(tx, made, waiting, row.name, actor=actor, keys=keys, now=now)
+        await _mail_it(tx, keys, who, act, row.name, actor=actor, now=now)
         fault.mark("accept.before_commit")
     fault.mark("accept.after_commit")
     return Asked(made, made=True, reach=reach_of(platforms, row, now), told=told)
+
+
+async def _mail_it(
+    tx: Transaction, keys: Keyring, who: Who, act: Act, device_name: str, *, actor: Actor, now: datetime
+) -> None:
+    """By mail alone: the flag has its line when it has ended, one for each job."""
+    if act is Act.RESET_PASSCODE:
+        await delivery.mail_notice(
+            tx,
+            keys=keys,
+            account=Person(who.account_id, who.organization_id),
+            key="passcode.reset_asked",
+            params={"device": device_name, **place.of(actor)},
+            now=now,
+        )
 
 
 async def _make_room(

@@ -8,11 +8,13 @@ import sqlalchemy as sa
 
 from api.operations.act import Platforms
 from api.operations.session import hold_account
-from models import event, passcode
+from models import delivery, event, passcode, place
 from models.database import Database
+from models.delivery import Person
 from models.device import Device, device
 from models.errors import NotFound, NothingToReveal, PasscodeGone, ProofRequired
 from models.event import Actor
+from models.notification import Severity
 from models.sealed import Keyring
 from models.session import Who
 from models.settings import FRESH_PROOF
@@ -62,5 +64,15 @@ async def reveal(
             account_id=who.account_id,
             subject=("device", device_id),
             facts={"job_id": str(code.job_id)},
+        )
+        await delivery.notify(
+            tx,
+            keys=keys,
+            account=Person(who.account_id, who.organization_id),
+            key="passcode.revealed",
+            params={"device": held.name, **place.of(actor)},
+            now=now,
+            severity=Severity.INFO,
+            device_id=device_id,
         )
         return Revealed(code.open(keys), code.kind, until)

@@ -17,8 +17,10 @@ from models.job import ENDINGS
 from models.vocabulary import Act, JobState, PlatformName, Reason
 from tests.api.house import House
 
+LETTERS = Path(models.__file__).parent / "texts" / "letters"
 FOLDERS = [
     Path(models.__file__).parent / "texts",
+    LETTERS,
     *sorted(folder for folder in Path(platforms.__file__).parent.glob("*/texts") if folder.is_dir()),
 ]
 
@@ -32,7 +34,7 @@ def parameters(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_both_languages_say_the_same_keys_with_the_same_parameters(folder: Path) -> None:
     english, dutch = catalog(folder, "en"), catalog(folder, "nl")
 
@@ -69,6 +71,8 @@ def test_whoever_is_told_of_a_failure_is_told_what_to_do_next(language: str) -> 
 
 def test_every_key_that_the_code_tells_has_words() -> None:
     known = {key for folder in FOLDERS for key in catalog(folder, "en")}
+    # What is only ever sent is named by its letter.
+    known |= {re.sub(r"^(mail|sms)\.|\.(subject|text)$", "", key) for key in catalog(LETTERS, "en")}
     told = set()
     for room in (api, models, platforms, workers):
         for file in Path(room.__path__[0]).rglob("*.py"):
@@ -76,6 +80,21 @@ def test_every_key_that_the_code_tells_has_words() -> None:
 
     assert told
     assert told <= known
+
+
+def test_every_notice_has_its_letter() -> None:
+    """A key handed to `notify` or `mail_notice` names both texts of a mail; without one it could not be sent."""
+    letters = catalog(LETTERS, "en")
+    sent = set()
+    for room in (api, models, workers):
+        for file in Path(room.__path__[0]).rglob("*.py"):
+            for call in re.findall(
+                r"delivery\.(?:notify|mail_notice)\((.*?)\n\s*\)\n", file.read_text("utf-8"), re.DOTALL
+            ):
+                sent |= set(re.findall(r'\bkey="([^"]+)"', call))
+
+    assert len(sent) >= 4
+    assert {f"mail.{key}.{part}" for key in sent for part in ("subject", "text")} <= letters.keys()
 
 
 def test_dutch_is_formal() -> None:
@@ -122,7 +141,7 @@ def test_two_folders_do_not_claim_one_key(tmp_path: Path) -> None:
 
 
 def test_all_folders_together_are_one_catalog() -> None:
-    texts = Texts(folders(PlatformName(folder.parent.name) for folder in FOLDERS[1:]))
+    texts = Texts(folders(PlatformName(folder.parent.name) for folder in FOLDERS[2:]))
 
     for language in LANGUAGES:
         assert texts.catalog(language) is not None

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from launch import rewrap as command
 from launch.rewrap import SEALED, Count, rewrap
-from models import enrollment, job, passcode
+from models import delivery, enrollment, job, passcode
 from models.base import metadata
 from models.database import Database
 from models.sealed import Keyring, SealBroken
@@ -68,6 +68,18 @@ async def furnish(db: Database, keys: Keyring, clock: Clock) -> Person:
             now=now,
             **values,
         )
+        await delivery.send(
+            tx,
+            keys=keys,
+            organization_id=anna.organization_id,
+            account_id=anna.id,
+            channel=delivery.Channel.MAIL,
+            to="anna@example.org",
+            key="not_me.done",
+            params={},
+            language="en",
+            now=now,
+        )
     return anna
 
 
@@ -100,7 +112,7 @@ async def test_all_is_under_the_new_key_afterwards_and_the_old_one_opens_nothing
 
     count = await rewrap(database, both)
 
-    assert count == Count(rewrapped=4)
+    assert count == Count(rewrapped=5)
     assert await opened(database, Keyring.from_settings(NEW)) == before
     with pytest.raises(SealBroken):
         await opened(database, old)
@@ -112,7 +124,7 @@ async def test_run_again_it_finds_everything_done(
     await furnish(database, old, clock)
     await rewrap(database, both)
 
-    assert await rewrap(database, both) == Count(current=4)
+    assert await rewrap(database, both) == Count(current=5)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 500])
@@ -123,8 +135,8 @@ async def test_it_goes_in_small_steps_and_misses_nothing(
     for _ in range(4):
         await give_totp(database, old, person, clock.now)
 
-    assert await rewrap(database, both, at_once) == Count(rewrapped=8)
-    assert len(await opened(database, Keyring.from_settings(NEW))) == 8
+    assert await rewrap(database, both, at_once) == Count(rewrapped=9)
+    assert len(await opened(database, Keyring.from_settings(NEW))) == 9
 
 
 async def test_stopped_in_the_middle_it_goes_on_where_it_was(
@@ -135,7 +147,7 @@ async def test_stopped_in_the_middle_it_goes_on_where_it_was(
     await rewrap(database, both)
     monkeypatch.setattr(command, "SEALED", SEALED)
 
-    assert await rewrap(database, both) == Count(rewrapped=2, current=2)
+    assert await rewrap(database, both) == Count(rewrapped=3, current=2)
 
 
 async def test_what_opens_under_no_key_is_counted_and_left(
@@ -145,7 +157,7 @@ async def test_what_opens_under_no_key_is_counted_and_left(
     lost = Keyring.from_settings("lost:" + base64.b64encode(b"l" * 32).decode())
     await furnish_another(database, lost, clock)
 
-    assert await rewrap(database, both) == Count(rewrapped=4, broken=1)
+    assert await rewrap(database, both) == Count(rewrapped=5, broken=1)
 
 
 async def furnish_another(db: Database, keys: Keyring, clock: Clock) -> None:

@@ -22,7 +22,7 @@ from platforms.errors import Unreachable
 from tests.clock import Clock
 from tests.people import Person, found, give_device, hire
 from workers.needs import Needs
-from workers.queue import QueueDown
+from workers.queue import Errand, QueueDown
 from workers.run_job import run_job
 from workers.sweep import Sweep
 
@@ -101,14 +101,16 @@ class Bell:
     nudged: list[UUID] = field(default_factory=list)
     life: str = "first"
     down: bool = False
+    errands: set[Errand] = field(default_factory=set)
 
     def nudge(self, account_id: UUID) -> None:
         self.nudged.append(account_id)
 
-    async def ring(self, rings: Iterable[tuple[UUID, Queue]]) -> None:
+    async def ring(self, rings: Iterable[tuple[UUID, Queue]], errand: Errand = Errand.RUN_JOB) -> None:
         if self.down:
             raise QueueDown
         self.rung += rings
+        self.errands.add(errand)
 
     async def epoch(self) -> str:
         if self.down:

@@ -14,7 +14,7 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     op.create_table(
         "duty",
         sa.Column("name", sa.Text, nullable=False),
@@ -63,7 +63,6 @@ def upgrade() -> None:
         sa.Column("display_name", sa.Text, nullable=False),
         sa.Column("language", sa.Text, nullable=False, server_default="en"),
         sa.Column("password_hash", sa.Text, nullable=True),
-        sa.Column("must_change_password", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("session_generation", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("notification_seq", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -213,20 +212,6 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_session_account"), "session", ["organization_id", "account_id", "generation", "id"], unique=False
     )
-    op.create_table(
-        "password_history",
-        sa.Column("id", Id, nullable=False),
-        sa.Column("organization_id", Id, nullable=False),
-        sa.Column("account_id", Id, nullable=False),
-        sa.Column("hash", sa.Text, nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_password_history_account_id_account")),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organization.id"], name=op.f("fk_password_history_organization_id_organization")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_password_history")),
-        comment="the ones before the present one, as hashes; their ids sort by when they were replaced",
-    )
-    op.create_index(op.f("ix_password_history_account"), "password_history", ["account_id", "id"], unique=False)
     op.create_table(
         "verification",
         sa.Column("id", Id, nullable=False),
@@ -442,6 +427,81 @@ def upgrade() -> None:
         sqlite_where=sa.text("destroyed_at IS NULL"),
         postgresql_where=sa.text("destroyed_at IS NULL"),
     )
+    op.create_table(
+        "delivery",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=True, comment="whom it is about"),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False, comment="names its text"),
+        sa.Column("params", Json, nullable=False, comment="for the text; never a secret"),
+        sa.Column("language", sa.Text, nullable=False),
+        sa.Column("link", sa.Text, nullable=True, comment="the page its link opens; the secret is that link's token"),
+        sa.Column(
+            "content", sa.LargeBinary, nullable=True, comment="sealed: where to, and the secret; erased at the end"
+        ),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=True),
+        sa.Column("attempt", sa.Integer, server_default="0", nullable=False),
+        sa.Column(
+            "unsure", sa.Integer, server_default="0", nullable=False, comment="attempts that nobody saw the end of"
+        ),
+        sa.Column("rings", sa.Integer, server_default="0", nullable=False),
+        sa.Column("lease_until", Moment, nullable=True),
+        sa.Column("available_at", Moment, nullable=False),
+        sa.Column("due_at", Moment, nullable=True),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_delivery_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_delivery_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+    )
+    op.create_index(op.f("ix_delivery_account"), "delivery", ["organization_id", "account_id", "id"], unique=False)
+    op.create_index(
+        op.f("ix_delivery_due"),
+        "delivery",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_table(
+        "delivery_attempt",
+        sa.Column("delivery_id", Id, nullable=False),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("at", Moment, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("error", sa.Text, nullable=True, comment="a word of ours; never the other side's text"),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"], ["delivery.id"], name=op.f("fk_delivery_attempt_delivery_id_delivery")
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_delivery_attempt_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("delivery_id", "attempt", name=op.f("pk_delivery_attempt")),
+    )
+    op.create_table(
+        "not_me",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("notice", sa.Text, nullable=False, comment="the key of what was told"),
+        sa.Column("token_hash", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.Column("used_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_not_me_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_not_me_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_not_me")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_not_me_token_hash")),
+    )
+    op.create_index(op.f("ix_not_me_expires_at"), "not_me", ["expires_at"], unique=False)
     for table in ("event", "event_seal"):
         for statement in insert_only(table, op.get_context().dialect.name):
             op.execute(statement)

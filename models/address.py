@@ -1,0 +1,70 @@
+"""Where a person may be written to: which texts are addresses that we write to, and which of them are a person's.
+
+One place for both, so that a way of reaching somebody is added here and nowhere else.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import idna
+import sqlalchemy as sa
+
+from models.account import account
+from models.database import Transaction
+from models.hot import Hot
+
+LONGEST: Final = 254
+"""RFC 5321, 4.5.3.1.3, without its angle brackets."""
+_LOCAL: Final = re.compile(r"[^\s@\"(),:;<>\[\\\]\x00-\x1f\x7f-\x9f.]+(\.[^\s@\"(),:;<>\[\\\]\x00-\x1f\x7f-\x9f.]+)*")
+"""Dots between what is not space, quote or bracket. RFC 5321 knows quoted names as well: nobody has one, and they are
+what header injection is made of."""
+_NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+"""E.164."""
+
+
+def mail_address(text: str) -> str | None:
+    """As it is written to a server: the domain in its ASCII form (IDNA 2008). None: nothing that we write to.
+
+    The part before the @ may hold letters of any script (RFC 6531); a server that cannot take those says so.
+    """
+    local, at, domain = text.strip().rpartition("@")
+    if not at or len(local.encode()) > 64 or not local.isprintable() or not _LOCAL.fullmatch(local):
+        return None
+    try:
+        ascii_domain = idna.encode(domain, uts46=True).decode("ascii").lower()
+    except (idna.IDNAError, UnicodeError):
+        return None
+    labels = ascii_domain.split(".")
+    # A name without a dot is a machine of this network, a last label of digits an address.
+    if len(labels) < 2 or not all(labels) or labels[-1].isdigit():
+        return None
+    written = f"{local}@{ascii_domain}"
+    return written if len(written.encode()) <= LONGEST else None
+
+
+def phone_number(text: str) -> str | None:
+    """As E.164 says: a plus and digits; spaces, dots, hyphens and brackets between them are a person's habit."""
+    digits = re.sub(r"[ .()\-\u00a0]", "", text)
+    return digits if _NUMBER.fullmatch(digits) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a person is reached, and in which language."""
+
+    mails: tuple[str, ...]
+    language: str
+
+
+_ACCOUNT: Final = Hot(
+    sa.select(account.c.sign_in_name, account.c.language).where(account.c.id == sa.bindparam("whose"))
+)
+
+
+async def of_account(tx: Transaction, account_id: UUID) -> Reach:
+    """Every address that notices about this account go to."""
+    row = (await tx.ask(_ACCOUNT, {"whose": account_id})).one()
+    name = mail_address(row.sign_in_name)
+    return Reach(() if name is None else (name,), row.language)
