@@ -50,6 +50,8 @@ AGAIN: Final = 0.05
 STILL: Final = 0.4
 """Seconds without any ending after which time is put forward."""
 PATIENCE: Final = 60.0
+MOVING_IN: Final = 4
+"""So many enrol at a time: keys take a processor each."""
 
 T = TypeVar("T")
 
@@ -248,8 +250,13 @@ class Installation:
             return False
 
         await until(healthy)
-        for number in range(count):
-            name = f"{platform}{number}"
+        few = asyncio.Semaphore(MOVING_IN)
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                group.create_task(self._move_in(platform, f"{platform}{number}", few))
+
+    async def _move_in(self, platform: str, name: str, few: asyncio.Semaphore) -> None:
+        async with few:
             person = await hire(self.db, self.organization_id, name, self.clock())
             token = await self._signed_in(person)
             answer = await self.client.post(
