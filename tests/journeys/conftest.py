@@ -16,6 +16,7 @@ from api.app import make_app
 from api.settings import RELAXED, ApiSettings
 from api.stream import StreamSettings
 from models.database import Database
+from models.delivery import Channel
 from models.fault import Fault
 from models.sealed import Keyring
 from models.settings import DatabaseSettings
@@ -27,9 +28,13 @@ from tests.journeys.town import AUDIT_KEY, HASHES, Town
 from tests.people import found
 from workers.actors import declare
 from workers.broker import build_broker
+from workers.carriers import NOBODY, Sender
 from workers.database import Resources
+from workers.deliver import deliver
+from workers.letters import Letters
 from workers.main import build_worker
 from workers.needs import Needs
+from workers.outbox import Outbox
 from workers.queue import QueueDoor, QueueSettings, worker_client
 from workers.run_job import run_job
 from workers.settings import WorkerSettings
@@ -48,6 +53,11 @@ def port() -> int:
         listener.bind(("127.0.0.1", 0))
         number: int = listener.getsockname()[1]
         return number
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Path:
+    return tmp_path / "outbox"
 
 
 @pytest.fixture
@@ -95,6 +105,8 @@ async def worker(
     keys: Keyring,
     redis_url: str,
     handlers: Mapping[PlatformName, PlatformHandler],
+    town_environment: Mapping[str, str],
+    outbox: Path,
 ) -> AsyncIterator[None]:
     """A whole worker, in this process for the sake of its clock."""
     settings = WorkerSettings(QueueSettings(redis_url), threads=4)
@@ -108,12 +120,14 @@ async def worker(
                 name: await stack.enter_async_context(handler.open_channel(Shared(door, clock)))
                 for name, handler in handlers.items()
             }
-            yield Needs(data, handlers, channels, keys, door, Fault())
+            data.ring = door.put_delivery
+            ways = {Channel.MAIL: Outbox(outbox, Letters(town_environment["PUBLIC_URL"]), Sender.of(NOBODY))}
+            yield Needs(data, handlers, channels, keys, door, Fault(), ways)
         await data.close()
 
     resources = Resources(needs)
     broker = build_broker(settings.queue, worker_client(settings.queue), [resources])
-    declare(broker, resources.needs, run_job)
+    declare(broker, resources.needs, run_job, deliver)
     working = build_worker(broker, settings)
     working.start()
     yield

@@ -1,12 +1,14 @@
 """A delivery from its row to a real mail server and back, on both databases, with runs that die where it hurts."""
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -14,12 +16,13 @@ import sqlalchemy as sa
 
 from models import delivery
 from models.database import Database
-from models.delivery import LEASE, UNSURE, Channel, DeliveryState, Person
+from models.delivery import LEASE, UNSURE, Channel, DeliveryState, Link, Person
 from models.fault import Fault
+from models.log import configure
 from models.sealed import Keyring
 from models.vocabulary import Queue, Secret
 from tests.clock import Clock
-from tests.workers.post import MailServer, serving
+from tests.workers.post import PASSWORD, USER, Certificate, MailServer, serving
 from tests.workers.shop import Shop, furnish
 from workers.carriers import Carrier, MailSettings, Parcel
 from workers.deliver import deliver
@@ -197,6 +200,33 @@ async def test_a_refused_address_is_the_end(shop: Shop, server: MailServer, capl
     assert "not delivered" in told
     assert "anna@example.org" not in ours
     assert "987654" not in ours
+
+
+async def test_nothing_of_a_mail_is_in_our_log_however_it_ends(shop: Shop, tmp_path: Path) -> None:
+    certificate, told = Certificate.make(tmp_path), io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure("debug", "embedded", told)
+    try:
+        for says in ({}, {"RCPT": "450 anna@example.org is full"}, {"DATA": "554 anna@example.org"}):
+            async with serving(MailServer(says=says), starttls=certificate.server()) as server:
+                logging.getLogger("mail").setLevel(logging.CRITICAL)  # the other end, which is not ours
+                url = f"smtp+starttls://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{server.port}"
+                environ = {"MAIL_URL": url, "MAIL_FROM": "us@latchkey.test", "MAIL_CA": certificate.pem}
+                settings = MailSettings.from_env(environ)
+                assert settings is not None
+                carrier = MailCarrier(settings, Letters("https://latchkey.test"), settings.tls())
+                delivery_id = await send(shop, secret=Secret(b"a-token-of-a-link"), link=Link.NOT_ME)
+                await deliver(needs(shop, carrier), delivery_id)
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+    assert sorted(row.state for row in await shop.rows(sa.select(delivery.delivery))) == ["failed", "queued", "sent"]
+    assert "not delivered" in told.getvalue()
+    for secret in ("anna@example.org", "a-token-of-a-link", PASSWORD, quote(PASSWORD, safe=""), "is full"):
+        assert secret not in told.getvalue()
 
 
 async def test_without_a_carrier_it_fails_at_once(shop: Shop) -> None:

@@ -19,6 +19,7 @@ from workers.queue import (
     BELLS,
     BOUND,
     UNCOUNTED_PAUSE,
+    Errand,
     QueueDoor,
     QueueDown,
     QueueSettings,
@@ -62,6 +63,20 @@ async def test_a_message_is_spelled_as_dramatiq_spells_it(settings: QueueSetting
     assert message.encode().decode() == body
     assert (message.actor_name, message.queue_name) == (actor_name(Queue.BULK), "bulk")
     assert (message.args, message.kwargs) == ((str(job_id),), {})
+
+
+async def test_a_delivery_is_rung_for_an_actor_of_its_own(settings: QueueSettings, redis_server: RedisServer) -> None:
+    delivery_id = uuid4()
+
+    *_, body = Spelling(settings).enqueue(delivery_id, Queue.SYSTEM, Errand.DELIVER)
+    async with QueueDoor(settings) as door:
+        door.put_delivery(delivery_id)
+        await door.ring([(delivery_id, Queue.SYSTEM)], Errand.DELIVER)
+
+    assert Message.decode(body.encode()).actor_name == "deliver.system"
+    assert rung(redis_server, Queue.SYSTEM) == [delivery_id, delivery_id]
+    messages = redis_server.client.hvals("latchkey:system.msgs")
+    assert {Message.decode(message).actor_name for message in messages} == {"deliver.system"}
 
 
 async def test_put_rings_each_job_in_its_queue_and_in_order(settings: QueueSettings, redis_server: RedisServer) -> None:
