@@ -14,7 +14,14 @@ from typing import Final
 from api.call import CookieName, Needs
 from api.settings import ApiSettings, Network
 from models import session
-from models.errors import Busy, CsrfRefused, NotAllowed, NotSignedIn, SecondFactorRequired
+from models.errors import (
+    Busy,
+    CsrfRefused,
+    NotAllowed,
+    NotSignedIn,
+    PasswordChangeRequired,
+    SecondFactorRequired,
+)
 from models.session import SessionState, Who
 from workers.queue import QueueDoor, QueueDown
 
@@ -30,8 +37,10 @@ class Guard(StrEnum):
     MAYBE_SIGNED_IN = "maybe_signed_in"
     """Everybody; a living session counts. Of a dead one the token is handed on, and nobody is signed in."""
     SIGNED_IN = "signed_in"
+    MAY_OWE_PASSWORD = "may_owe_password"
+    """A finished sign-in, or one that waits for nothing but a new password."""
     HALF_SIGNED_IN = "half_signed_in"
-    """A finished sign-in, or one that waits for its second factor."""
+    """A finished sign-in, or one that waits for its second factor or a new password."""
     ADMINISTRATOR = "administrator"
     OPERATOR = "operator"
 
@@ -141,8 +150,11 @@ async def _resolve(given: Credentials, needs: Needs) -> Who | None:
 
 
 def _admit(guard: Guard, who: Who) -> None:
-    if who.session.state is SessionState.SECOND_FACTOR and guard not in {Guard.HALF_SIGNED_IN, Guard.MAYBE_SIGNED_IN}:
+    unfinished = {Guard.HALF_SIGNED_IN, Guard.MAYBE_SIGNED_IN}
+    if who.session.state is SessionState.SECOND_FACTOR and guard not in unfinished:
         raise SecondFactorRequired
+    if who.session.state is SessionState.MUST_CHANGE_PASSWORD and guard not in {*unfinished, Guard.MAY_OWE_PASSWORD}:
+        raise PasswordChangeRequired
     if guard is Guard.ADMINISTRATOR and "administrator" not in who.roles:
         raise NotAllowed
     if guard is Guard.OPERATOR and not who.is_operator:

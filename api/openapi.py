@@ -25,13 +25,16 @@ VERSION: Final = "1"
 ALWAYS: Final = ("busy",)
 """What any route may answer that asks the database."""
 
+_UNFINISHED: Final = ("sign_in_required", "second_factor_required", "password_change_required")
+
 _GUARDS: Final[Mapping[Guard, tuple[str, ...]]] = {
     Guard.OPEN: (),
     Guard.MAYBE_SIGNED_IN: (),
-    Guard.SIGNED_IN: ("sign_in_required", "second_factor_required"),
+    Guard.SIGNED_IN: _UNFINISHED,
+    Guard.MAY_OWE_PASSWORD: ("sign_in_required", "second_factor_required"),
     Guard.HALF_SIGNED_IN: ("sign_in_required",),
-    Guard.ADMINISTRATOR: ("sign_in_required", "second_factor_required", "not_allowed"),
-    Guard.OPERATOR: ("sign_in_required", "second_factor_required", "not_allowed"),
+    Guard.ADMINISTRATOR: (*_UNFINISHED, "not_allowed"),
+    Guard.OPERATOR: (*_UNFINISHED, "not_allowed"),
 }
 
 

@@ -7,7 +7,6 @@ instead.
 import asyncio
 import os
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from argon2.exceptions import VerifyMismatchError
 from argon2.low_level import ARGON2_VERSION
 
 from models.errors import Busy
+from models.password_policy import nfc
 from models.settings import SettingsError
 
 T = TypeVar("T")
@@ -45,8 +45,7 @@ class HashSettings:
 
 
 def normalised(password: str) -> bytes:
-    """NFC once, and nothing else: a composed and a decomposed é are the same key on somebody's keyboard."""
-    return unicodedata.normalize("NFC", password).encode()
+    return nfc(password).encode()
 
 
 class Hasher:

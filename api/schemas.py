@@ -137,6 +137,33 @@ class SecondFactorRequired(Answer, tag_field="state", tag="second_factor_require
     methods: list[Method]
 
 
+class PasswordChangeRequired(Answer, tag_field="state", tag="password_change_required", frozen=True, kw_only=True):
+    """Every factor was right; `POST /password` is all that is open until another password is chosen."""
+
+    token: str
+    csrf_token: str
+
+
+class PasswordChange(Given, frozen=True, kw_only=True):
+    current: Annotated[str, Meta(min_length=1, max_length=1024)]
+    new: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1024,
+            description="15 to 256 characters, from 8 on where a second factor is asked for; any of them, spaces too.",
+        ),
+    ]
+
+
+class PasswordChanged(Answer, frozen=True, kw_only=True):
+    """This sign-in goes on under another id and token; every other one is over."""
+
+    token: str
+    csrf_token: str
+    session: Session
+
+
 class Proven(Answer, frozen=True, kw_only=True):
     """The token was changed: the old one is dead."""
 

@@ -45,6 +45,30 @@ class CodeRefused(DomainError):
     code = "code_refused"
 
 
+class PasswordRefused(DomainError):
+    """The present password is wrong."""
+
+    code = "password_refused"
+
+
+class PasswordRejected(DomainError):
+    """The new password breaks rules; `reasons` name each, and nothing of the password."""
+
+    code = "password_rejected"
+
+
+class PasswordChanged(DomainError):
+    """Somebody else chose a new password at the same time, and was first."""
+
+    code = "password_changed"
+
+
+class PasswordChangeRequired(DomainError):
+    """Nothing is open until a new password is chosen."""
+
+    code = "password_change_required"
+
+
 class SecondFactorRequired(DomainError):
     """Half a sign-in opens nothing."""
 

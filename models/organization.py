@@ -43,6 +43,8 @@ class OrganizationSettings:
     act_proof: Mapping[Act, Proof]
     act_strength: Mapping[Act, int]
     unread_passcode: timedelta
+    banned_words: tuple[str, ...] = ()
+    """That no password may lean on, beside those that the house bans for all (models/password_policy.py)."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "OrganizationSettings":
@@ -53,6 +55,7 @@ class OrganizationSettings:
             act_proof={Act(act): Proof(proof) for act, proof in settings.get("act_proof", {}).items()},
             act_strength={Act(act): int(strength) for act, strength in settings.get("act_strength", {}).items()},
             unread_passcode=min(unread, UNREAD_PASSCODE_LIMIT),
+            banned_words=tuple(settings.get("banned_words", ())),
         )
 
     def hides(self, platform: str, ownership: Ownership, act: Act) -> bool:

@@ -44,6 +44,8 @@ session = sa.Table(
 class SessionState(StrEnum):
     SECOND_FACTOR = "second_factor"
     """The password was right; nothing is open yet."""
+    MUST_CHANGE_PASSWORD = "must_change_password"
+    """Every factor was right; but for a new password nothing is open yet."""
     SIGNED_IN = "signed_in"
 
 
@@ -278,6 +280,7 @@ async def complete(
     methods: tuple[str, ...],
     life: SessionLife,
     now: datetime,
+    state: SessionState = SessionState.SIGNED_IN,
 ) -> bool:
     """The last factor was done: the half sign-in becomes a session with a new token. False: it was no longer half."""
     statement = (
@@ -288,7 +291,7 @@ async def complete(
             session.c.ended_at.is_(None),
         )
         .values(
-            state=SessionState.SIGNED_IN.value,
+            state=state.value,
             token_hash=token_hash,
             strength=strength,
             methods=list(methods),
@@ -317,6 +320,36 @@ async def prove(tx: Transaction, proven: Session, *, token_hash: bytes) -> bool:
         )
     )
     return (await tx.execute(statement)).rowcount == 1
+
+
+async def renew(
+    tx: Transaction, held: Session, *, token_hash: bytes, generation: int, life: SessionLife, now: datetime
+) -> Session:
+    """The same sign-in under a new id, a new token and its account's new generation; the old row is over.
+
+    Its end stays where it was, unless it waited for a new password: only now it is a whole session.
+    """
+    await end(tx, held.id, now)
+    waited = held.state is SessionState.MUST_CHANGE_PASSWORD
+    renewed = replace(
+        held,
+        id=new_id(now),
+        state=SessionState.SIGNED_IN,
+        generation=generation,
+        proven_at=now,
+        used_at=now,
+        idle_at=now + life.idle,
+        expires_at=held.signed_in_at + life.absolute if waited else held.expires_at,
+        re_sign_in_id=None,
+    )
+    values = {name: getattr(renewed, name) for name in Session.__slots__} | {"state": renewed.state.value}
+    await tx.execute(
+        sa.insert(session).values(
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
+            token_hash=token_hash,
+        )
+    )
+    return renewed
 
 
 def needs_touch(held: Session, now: datetime) -> bool:

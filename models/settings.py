@@ -24,6 +24,8 @@ PRIVILEGED_SESSION_IDLE: Final = timedelta(minutes=15)
 PRIVILEGED_SESSION_ABSOLUTE: Final = timedelta(hours=8)
 SECOND_FACTOR_WAIT: Final = timedelta(minutes=5)
 """How long half a sign-in waits for its second factor."""
+PASSWORD_CHANGE_WAIT: Final = timedelta(minutes=15)
+"""How long a sign-in waits for the new password that its account must choose."""
 SESSION_TOUCH: Final = timedelta(minutes=1)
 """Use is written down this coarsely."""
 

@@ -59,6 +59,8 @@ class Lockout:
 FOR_EVER: Final = timedelta(days=36500)
 
 PASSWORD: Final = Lockout("password", 10, timedelta(seconds=60), timedelta(hours=1), 100)
+PASSWORD_IN_SESSION: Final = Lockout("password_in_session", 5, timedelta(seconds=60), timedelta(hours=1), 100)
+"""Beside it, for the present password when a new one is chosen: the fifth wrong one in a row ends the session."""
 SECOND_FACTOR: Final = (
     Budget("second_factor_5m", 5, timedelta(minutes=5)),
     Budget("second_factor_1h", 20, timedelta(hours=1)),

@@ -6,7 +6,7 @@ from api import render, schemas
 from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.operations import re_sign_in as operations
 from api.operations.re_sign_in import Window
-from models.errors import DomainError, SecondFactorRequired
+from models.errors import DomainError, PasswordChangeRequired, SecondFactorRequired
 from models.re_sign_in import token_of
 from models.session import SessionState
 
@@ -21,8 +21,10 @@ async def open_window(call: Call[schemas.ReSignInAsked, None]) -> Reply:
             call.needs.database, _tokens(call), device_id=asked.device_id, act=asked.act
         )
         return _opened(again)
-    if who.session.state is not SessionState.SIGNED_IN:
+    if who.session.state is SessionState.SECOND_FACTOR:
         raise SecondFactorRequired
+    if who.session.state is SessionState.MUST_CHANGE_PASSWORD:
+        raise PasswordChangeRequired
     opened = await operations.open_window(
         call.needs.database,
         call.needs.platforms,

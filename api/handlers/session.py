@@ -7,12 +7,12 @@ from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, Flood, Flooded, count_floods, csrf_token, forgive
 from api.operations import refusal
 from api.operations import session as operations
-from api.operations.session import HalfSignedIn, SignedIn
+from api.operations.session import HalfSignedIn, OwesPassword, SignedIn
 from models.database import DatabaseDown
 from models.errors import Busy, DomainError, Invalid, TooManyTries
 from models.re_sign_in import ReSignInState
 from models.session import SessionState
-from models.settings import SECOND_FACTOR_WAIT
+from models.settings import PASSWORD_CHANGE_WAIT, SECOND_FACTOR_WAIT
 
 FORGET: Final = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
 NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_SIGN_IN))
@@ -37,7 +37,9 @@ async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
     if isinstance(done, DomainError):
         raise done
     await forgive(needs.door, SIGN_IN_FLOODS, group)
-    return _half_signed_in(done) if isinstance(done, HalfSignedIn) else _signed_in(call, done)
+    if isinstance(done, HalfSignedIn):
+        return _half_signed_in(done)
+    return _owes_password(done) if isinstance(done, OwesPassword) else _signed_in(call, done)
 
 
 async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
@@ -54,7 +56,7 @@ async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
     if isinstance(done, DomainError):
         raise done
     await forgive(needs.door, SECOND_FACTOR_FLOODS, group)
-    return _signed_in(call, done)
+    return _owes_password(done) if isinstance(done, OwesPassword) else _signed_in(call, done)
 
 
 async def _count_floods(
@@ -96,7 +98,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
         raise done
     body = schemas.Proven(token=done.token, csrf_token=csrf_token(done.token), proven_at=done.proven_at)
     left = done.who.session.expires_at - done.proven_at
-    return Reply(200, body, cookies=(_session_cookie(done.token, int(left.total_seconds())),))
+    return Reply(200, body, cookies=(session_cookie(done.token, int(left.total_seconds())),))
 
 
 async def page(call: Call[None, schemas.Paging]) -> Reply:
@@ -142,7 +144,7 @@ def _signed_in(call: Call[schemas.SignIn, None] | Call[schemas.SecondFactor, Non
         re_sign_in=None if done.window is None else render.re_sign_in(done.window, done.now),
     )
     cookies = (
-        _session_cookie(done.token, int((done.who.session.expires_at - done.now).total_seconds())),
+        session_cookie(done.token, int((done.who.session.expires_at - done.now).total_seconds())),
         # The window is tied to this session from here on, or it is over: its token has done its part.
         ClearCookie(CookieName.RE_SIGN_IN),
     )
@@ -158,10 +160,15 @@ def _half_signed_in(done: HalfSignedIn) -> Reply:
             for one in done.methods
         ],
     )
-    return Reply(202, body, cookies=(_session_cookie(done.token, int(SECOND_FACTOR_WAIT.total_seconds())),))
+    return Reply(202, body, cookies=(session_cookie(done.token, int(SECOND_FACTOR_WAIT.total_seconds())),))
 
 
-def _session_cookie(token: str, seconds: int) -> SetCookie:
+def _owes_password(done: OwesPassword) -> Reply:
+    body = schemas.PasswordChangeRequired(token=done.token, csrf_token=csrf_token(done.token))
+    return Reply(202, body, cookies=(session_cookie(done.token, int(PASSWORD_CHANGE_WAIT.total_seconds())),))
+
+
+def session_cookie(token: str, seconds: int) -> SetCookie:
     return SetCookie(CookieName.SESSION, token, max_age=seconds)
 
 

@@ -6,10 +6,11 @@ refusal back as a value, for its caller to raise. Argon2 works between two trans
 
 import secrets
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from api.operations import password_try
 from api.passwords import Hasher
 from models import account, delivery, event, organization, place, re_sign_in, session, throttle, verification
 from models.database import Database, Transaction
@@ -21,11 +22,13 @@ from models.notification import Severity
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
 from models.session import Session, SessionState, Who, hash_token
-from models.settings import RECENT_PROOF, SECOND_FACTOR_WAIT, session_life
-from models.throttle import PASSWORD, SECOND_FACTOR
+from models.settings import PASSWORD_CHANGE_WAIT, RECENT_PROOF, SECOND_FACTOR_WAIT, SessionLife, session_life
+from models.throttle import SECOND_FACTOR
 from models.verification import Verification
 
 PASSWORD_METHOD: Final = "password"
+OPEN: Final = "account:session:open"
+PROVE: Final = "account:session:prove"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +47,17 @@ class HalfSignedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class OwesPassword:
+    """Every factor was right, and nothing is open before another password is chosen."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Proven:
     who: Who
     token: str = field(repr=False)
     proven_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """A counted try at somebody's password. `row` is None where nobody has that name: there nothing is right."""
-
-    counter: str
-    row: Any
-    wait: timedelta | None
-
-    @property
-    def password_hash(self) -> str | None:
-        return None if self.row is None else self.row.password_hash
-
-    @property
-    def blocked(self) -> bool:
-        return self.row is not None and self.row.blocked_at is not None
 
 
 def new_token() -> str:
@@ -81,25 +74,25 @@ async def sign_in(
     re_sign_in_token: str | None,
     throttle_key: bytes,
     actor: Actor,
-) -> SignedIn | HalfSignedIn | DomainError:
+) -> SignedIn | HalfSignedIn | OwesPassword | DomainError:
     """The first factor, and the last one for whoever has no other. Unknown, blocked and wrong are the same outside."""
     better = None
     with hasher.place() as place:
-        tried = await _count_password(db, name, throttle_key, "open", actor)
+        tried = await password_try.count(db, name, throttle_key, OPEN, actor)
         if tried.wait is not None:
             return TooManyTries(tried.wait)
         right = await place.verify(tried.password_hash, password)
         if right and hasher.is_weak(tried.row.password_hash):
             better = await place.hash(password)
     if not right or tried.blocked:
-        await _refuse_password(db, tried, "open", actor)
+        await password_try.refuse(db, tried, OPEN, actor)
         return SignInFailed()
     async with db.write() as tx:
-        held = await _unchanged(tx, tried)
+        held = await password_try.unchanged(tx, tried)
         if held is None:
             return SignInFailed()
         now = await tx.now()
-        await throttle.clear(tx, PASSWORD, tried.counter)
+        await password_try.forgive(tx, tried)
         if better is not None:
             await account.set_password_hash(tx, held.id, old=tried.row.password_hash, new=better)
         window = None
@@ -107,7 +100,8 @@ async def sign_in(
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
         methods = await verification.of_account(tx, held.id)
         roles = await organization.roles_of(tx, held.organization_id, held.id)
-        life = session_life(roles, is_operator=held.is_operator)
+        state = SessionState.SECOND_FACTOR if methods else _after_last_factor(held)
+        life = _life_of(state, session_life(roles, is_operator=held.is_operator))
         token = new_token()
         opened = await session.open_session(
             tx,
@@ -115,29 +109,33 @@ async def sign_in(
             account_id=held.id,
             token_hash=hash_token(token),
             generation=held.session_generation,
-            state=SessionState.SECOND_FACTOR if methods else SessionState.SIGNED_IN,
+            state=state,
             strength=1,
             methods=(PASSWORD_METHOD,),
-            lifetime=SECOND_FACTOR_WAIT if methods else life.absolute,
+            lifetime=life.absolute,
             idle=life.idle,
             now=now,
             re_sign_in_id=None if window is None else window.id,
             address=actor.address,
             client=actor.client,
         )
-        person = _as_person(actor, opened)
+        person = as_person(actor, opened)
         if methods:
-            await _record(tx, opened, "begin", actor=person, now=now)
+            await record(tx, opened, "begin", actor=person, now=now)
             return HalfSignedIn(token, methods)
+        if state is SessionState.MUST_CHANGE_PASSWORD:
+            await record(tx, opened, "begin", actor=person, now=now, facts={"owes": "password"})
+            return OwesPassword(token)
         return await _signed_in(tx, opened, token, window, actor=person, now=now)
 
 
 async def second_factor(
     db: Database, keys: Keyring, who: Who, *, method_id: UUID, code: str, actor: Actor
-) -> SignedIn | DomainError:
+) -> SignedIn | OwesPassword | DomainError:
     """The last factor: half a sign-in becomes a session with a new token."""
     async with db.write() as tx:
-        generation, now = await hold_account(tx, who)
+        held = await hold_row(tx, who)
+        generation, now = held.session_generation, await tx.now()
         half = await session.by_id(tx, who, who.session.id)
         if half is None or not half.lives(generation, now):
             raise NotSignedIn
@@ -146,20 +144,25 @@ async def second_factor(
         window = None if half.re_sign_in_id is None else await re_sign_in.by_id(tx, half.re_sign_in_id, hold=True)
         accepted = await _spend_code(tx, keys, who, method_id, code, now)
         if isinstance(accepted, DomainError):
-            await _record(tx, half, "second_factor", actor=actor, now=now, reason=accepted.code)
+            await record(tx, half, "second_factor", actor=actor, now=now, reason=accepted.code)
             return accepted
         token = new_token()
         methods = (*half.methods, accepted.kind.value)
+        state = _after_last_factor(held)
         if not await session.complete(
             tx,
             half,
             token_hash=hash_token(token),
             strength=len(set(methods)),
             methods=methods,
-            life=who.session_life,
+            life=_life_of(state, who.session_life),
             now=now,
+            state=state,
         ):
             raise CodeRefused
+        if state is SessionState.MUST_CHANGE_PASSWORD:
+            await record(tx, half, "second_factor", actor=actor, now=now, facts={"owes": "password"})
+            return OwesPassword(token)
         return await _signed_in(tx, half, token, window, actor=actor, now=now)
 
 
@@ -167,18 +170,18 @@ async def prove_by_password(
     db: Database, hasher: Hasher, who: Who, *, password: str, throttle_key: bytes, actor: Actor
 ) -> Proven | DomainError:
     with hasher.place() as place:
-        tried = await _count_password(db, who.sign_in_name, throttle_key, "prove", actor)
+        tried = await password_try.count(db, who.sign_in_name, throttle_key, PROVE, actor)
         if tried.wait is not None:
             return TooManyTries(tried.wait)
         right = await place.verify(tried.password_hash, password)
     if not right or tried.blocked:
-        await _refuse_password(db, tried, "prove", actor)
+        await password_try.refuse(db, tried, PROVE, actor)
         return CodeRefused()
     async with db.write() as tx:
-        if await _unchanged(tx, tried) is None:
+        if await password_try.unchanged(tx, tried) is None:
             raise NotSignedIn
         generation, now = await hold_account(tx, who)
-        await throttle.clear(tx, PASSWORD, tried.counter)
+        await password_try.forgive(tx, tried)
         return await _proven(tx, who, generation, actor=actor, now=now, method=PASSWORD_METHOD)
 
 
@@ -189,7 +192,7 @@ async def prove_by_code(
         generation, now = await hold_account(tx, who)
         accepted = await _spend_code(tx, keys, who, method_id, code, now)
         if isinstance(accepted, DomainError):
-            await _record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)
+            await record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)
             return accepted
         return await _proven(tx, who, generation, actor=actor, now=now, method=accepted.kind.value)
 
@@ -228,7 +231,7 @@ async def sign_out_everywhere(db: Database, keys: Keyring, who: Who, *, actor: A
             raise NotSignedIn
         await account.end_every_session(tx, who.account_id)
         await re_sign_in.cancel_live(tx, who.account_id, None, "signed_out_everywhere", now, actor=actor)
-        await _record(tx, who.session, "end_all", actor=actor, now=now)
+        await record(tx, who.session, "end_all", actor=actor, now=now)
         await delivery.notify(
             tx,
             keys=keys,
@@ -240,65 +243,31 @@ async def sign_out_everywhere(db: Database, keys: Keyring, who: Who, *, actor: A
         )
 
 
-async def _count_password(db: Database, name: str, throttle_key: bytes, verb: str, actor: Actor) -> _Tried:
-    """Counted as failed beforehand, and committed, so that parallel guesses cannot all be the first."""
-    counter = throttle.key_of_name(account.fold(name), throttle_key)
-    async with db.write() as tx:
-        row = await account.by_sign_in_name(tx, name)
-        now = await tx.now()
-        tried = _Tried(counter, row, await throttle.count_failure_first(tx, PASSWORD, counter, now))
-        if tried.wait is not None:
-            await _remember_failure(tx, tried, verb, actor, now, TooManyTries.code)
-        return tried
-
-
-async def _refuse_password(db: Database, tried: _Tried, verb: str, actor: Actor) -> None:
-    async with db.write() as tx:
-        await _remember_failure(
-            tx, tried, verb, actor, await tx.now(), "account_blocked" if tried.blocked else "wrong_password"
-        )
-
-
-async def _remember_failure(
-    tx: Transaction, tried: _Tried, verb: str, actor: Actor, now: datetime, reason: str
-) -> None:
-    """One line in the record of whose name it is. A name that nobody has is in nobody's record, at the same cost."""
-    shut = await throttle.shut_for(tx, PASSWORD, tried.counter, now)
-    if tried.row is None:
-        await throttle.keep(tx, PASSWORD, tried.counter, now)
-        return
-    await event.record(
-        tx,
-        organization_id=tried.row.organization_id,
-        action=f"account:session:{verb}",
-        actor=actor,
-        now=now,
-        outcome="failure",
-        reason=reason,
-        account_id=tried.row.id,
-        facts={} if shut is None else {"shut_for_seconds": int(shut.total_seconds())},
-    )
-
-
-async def _unchanged(tx: Transaction, tried: _Tried) -> Any:
-    """The account's row, held, if what was verified is still what opens it.
-
-    Another password always comes with another generation; another hash alone is the same password, hashed anew.
-    """
-    held = await account.lock(tx, tried.row.id)
-    if held is None or held.blocked_at is not None:
-        return None
-    same_hash = held.password_hash == tried.row.password_hash
-    same_generation = held.session_generation == tried.row.session_generation
-    return held if same_hash or same_generation else None
-
-
 async def hold_account(tx: Transaction, who: Who) -> tuple[int, datetime]:
     """The account's generation, its row held, and the time from then on."""
+    held = await hold_row(tx, who)
+    return held.session_generation, await tx.now()
+
+
+async def hold_row(tx: Transaction, who: Who) -> Any:
+    """The account's row, held."""
     held = await account.lock(tx, who.account_id)
     if held is None or held.blocked_at is not None:
         raise NotSignedIn
-    return held.session_generation, await tx.now()
+    return held
+
+
+def _after_last_factor(held: Any) -> SessionState:
+    return SessionState.MUST_CHANGE_PASSWORD if held.must_change_password else SessionState.SIGNED_IN
+
+
+def _life_of(state: SessionState, whole: SessionLife) -> SessionLife:
+    """What waits for something waits for so long."""
+    if state is SessionState.SECOND_FACTOR:
+        return SessionLife(whole.idle, SECOND_FACTOR_WAIT)
+    if state is SessionState.MUST_CHANGE_PASSWORD:
+        return SessionLife(PASSWORD_CHANGE_WAIT, PASSWORD_CHANGE_WAIT)
+    return whole
 
 
 async def _spend_code(
@@ -325,7 +294,7 @@ async def _signed_in(
         raise NotSignedIn
     who = found[0]
     tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
-    await _record(tx, opened, "open", actor=actor, now=now)
+    await record(tx, opened, "open", actor=actor, now=now)
     return SignedIn(who, token, tied, now)
 
 
@@ -373,7 +342,7 @@ async def _proven(tx: Transaction, who: Who, generation: int, *, actor: Actor, n
     token, proven = new_token(), held.proven_by(method, who.session_life, now)
     if not await session.prove(tx, proven, token_hash=hash_token(token)):
         raise NotSignedIn
-    await _record(tx, held, "prove", actor=actor, now=now, facts={"method": method})
+    await record(tx, held, "prove", actor=actor, now=now, facts={"method": method})
     return Proven(replace(who, session=proven), token, now)
 
 
@@ -382,10 +351,10 @@ async def ended(tx: Transaction, held: Session, *, actor: Actor, now: datetime) 
     await re_sign_in.cancel_live(
         tx, held.account_id, held.organization_id, "signed_out", now, actor=actor, session_id=held.id
     )
-    await _record(tx, held, "end", actor=actor, now=now)
+    await record(tx, held, "end", actor=actor, now=now)
 
 
-async def _record(
+async def record(
     tx: Transaction,
     held: Session,
     verb: str,
@@ -409,6 +378,6 @@ async def _record(
     )
 
 
-def _as_person(actor: Actor, opened: Session) -> Actor:
+def as_person(actor: Actor, opened: Session) -> Actor:
     """From here on it is known who acts."""
     return replace(actor, kind="account", id=opened.account_id, session_id=opened.id)

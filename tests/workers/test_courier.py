@@ -99,6 +99,22 @@ async def test_a_device_that_its_courier_removed_or_wiped_has_left(
     assert set(shop.bell.nudged) == {shop.person.id}
 
 
+async def test_a_success_may_be_told_in_the_platforms_own_words(shop: Shop, courier: PocketCourier) -> None:
+    for act, own, told in (
+        (Act.REMOTE_LOCK, "pocket.locked_half", "pocket.locked_half"),
+        (Act.RESTART, None, "job.restart.succeeded"),
+        (Act.RESET_PASSCODE, None, "pocket.done"),
+    ):
+        courier.answers.append(Receipt(f"operation-{act}"))
+        job_id = await shop.ask(act)
+        await shop.run(job_id)
+        courier.found.append(Report(None, Outcome(JobState.SUCCEEDED, told=own), receipt=f"operation-{act}"))
+        shop.clock.forward(COURIER_PAUSE * 2)
+        await shop.run(job_id)
+
+        assert (told, None) in await shop.told()
+
+
 async def test_after_two_looks_in_vain_the_same_plan_is_handed_over_again(shop: Shop, courier: PocketCourier) -> None:
     courier.answers += [Uncertain("no_answer"), Receipt("operation-8")]
     job_id = await shop.ask()

@@ -63,6 +63,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("display_name", sa.Text, nullable=False),
         sa.Column("language", sa.Text, nullable=False, server_default="en"),
         sa.Column("password_hash", sa.Text, nullable=True),
+        sa.Column("must_change_password", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("session_generation", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("notification_seq", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -212,6 +213,20 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     op.create_index(
         op.f("ix_session_account"), "session", ["organization_id", "account_id", "generation", "id"], unique=False
     )
+    op.create_table(
+        "password_history",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("hash", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_password_history_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_password_history_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_password_history")),
+        comment="the ones before the present one, as hashes; their ids sort by when they were replaced",
+    )
+    op.create_index(op.f("ix_password_history_account"), "password_history", ["account_id", "id"], unique=False)
     op.create_table(
         "verification",
         sa.Column("id", Id, nullable=False),

@@ -1,0 +1,100 @@
+"""A try at somebody's password: counted before it is verified, and written down when it fails."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from models import account, event, throttle
+from models.database import Database, Transaction
+from models.errors import TooManyTries
+from models.event import Actor
+from models.throttle import PASSWORD, PASSWORD_IN_SESSION
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A counted try at somebody's password. `row` is None where nobody has that name: there nothing is right."""
+
+    counter: str
+    row: Any
+    wait: timedelta | None
+    session_id: UUID | None = None
+    """The session in which it is tried, where that one's own count is kept as well."""
+
+    @property
+    def password_hash(self) -> str | None:
+        return None if self.row is None else self.row.password_hash
+
+    @property
+    def blocked(self) -> bool:
+        return self.row is not None and self.row.blocked_at is not None
+
+
+async def count(
+    db: Database, name: str, throttle_key: bytes, action: str, actor: Actor, *, session_id: UUID | None = None
+) -> Tried:
+    """Counted as failed beforehand, and committed, so that parallel guesses cannot all be the first.
+
+    With a session: in its own count, too.
+    """
+    counter = throttle.key_of_name(account.fold(name), throttle_key)
+    async with db.write() as tx:
+        row = await account.by_sign_in_name(tx, name)
+        now = await tx.now()
+        wait = await throttle.count_failure_first(tx, PASSWORD, counter, now)
+        if wait is None and session_id is not None:
+            wait = await throttle.count_failure_first(tx, PASSWORD_IN_SESSION, str(session_id), now)
+        tried = Tried(counter, row, wait, session_id)
+        if tried.wait is not None:
+            await _remember(tx, tried, action, actor, now, TooManyTries.code)
+        return tried
+
+
+async def refuse(db: Database, tried: Tried, action: str, actor: Actor) -> bool:
+    """It was wrong. Whether that was one too many for the session in which it was tried."""
+    async with db.write() as tx:
+        now = await tx.now()
+        await _remember(tx, tried, action, actor, now, "account_blocked" if tried.blocked else "wrong_password")
+        if tried.session_id is None:
+            return False
+        return await throttle.shut_for(tx, PASSWORD_IN_SESSION, str(tried.session_id), now) is not None
+
+
+async def forgive(tx: Transaction, tried: Tried) -> None:
+    """It was right: failures in a row begin at nought again."""
+    await throttle.clear(tx, PASSWORD, tried.counter)
+    if tried.session_id is not None:
+        await throttle.clear(tx, PASSWORD_IN_SESSION, str(tried.session_id))
+
+
+async def _remember(tx: Transaction, tried: Tried, action: str, actor: Actor, now: datetime, reason: str) -> None:
+    """One line in the record of whose name it is. A name that nobody has is in nobody's record, at the same cost."""
+    shut = await throttle.shut_for(tx, PASSWORD, tried.counter, now)
+    if tried.row is None:
+        await throttle.keep(tx, PASSWORD, tried.counter, now)
+        return
+    await event.record(
+        tx,
+        organization_id=tried.row.organization_id,
+        action=action,
+        actor=actor,
+        now=now,
+        outcome="failure",
+        reason=reason,
+        account_id=tried.row.id,
+        facts={} if shut is None else {"shut_for_seconds": int(shut.total_seconds())},
+    )
+
+
+async def unchanged(tx: Transaction, tried: Tried) -> Any:
+    """The account's row, held, if what was verified is still what opens it.
+
+    Another password always comes with another generation; another hash alone is the same password, hashed anew.
+    """
+    held = await account.lock(tx, tried.row.id)
+    if held is None or held.blocked_at is not None:
+        return None
+    same_hash = held.password_hash == tried.row.password_hash
+    same_generation = held.session_generation == tried.row.session_generation
+    return held if same_hash or same_generation else None
