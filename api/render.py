@@ -13,6 +13,7 @@ from models.job import Job
 from models.notification import Notification
 from models.re_sign_in import ReSignIn
 from models.session import Session, Who
+from models.verification import Verification
 from models.vocabulary import JobState
 from platforms.base import Reach
 
@@ -59,6 +60,20 @@ def current_session(who: Who, csrf_token: str) -> schemas.CurrentSession:
         where=held.address,
         client=held.client,
         csrf_token=csrf_token,
+    )
+
+
+def method(held: Verification) -> schemas.SecurityMethod:
+    return schemas.SecurityMethod(
+        id=held.id,
+        kind=held.kind.value,
+        label=held.label,
+        state="active",
+        default=held.is_default,
+        usable_for=[use.value for use in held.usable_for],
+        created_at=held.created_at,
+        used_at=held.used_at,
+        expires_at=held.expires_at,
     )
 
 

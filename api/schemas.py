@@ -172,6 +172,53 @@ class Proven(Answer, frozen=True, kw_only=True):
     proven_at: Moment
 
 
+# Security information
+
+Label = Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT, pattern=NAME, description="Your own name for it.")]
+Code = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class SecurityMethod(Answer, frozen=True, kw_only=True):
+    id: UUID
+    kind: str
+    label: str
+    state: Literal["active"]
+    default: Annotated[bool, Meta(description="Whether it is asked for by itself, after the password.")]
+    usable_for: list[Literal["mfa", "recovery"]]
+    created_at: Moment
+    used_at: Moment | None
+    expires_at: Annotated[Moment | None, Meta(description="Of what is temporary.")]
+
+
+class SecurityMethods(Answer, frozen=True, kw_only=True):
+    items: list[SecurityMethod]
+
+
+class MethodNamed(Given, frozen=True, kw_only=True):
+    label: Label
+
+
+class MethodConfirmed(Given, frozen=True, kw_only=True):
+    code: Code
+
+
+class MethodChanged(Given, frozen=True, kw_only=True):
+    label: Label | None = None
+    default: Annotated[Literal[True], Meta(description="Another takes its place; nothing is removed.")] | None = None
+
+
+class TotpBegun(Answer, frozen=True, kw_only=True):
+    """Told once. It counts when a code of it has come back."""
+
+    id: UUID
+    label: str
+    expires_at: Moment
+    uri: Annotated[str, Meta(description="For a link on the phone itself (`otpauth://`).")]
+    key: Annotated[str, Meta(description="To be typed where no picture can be taken (base32).")]
+    qr_svg: Annotated[str, Meta(description="A picture of `uri`.")]
+    qr_png: Annotated[str, Meta(description="The same in base64.")]
+
+
 # Devices and what is asked of them
 
 

@@ -181,6 +181,28 @@ class DeviceQuota(DomainError):
     code = "device_quota"
 
 
+class LabelTaken(DomainError):
+    """Another of the person's methods is called so."""
+
+    code = "label_taken"
+
+
+class LastMethod(DomainError):
+    """Whoever has a second factor keeps one: another is added first."""
+
+    code = "last_method"
+
+
+class MethodQuota(DomainError):
+    code = "method_quota"
+
+
+class NoDefault(DomainError):
+    """This kind is not asked for by itself."""
+
+    code = "no_default"
+
+
 class IllegalMove(DomainError):
     """A move that the table does not have: a bug of ours, never a person's mistake."""
 

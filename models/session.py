@@ -1,6 +1,7 @@
 """Where somebody is signed in. A session lives while it is of its account's generation, unexpired and not ended."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,6 +29,7 @@ session = sa.Table(
     sa.Column("generation", sa.BigInteger, nullable=False),
     sa.Column("strength", sa.SmallInteger, nullable=False),
     sa.Column("methods", Json, nullable=False, comment="the kinds of proof that opened it"),
+    sa.Column("method_ids", Json, nullable=False, comment="the very methods, beside the password"),
     sa.Column("signed_in_at", Moment, nullable=False),
     sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
     sa.Column("used_at", Moment, nullable=False),
@@ -54,6 +56,14 @@ def hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
+PASSWORD_METHOD: Final = "password"
+
+
+def strength_of(methods: Collection[str]) -> int:
+    """1: one factor; 2: two different ones. Two things that one has are one factor, like two that one knows."""
+    return min(2, (PASSWORD_METHOD in methods) + bool(set(methods) - {PASSWORD_METHOD}))
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     id: UUID
@@ -72,6 +82,7 @@ class Session:
     re_sign_in_id: UUID | None
     address: str | None
     client: str | None
+    method_ids: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, row: Any) -> "Session":
@@ -92,18 +103,21 @@ class Session:
             re_sign_in_id=row.re_sign_in_id,
             address=row.address,
             client=row.client,
+            method_ids=tuple(row.method_ids),
         )
 
     def lives(self, generation: int, now: datetime) -> bool:
         return self.ended_at is None and self.generation == generation and now < self.expires_at and now < self.idle_at
 
-    def proven_by(self, method: str, life: SessionLife, now: datetime) -> "Session":
-        """This session after a fresh proof. A method that it was not opened with makes it stronger."""
+    def proven_by(self, method: str, life: SessionLife, now: datetime, method_id: UUID | None = None) -> "Session":
+        """This session after a fresh proof. A method that it was not opened with may make it stronger."""
         methods = self.methods if method in self.methods else (*self.methods, method)
+        known = self.method_ids if method_id is None or str(method_id) in self.method_ids else None
         return replace(
             self,
             methods=methods,
-            strength=len(methods),
+            method_ids=(*self.method_ids, str(method_id)) if known is None else known,
+            strength=max(self.strength, strength_of(methods)),
             proven_at=now,
             used_at=now,
             idle_at=now + life.idle,
@@ -205,6 +219,7 @@ async def open_session(
     re_sign_in_id: UUID | None,
     address: str | None,
     client: str | None,
+    method_ids: tuple[str, ...] = (),
 ) -> Session:
     values = {
         "id": new_id(now),
@@ -215,6 +230,7 @@ async def open_session(
         "generation": generation,
         "strength": strength,
         "methods": list(methods),
+        "method_ids": list(method_ids),
         "signed_in_at": now,
         "proven_at": now,
         "used_at": now,
@@ -226,9 +242,10 @@ async def open_session(
     }
     await tx.execute(sa.insert(session).values(**values))
     return Session(
-        **{k: v for k, v in values.items() if k not in {"token_hash", "state", "methods"}},  # type: ignore[arg-type] # one dict of mixed values
+        **{k: v for k, v in values.items() if k not in {"token_hash", "state", "methods", "method_ids"}},  # type: ignore[arg-type] # one dict of mixed values
         state=state,
         methods=methods,
+        method_ids=method_ids,
         ended_at=None,
     )
 
@@ -271,6 +288,17 @@ async def end(tx: Transaction, session_id: UUID, now: datetime) -> bool:
     return (await tx.execute(statement)).rowcount == 1
 
 
+async def proven_with(tx: Transaction, account_id: UUID, method_id: UUID, generation: int) -> list[Session]:
+    """The sessions that stand on this very method, wherever they are."""
+    statement = sa.select(session).where(
+        session.c.account_id == account_id,
+        session.c.generation == generation,
+        session.c.ended_at.is_(None),
+    )
+    found = [Session.of(row) for row in await tx.execute(statement)]
+    return [one for one in found if str(method_id) in one.method_ids]
+
+
 async def complete(
     tx: Transaction,
     half: Session,
@@ -281,6 +309,7 @@ async def complete(
     life: SessionLife,
     now: datetime,
     state: SessionState = SessionState.SIGNED_IN,
+    method_ids: tuple[str, ...] = (),
 ) -> bool:
     """The last factor was done: the half sign-in becomes a session with a new token. False: it was no longer half."""
     statement = (
@@ -295,6 +324,7 @@ async def complete(
             token_hash=token_hash,
             strength=strength,
             methods=list(methods),
+            method_ids=list(method_ids),
             signed_in_at=now,
             proven_at=now,
             used_at=now,
@@ -314,6 +344,7 @@ async def prove(tx: Transaction, proven: Session, *, token_hash: bytes) -> bool:
             token_hash=token_hash,
             strength=proven.strength,
             methods=list(proven.methods),
+            method_ids=list(proven.method_ids),
             proven_at=proven.proven_at,
             used_at=proven.used_at,
             idle_at=proven.idle_at,

@@ -32,11 +32,11 @@ class Person:
         return pyotp.TOTP(self.totp_secret).generate_otp(int(now.timestamp()) // 30 + drift)
 
 
-async def found(db: Database, now: datetime, settings: Mapping[str, Any] | None = None) -> UUID:
+async def found(db: Database, now: datetime, settings: Mapping[str, Any] | None = None, *, name: str = "Acme") -> UUID:
     """A new organization."""
     organization_id = new_id(now)
     async with db.write() as tx:
-        await tx.execute(organization.new_organization(organization_id, "Acme", settings or {}, now))
+        await tx.execute(organization.new_organization(organization_id, name, settings or {}, now))
     return organization_id
 
 
@@ -69,8 +69,10 @@ async def hire(
     return person
 
 
-async def give_totp(db: Database, keys: Keyring, person: Person, now: datetime) -> Person:
-    """A second factor, their default."""
+async def give_totp(
+    db: Database, keys: Keyring, person: Person, now: datetime, *, label: str = "Phone", is_default: bool = True
+) -> Person:
+    """A second factor, their default unless the test has another."""
     secret, method_id = pyotp.random_base32(), new_id(now)
     async with db.write() as tx:
         await tx.execute(
@@ -78,10 +80,10 @@ async def give_totp(db: Database, keys: Keyring, person: Person, now: datetime) 
                 verification_id=method_id,
                 organization_id=person.organization_id,
                 account_id=person.id,
-                label="Phone",
+                label=label,
                 secret=Secret(secret.encode()),
                 keys=keys,
-                is_default=True,
+                is_default=is_default,
                 now=now,
             )
         )

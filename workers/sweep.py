@@ -24,6 +24,7 @@ from models import (
     seen_message,
     session,
     throttle,
+    verification,
 )
 from models.database import Database, Transaction
 from models.device import Device, DeviceState, device
@@ -219,6 +220,7 @@ _ERASED: Final[tuple[Callable[[Transaction, datetime, int], Awaitable[int]], ...
     seen_message.erase_due,
     session.erase_due,
     re_sign_in.erase_due,
+    verification.erase_due,
     job.erase_due,
     delivery.erase_due,
     not_me.erase_due,

@@ -435,7 +435,7 @@ async def must_be_able(tx: Transaction, who: Who, one: ActOffer) -> None:
     """Nobody is sent out, or asked for a code, who cannot come back stronger. Raises SecondFactorMissing."""
     if who.session.strength < one.strength:
         methods = await verification.of_account(tx, who.account_id)
-        if 1 + len({method.kind for method in methods}) < one.strength:
+        if verification.best_strength(methods) < one.strength:
             raise SecondFactorMissing(strength=one.strength)
 
 

@@ -21,12 +21,11 @@ from models.event import Actor
 from models.notification import Severity
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
-from models.session import Session, SessionState, Who, hash_token
+from models.session import PASSWORD_METHOD, Session, SessionState, Who, hash_token, strength_of
 from models.settings import PASSWORD_CHANGE_WAIT, RECENT_PROOF, SECOND_FACTOR_WAIT, SessionLife, session_life
 from models.throttle import SECOND_FACTOR
 from models.verification import Verification
 
-PASSWORD_METHOD: Final = "password"
 OPEN: Final = "account:session:open"
 PROVE: Final = "account:session:prove"
 
@@ -98,7 +97,7 @@ async def sign_in(
         window = None
         if re_sign_in_token is not None:
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
-        methods = await verification.of_account(tx, held.id)
+        methods = verification.asked_for(await verification.of_account(tx, held.id), now)
         roles = await organization.roles_of(tx, held.organization_id, held.id)
         state = SessionState.SECOND_FACTOR if methods else _after_last_factor(held)
         life = _life_of(state, session_life(roles, is_operator=held.is_operator))
@@ -153,8 +152,9 @@ async def second_factor(
             tx,
             half,
             token_hash=hash_token(token),
-            strength=len(set(methods)),
+            strength=strength_of(methods),
             methods=methods,
+            method_ids=(str(accepted.id),),
             life=_life_of(state, who.session_life),
             now=now,
             state=state,
@@ -194,7 +194,9 @@ async def prove_by_code(
         if isinstance(accepted, DomainError):
             await record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)
             return accepted
-        return await _proven(tx, who, generation, actor=actor, now=now, method=accepted.kind.value)
+        return await _proven(
+            tx, who, generation, actor=actor, now=now, method=accepted.kind.value, method_id=accepted.id
+        )
 
 
 async def page(db: Database, who: Who, *, after: UUID | None, limit: int) -> list[Session]:
@@ -277,9 +279,10 @@ async def _spend_code(
     wait = await throttle.take(tx, SECOND_FACTOR, counter, now)
     if wait is not None:
         return TooManyTries(wait)
-    method = next((one for one in await verification.of_account(tx, who.account_id) if one.id == method_id), None)
+    methods = verification.asked_for(await verification.of_account(tx, who.account_id), now)
+    method = next((one for one in methods if one.id == method_id), None)
     step = None if method is None else method.step_of(code, keys, now)
-    if method is None or step is None or not await verification.spend(tx, method.id, step):
+    if method is None or step is None or not await verification.spend(tx, method.id, step, now):
         return CodeRefused()
     await throttle.give_back(tx, SECOND_FACTOR, counter)
     return method
@@ -335,11 +338,20 @@ async def _cancel_for_another(
     await re_sign_in.record(tx, window, "cancel", actor=seen, now=now, reason="other_account")
 
 
-async def _proven(tx: Transaction, who: Who, generation: int, *, actor: Actor, now: datetime, method: str) -> Proven:
+async def _proven(
+    tx: Transaction,
+    who: Who,
+    generation: int,
+    *,
+    actor: Actor,
+    now: datetime,
+    method: str,
+    method_id: UUID | None = None,
+) -> Proven:
     held = await session.by_id(tx, who, who.session.id)
     if held is None or held.state is not SessionState.SIGNED_IN or not held.lives(generation, now):
         raise NotSignedIn
-    token, proven = new_token(), held.proven_by(method, who.session_life, now)
+    token, proven = new_token(), held.proven_by(method, who.session_life, now, method_id)
     if not await session.prove(tx, proven, token_hash=hash_token(token)):
         raise NotSignedIn
     await record(tx, held, "prove", actor=actor, now=now, facts={"method": method})

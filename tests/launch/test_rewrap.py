@@ -132,8 +132,8 @@ async def test_it_goes_in_small_steps_and_misses_nothing(
     database: Database, clock: Clock, old: Keyring, both: Keyring, at_once: int
 ) -> None:
     person = await furnish(database, old, clock)
-    for _ in range(4):
-        await give_totp(database, old, person, clock.now)
+    for number in range(4):
+        await give_totp(database, old, person, clock.now, label=f"App {number}", is_default=False)
 
     assert await rewrap(database, both, at_once) == Count(rewrapped=9)
     assert len(await opened(database, Keyring.from_settings(NEW))) == 9

@@ -35,6 +35,7 @@ def method(keys: Keyring) -> Verification:
         label="phone",
         last_step=-1,
         is_default=True,
+        created_at=NOON,
         sealed=keys.seal(Secret(SECRET.encode()), purpose=verification.PURPOSE, owner=owner),
     )
 
@@ -126,4 +127,4 @@ async def test_of_parallel_requests_with_one_code_exactly_one_succeeds(db: Datab
 
 async def spend(db: Database, method_id: UUID, step: int) -> bool:
     async with db.write() as tx:
-        return await verification.spend(tx, method_id, step)
+        return await verification.spend(tx, method_id, step, NOON)

@@ -194,6 +194,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("generation", sa.BigInteger, nullable=False),
         sa.Column("strength", sa.SmallInteger, nullable=False),
         sa.Column("methods", Json, nullable=False, comment="the kinds of proof that opened it"),
+        sa.Column("method_ids", Json, nullable=False, comment="the very methods, beside the password"),
         sa.Column("signed_in_at", Moment, nullable=False),
         sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
         sa.Column("used_at", Moment, nullable=False),
@@ -233,11 +234,18 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("organization_id", Id, nullable=False),
         sa.Column("account_id", Id, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
         sa.Column("label", sa.Text, nullable=False),
-        sa.Column("secret", sa.LargeBinary, nullable=False, comment="sealed"),
+        sa.Column("secret", sa.LargeBinary, nullable=True, comment="sealed; erased with the method"),
         sa.Column("last_step", sa.BigInteger, nullable=False, comment="the newest time step that was accepted"),
+        sa.Column(
+            "tries", sa.SmallInteger, server_default="0", nullable=False, comment="wrong codes while it was pending"
+        ),
         sa.Column("is_default", sa.Boolean, nullable=False),
+        sa.Column("begun_in", Id, nullable=True, comment="the session that may confirm it"),
         sa.Column("created_at", Moment, nullable=False),
+        sa.Column("used_at", Moment, nullable=True),
+        sa.Column("expires_at", Moment, nullable=True, comment="of what is pending, and of what is temporary"),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_verification_account_id_account")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organization.id"], name=op.f("fk_verification_organization_id_organization")
@@ -245,6 +253,30 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.PrimaryKeyConstraint("id", name=op.f("pk_verification")),
     )
     op.create_index(op.f("ix_verification_account"), "verification", ["account_id"], unique=False)
+    op.create_index(
+        op.f("ix_verification_pending"),
+        "verification",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_index(
+        op.f("uq_verification_default"),
+        "verification",
+        ["account_id"],
+        unique=True,
+        sqlite_where=sa.text("is_default"),
+        postgresql_where=sa.text("is_default"),
+    )
+    op.create_index(
+        op.f("uq_verification_label"),
+        "verification",
+        ["account_id", "label"],
+        unique=True,
+        sqlite_where=sa.text("state IN ('active', 'suspended')"),
+        postgresql_where=sa.text("state IN ('active', 'suspended')"),
+    )
     op.create_table(
         "enrollment",
         sa.Column("id", Id, nullable=False),

@@ -1,0 +1,82 @@
+"""Security information."""
+
+from api import render, schemas
+from api.call import Call, Reply
+from api.operations import security
+from api.qr import picture_of
+from models.device import clean_name
+from models.errors import DomainError, Invalid
+from models.verification import Verification
+
+
+async def page(call: Call[None, None]) -> Reply:
+    found = await security.page(call.needs.database, call.person)
+    return Reply(200, schemas.SecurityMethods(items=[render.method(one) for one in found]))
+
+
+async def show(call: Call[None, None]) -> Reply:
+    return _shown(await security.show(call.needs.database, call.person, call.id("method_id")))
+
+
+async def begin_totp(call: Call[schemas.MethodNamed, None]) -> Reply:
+    needs = call.needs
+    begun = await security.begin_totp(
+        needs.database, needs.keys, call.person, label=_label(call.body.label), actor=call.actor
+    )
+    picture = picture_of(begun.uri)
+    body = schemas.TotpBegun(
+        id=begun.id,
+        label=begun.label,
+        expires_at=begun.expires_at,
+        uri=begun.uri,
+        key=begun.key,
+        qr_svg=picture.svg,
+        qr_png=picture.png,
+    )
+    return Reply(201, body)
+
+
+async def confirm(call: Call[schemas.MethodConfirmed, None]) -> Reply:
+    needs = call.needs
+    done = await security.confirm(
+        needs.database, needs.keys, call.person, call.id("method_id"), code=call.body.code, actor=call.actor
+    )
+    if isinstance(done, DomainError):
+        raise done
+    needs.door.nudge(call.person.account_id)
+    return _shown(done)
+
+
+async def change(call: Call[schemas.MethodChanged, None]) -> Reply:
+    given = call.body
+    if given.label is None and not given.default:
+        raise Invalid(errors=[{"field": "", "rule": "a label, or default as true"}])
+    changed = await security.change(
+        call.needs.database,
+        call.needs.keys,
+        call.person,
+        call.id("method_id"),
+        label=None if given.label is None else _label(given.label),
+        default=bool(given.default),
+        matches=call.matches,
+        actor=call.actor,
+    )
+    call.needs.door.nudge(call.person.account_id)
+    return _shown(changed)
+
+
+async def remove(call: Call[None, None]) -> Reply:
+    await security.remove(call.needs.database, call.needs.keys, call.person, call.id("method_id"), actor=call.actor)
+    call.needs.door.nudge(call.person.account_id)
+    return Reply(204)
+
+
+def _label(text: str) -> str:
+    label = clean_name(text)
+    if label is None:
+        raise Invalid(errors=[{"field": "label", "rule": "one to 64 characters that can be seen"}])
+    return label
+
+
+def _shown(method: Verification) -> Reply:
+    return Reply(200, render.method(method), headers={"ETag": method.mark})
