@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from models.account import account
 from models.database import Transaction
-from models.hot import Hot
+from models.hot import Answer, Hot, Question
 
 LONGEST: Final = 254
 """RFC 5321, 4.5.3.1.3, without its angle brackets."""
@@ -51,8 +51,8 @@ def phone_number(text: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """How a person is reached, and in which language."""
+class Letterbox:
+    """Where a person is written to, and in which language."""
 
     mails: tuple[str, ...]
     language: str
@@ -63,8 +63,18 @@ _ACCOUNT: Final = Hot(
 )
 
 
-async def of_account(tx: Transaction, account_id: UUID) -> Reach:
+def question(account_id: UUID) -> Question:
+    """For who asks other things in the same breath; `read` makes a letterbox of the answer."""
+    return _ACCOUNT, {"whose": account_id}
+
+
+async def of_account(tx: Transaction, account_id: UUID) -> Letterbox:
     """Every address that notices about this account go to."""
-    row = (await tx.ask(_ACCOUNT, {"whose": account_id})).one()
+    (answer,) = await tx.together(question(account_id))
+    return read(answer)
+
+
+def read(answer: Answer) -> Letterbox:
+    row = answer.one()
     name = mail_address(row.sign_in_name)
-    return Reach(() if name is None else (name,), row.language)
+    return Letterbox(() if name is None else (name,), row.language)

@@ -16,6 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models import address, not_me, notification
+from models.address import Letterbox
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.hot import Hot
@@ -305,10 +306,14 @@ async def mail_notice(
     now: datetime,
     also: Sequence[str] = (),
     not_me: bool = True,
+    letterbox: Letterbox | None = None,
 ) -> None:
-    """The mail alone, to every address: where the flag tells of it in a line of its own."""
-    reach = await address.of_account(tx, account.id)
-    mails = dict.fromkeys([*reach.mails, *also])
+    """The mail alone, to every address: where the flag tells of it in a line of its own.
+
+    `letterbox`: where it was asked for already.
+    """
+    letterbox = letterbox or await address.of_account(tx, account.id)
+    mails = dict.fromkeys([*letterbox.mails, *also])
     if not mails:
         return
     token = _not_me_token(tx, account, key, now) if not_me else None
@@ -322,7 +327,7 @@ async def mail_notice(
             to=mail,
             key=key,
             params={**params, "at": now.isoformat(timespec="seconds")},
-            language=reach.language,
+            language=letterbox.language,
             now=now,
             secret=token,
             link=None if token is None else Link.NOT_ME,

@@ -9,8 +9,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import delivery, event, job, place, re_sign_in, throttle, verification
+from models import address, delivery, event, job, place, re_sign_in, throttle, verification
 from models.account import account
+from models.address import Letterbox
 from models.base import Id
 from models.database import NOW_COLUMN, Database, Transaction
 from models.delivery import Person
@@ -194,7 +195,9 @@ async def _ask(
         # Jobs before the account (lock order).
         waiting = [Job.of(row) for row in (await tx.ask(_OPEN, asked)).rows] if act in DEPARTURES else []
         target = _TARGET if tx.knows_time else _TARGET_AND_NOW
-        answers = await tx.together((_PROOF, asked), (_WINDOW, asked), (target, asked))
+        *answers, box = await tx.together(
+            (_PROOF, asked), (_WINDOW, asked), (target, asked), address.question(who.account_id)
+        )
         proof, shown, row = (answer.one_or_none() for answer in answers)
         if proof is None or proof.blocked_at is not None or proof.session_ended_at is not None:
             raise NotSignedIn
@@ -254,14 +257,22 @@ async def _ask(
             facts={"device_id": str(device_id)},
         )
         told = await _make_room(tx, made, waiting, row.name, actor=actor, keys=keys, now=now)
-        await _mail_it(tx, keys, who, act, row.name, actor=actor, now=now)
+        await _mail_it(tx, keys, who, act, row.name, address.read(box), actor=actor, now=now)
         fault.mark("accept.before_commit")
     fault.mark("accept.after_commit")
     return Asked(made, made=True, reach=reach_of(platforms, row, now), told=told)
 
 
 async def _mail_it(
-    tx: Transaction, keys: Keyring, who: Who, act: Act, device_name: str, *, actor: Actor, now: datetime
+    tx: Transaction,
+    keys: Keyring,
+    who: Who,
+    act: Act,
+    device_name: str,
+    letterbox: Letterbox,
+    *,
+    actor: Actor,
+    now: datetime,
 ) -> None:
     """By mail alone: the flag has its line when it has ended, one for each job."""
     if act is Act.RESET_PASSCODE:
@@ -271,6 +282,7 @@ async def _mail_it(
             account=Person(who.account_id, who.organization_id),
             key="passcode.reset_asked",
             params={"device": device_name, **place.of(actor)},
+            letterbox=letterbox,
             now=now,
         )
 
