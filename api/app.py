@@ -175,6 +175,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             if_none_match=headers.get("If-None-Match"),
             last_event_id=headers.get("Last-Event-ID"),
             re_sign_in_token=guards.cookie(headers, CookieName.RE_SIGN_IN, needs.settings),
+            browser_token=guards.cookie(headers, CookieName.BROWSER, needs.settings),
             address_group=guards.group_of(here),
         )
 
@@ -351,7 +352,11 @@ def _response(reply: Reply, settings: ApiSettings) -> web.Response:
     return web.Response(status=reply.status, body=body, headers=headers)
 
 
-_SAME_SITE: Final[Mapping[CookieName, str]] = {CookieName.SESSION: "Lax", CookieName.RE_SIGN_IN: "Strict"}
+_SAME_SITE: Final[Mapping[CookieName, str]] = {
+    CookieName.SESSION: "Lax",
+    CookieName.RE_SIGN_IN: "Strict",
+    CookieName.BROWSER: "Strict",
+}
 
 
 def _spell(name: CookieName, cookie: Any, settings: ApiSettings) -> str:

@@ -71,6 +71,8 @@ class Call(Generic[Body, Query]):
     last_event_id: str | None = None
     re_sign_in_token: str | None = field(default=None, repr=False)
     """From the window's own cookie."""
+    browser_token: str | None = field(default=None, repr=False)
+    """From the cookie that outlives sessions."""
     address_group: str | None = None
     """The caller's /24 or /64: what floods are counted by."""
 
@@ -100,6 +102,7 @@ class CookieName(StrEnum):
 
     SESSION = "latchkey-session"
     RE_SIGN_IN = "latchkey-re-sign-in"
+    BROWSER = "latchkey-browser"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "re_sign_in_used": (409, "This re-sign-in was used"),
     "re_sign_in_not_open": (409, "This re-sign-in is not open"),
     "action_in_progress": (409, "The same is under way"),
+    "nothing_to_disown": (409, "Nobody came in"),
     "password_changed": (409, "The password was changed meanwhile"),
     "too_late_to_cancel": (409, "Too late to cancel"),
     "nothing_to_reveal": (409, "There is no passcode to read"),

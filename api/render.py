@@ -8,11 +8,13 @@ from uuid import UUID
 from msgspec import UNSET
 
 from api import schemas
+from models.browser import Browser
 from models.device import ActOffer, Device
 from models.job import Job
 from models.notification import Notification
 from models.re_sign_in import ReSignIn
 from models.session import Session, Who
+from models.sign_in import SignIn
 from models.verification import Verification
 from models.vocabulary import JobState
 from platforms.base import Reach
@@ -74,6 +76,34 @@ def method(held: Verification) -> schemas.SecurityMethod:
         created_at=held.created_at,
         used_at=held.used_at,
         expires_at=held.expires_at,
+    )
+
+
+def sign_in(line: SignIn) -> schemas.SignInLine:
+    return schemas.SignInLine(
+        id=line.id,
+        at=line.at,
+        outcome=line.outcome.value,
+        reason=line.reason,
+        advice=f"sign_in.{line.outcome}",
+        where=line.address,
+        client=line.client,
+        session_id=line.session_id,
+        can_be_disowned=line.can_be_disowned and line.disowned_at is None,
+        disowned_at=line.disowned_at,
+    )
+
+
+def browser(known: Browser, who: Who, current: UUID | None, now: datetime) -> schemas.Browser:
+    skips = known.second_factor_done(who.session.generation, now) is not None
+    return schemas.Browser(
+        id=known.id,
+        current=known.id == current,
+        where=known.address,
+        client=known.client,
+        created_at=known.created_at,
+        used_at=known.used_at,
+        remembered_until=known.remembered_until if skips else None,
     )
 
 

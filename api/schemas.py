@@ -38,6 +38,9 @@ class SignIn(Given, frozen=True, kw_only=True):
 class SecondFactor(Given, frozen=True, kw_only=True):
     method_id: UUID
     code: Annotated[str, Meta(min_length=1, max_length=64)]
+    remember_browser: Annotated[
+        bool, Meta(description="Skip the second factor in this browser for 30 days; it needs its cookie for that.")
+    ] = False
 
 
 class ProofGiven(Given, frozen=True, kw_only=True):
@@ -217,6 +220,39 @@ class TotpBegun(Answer, frozen=True, kw_only=True):
     key: Annotated[str, Meta(description="To be typed where no picture can be taken (base32).")]
     qr_svg: Annotated[str, Meta(description="A picture of `uri`.")]
     qr_png: Annotated[str, Meta(description="The same in base64.")]
+
+
+class SignInLine(Answer, frozen=True, kw_only=True):
+    id: UUID
+    at: Moment
+    outcome: Literal["succeeded", "password_failed", "second_factor_failed"]
+    reason: str | None
+    advice: Annotated[str, Meta(description="Words for it are at `/api/v1/texts/{language}`.")]
+    where: str | None
+    client: str | None
+    session_id: UUID | None
+    can_be_disowned: Annotated[bool, Meta(description="Whether there is anything to be said by `not-me`.")]
+    disowned_at: Moment | None
+
+
+class SignInPage(Answer, frozen=True, kw_only=True):
+    items: list[SignInLine]
+    next_cursor: UUID | None
+
+
+class Browser(Answer, frozen=True, kw_only=True):
+    id: UUID
+    current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
+    where: str | None
+    client: str | None
+    created_at: Moment
+    used_at: Moment
+    remembered_until: Annotated[Moment | None, Meta(description="Until then it skips the second factor.")]
+
+
+class BrowserList(Answer, frozen=True, kw_only=True):
+    items: list[Browser]
+    next_cursor: None
 
 
 # Devices and what is asked of them

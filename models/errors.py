@@ -63,6 +63,12 @@ class PasswordChanged(DomainError):
     code = "password_changed"
 
 
+class NothingToDisown(DomainError):
+    """Whoever it was did not know the password."""
+
+    code = "nothing_to_disown"
+
+
 class PasswordChangeRequired(DomainError):
     """Nothing is open until a new password is chosen."""
 

@@ -6,12 +6,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, event, notification, organization, re_sign_in, verification
+from models import account, delivery, event, organization, place, re_sign_in, verification
 from models.base import Id, metadata
 from models.database import Transaction
 from models.event import Actor
 from models.notification import Severity
 from models.password_policy import About
+from models.sealed import Keyring
 from models.vocabulary import new_id
 
 password_history = sa.Table(
@@ -29,7 +30,7 @@ REMEMBERED: Final = 5
 """The present password and those before it that may not be chosen again."""
 
 
-async def about(tx: Transaction, held: Any) -> About:
+async def about(tx: Transaction, held: Any, now: datetime) -> About:
     """What the rules have to know of an account's owner."""
     home = sa.select(organization.organization).where(organization.organization.c.id == held.organization_id)
     row = (await tx.execute(home)).one()
@@ -38,7 +39,7 @@ async def about(tx: Transaction, held: Any) -> About:
         display_name=held.display_name,
         organization_name=row.name,
         banned_words=organization.OrganizationSettings.of(row.settings).banned_words,
-        second_factor=bool(await verification.of_account(tx, held.id)),
+        second_factor=bool(verification.asked_for(await verification.of_account(tx, held.id), now)),
     )
 
 
@@ -54,7 +55,9 @@ async def earlier(tx: Transaction, held: Any) -> list[str]:
     return before if held.password_hash is None else [held.password_hash, *before]
 
 
-async def replace(tx: Transaction, held: Any, new_hash: str, *, why: str, actor: Actor, now: datetime) -> int:
+async def replace(
+    tx: Transaction, held: Any, new_hash: str, *, keys: Keyring, why: str, actor: Actor, now: datetime
+) -> int:
     """Give the account another password, and end all that stood on the old one. Its new generation.
 
     `held`: the account's row, locked. Whoever may stay signed in is signed in anew under that generation.
@@ -68,15 +71,14 @@ async def replace(tx: Transaction, held: Any, new_hash: str, *, why: str, actor:
     )
     generation = await end_all(tx, held.id, why, actor=actor, now=now)
     await _record(tx, held, "change", actor=actor, now=now, facts={"why": why})
-    await notification.tell(
+    await delivery.notify(
         tx,
-        organization_id=held.organization_id,
-        account_id=held.id,
-        subject_id=new_id(now),
+        keys=keys,
+        account=held,
         key="password.changed",
-        params={},
-        severity=Severity.WARNING,
+        params=place.of(actor),
         now=now,
+        severity=Severity.WARNING,
     )
     return generation
 
@@ -84,7 +86,7 @@ async def replace(tx: Transaction, held: Any, new_hash: str, *, why: str, actor:
 async def demand_change(tx: Transaction, held: Any, *, why: str, actor: Actor, now: datetime) -> int:
     """From now on nothing is open to this account but choosing another password. Its new generation.
 
-    `held`: the account's row, locked.
+    `held`: who it is; the account's row is locked.
     """
     await tx.execute(
         sa.update(account.account).where(account.account.c.id == held.id).values(must_change_password=True)

@@ -1,6 +1,7 @@
 """Where somebody is signed in. A session lives while it is of its account's generation, unexpired and not ended."""
 
 import hashlib
+import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -62,6 +63,11 @@ PASSWORD_METHOD: Final = "password"
 def strength_of(methods: Collection[str]) -> int:
     """1: one factor; 2: two different ones. Two things that one has are one factor, like two that one knows."""
     return min(2, (PASSWORD_METHOD in methods) + bool(set(methods) - {PASSWORD_METHOD}))
+
+
+def new_token() -> str:
+    """256 random bits."""
+    return secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +226,9 @@ async def open_session(
     address: str | None,
     client: str | None,
     method_ids: tuple[str, ...] = (),
+    proven_at: datetime | None = None,
 ) -> Session:
+    """`proven_at`: when the last required factor was really done, where that was not now."""
     values = {
         "id": new_id(now),
         "organization_id": organization_id,
@@ -232,7 +240,7 @@ async def open_session(
         "methods": list(methods),
         "method_ids": list(method_ids),
         "signed_in_at": now,
-        "proven_at": now,
+        "proven_at": proven_at or now,
         "used_at": now,
         "idle_at": now + idle,
         "expires_at": now + lifetime,

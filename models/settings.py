@@ -37,9 +37,18 @@ UNREAD_PASSCODE_LIMIT: Final = timedelta(days=7)
 CONFIRMATION: Final = timedelta(hours=24)
 """How long a removal or a wipe may go unanswered after its last hand-over; then it is given up as unconfirmed."""
 
+BROWSER_REMEMBERED: Final = timedelta(days=30)
+"""How long a browser may skip the second factor after it was done there."""
+BROWSERS_PER_ACCOUNT: Final = 20
+"""Known at a time; more than anybody has, fewer than a program makes that keeps no cookie."""
+
 # How long rows are kept after their end. The record (`models/event.py`) is never shortened.
 NOTIFICATION_KEPT: Final = timedelta(days=30)
 """From the last telling."""
+SIGN_IN_KEPT: Final = timedelta(days=30)
+"""Of what a person sees of sign-ins; the record knows them longer."""
+BROWSER_KEPT: Final = timedelta(days=180)
+"""From the last sign-in in it."""
 SESSION_KEPT: Final = timedelta(days=30)
 """From the latest moment that it could have lived to."""
 RE_SIGN_IN_KEPT: Final = timedelta(days=30)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from models import (
     account,
+    browser,
     delivery,
     departure,
     enrollment,
@@ -23,6 +24,7 @@ from models import (
     re_sign_in,
     seen_message,
     session,
+    sign_in,
     throttle,
     verification,
 )
@@ -219,6 +221,8 @@ _ERASED: Final[tuple[Callable[[Transaction, datetime, int], Awaitable[int]], ...
     throttle.erase_due,
     seen_message.erase_due,
     session.erase_due,
+    sign_in.erase_due,
+    browser.erase_due,
     re_sign_in.erase_due,
     verification.erase_due,
     job.erase_due,

@@ -13,9 +13,11 @@ async def change(call: Call[schemas.PasswordChange, None]) -> Reply:
     done = await operations.change(
         needs.database,
         needs.hasher,
+        needs.keys,
         call.person,
         current=call.body.current,
         new=call.body.new,
+        browser_token=call.browser_token,
         throttle_key=needs.throttle_key,
         actor=call.actor,
     )

@@ -10,11 +10,12 @@ from api.operations import session as operations
 from api.operations.session import HalfSignedIn, OwesPassword, SignedIn
 from models.database import DatabaseDown
 from models.errors import Busy, DomainError, Invalid, TooManyTries
-from models.re_sign_in import ReSignInState
 from models.session import SessionState
-from models.settings import PASSWORD_CHANGE_WAIT, SECOND_FACTOR_WAIT
+from models.settings import BROWSER_KEPT, PASSWORD_CHANGE_WAIT, SECOND_FACTOR_WAIT
 
-FORGET: Final = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
+FORGET: Final = {"Clear-Site-Data": '"cache", "storage"'}
+"""All but cookies: ours are named, and the browser is still known for the next sign-in."""
+FORGET_ALL: Final = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
 NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_SIGN_IN))
 
 
@@ -25,9 +26,11 @@ async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
         done = await operations.sign_in(
             needs.database,
             needs.hasher,
+            needs.keys,
             name=call.body.account,
             password=call.body.password,
             re_sign_in_token=call.body.re_sign_in or call.re_sign_in_token,
+            browser_token=call.browser_token,
             throttle_key=needs.throttle_key,
             actor=call.actor,
         )
@@ -51,8 +54,12 @@ async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
         call.person,
         method_id=call.body.method_id,
         code=call.body.code,
+        browser_token=call.browser_token,
+        remember=call.body.remember_browser,
         actor=call.actor,
     )
+    # A wrong code is told at once, and so is a browser that was not seen before.
+    needs.door.nudge(call.person.account_id)
     if isinstance(done, DomainError):
         raise done
     await forgive(needs.door, SECOND_FACTOR_FLOODS, group)
@@ -80,6 +87,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
             needs.hasher,
             call.person,
             password=given.password,
+            browser_token=call.browser_token,
             throttle_key=needs.throttle_key,
             actor=call.actor,
         )
@@ -131,12 +139,11 @@ async def sign_out_everywhere(call: Call[schemas.Confirmation, None]) -> Reply:
         raise Invalid(errors=[{"field": "confirm", "rule": "must be true; nothing was changed"}])
     await operations.sign_out_everywhere(call.needs.database, call.needs.keys, call.person, actor=call.actor)
     call.needs.door.nudge(call.person.account_id)
-    return _signed_out()
+    return Reply(204, headers=FORGET_ALL, cookies=NO_COOKIES)
 
 
 def _signed_in(call: Call[schemas.SignIn, None] | Call[schemas.SecondFactor, None], done: SignedIn) -> Reply:
-    if done.window is not None and done.window.state is ReSignInState.LAPSED:
-        call.needs.door.nudge(done.who.account_id)
+    call.needs.door.nudge(done.who.account_id)
     body = schemas.SignedIn(
         token=done.token,
         csrf_token=csrf_token(done.token),
@@ -147,6 +154,7 @@ def _signed_in(call: Call[schemas.SignIn, None] | Call[schemas.SecondFactor, Non
         session_cookie(done.token, int((done.who.session.expires_at - done.now).total_seconds())),
         # The window is tied to this session from here on, or it is over: its token has done its part.
         ClearCookie(CookieName.RE_SIGN_IN),
+        browser_cookie(done.browser_token),
     )
     return Reply(201, body, cookies=cookies)
 
@@ -165,7 +173,15 @@ def _half_signed_in(done: HalfSignedIn) -> Reply:
 
 def _owes_password(done: OwesPassword) -> Reply:
     body = schemas.PasswordChangeRequired(token=done.token, csrf_token=csrf_token(done.token))
-    return Reply(202, body, cookies=(session_cookie(done.token, int(PASSWORD_CHANGE_WAIT.total_seconds())),))
+    cookies = (
+        session_cookie(done.token, int(PASSWORD_CHANGE_WAIT.total_seconds())),
+        browser_cookie(done.browser_token),
+    )
+    return Reply(202, body, cookies=cookies)
+
+
+def browser_cookie(token: str) -> SetCookie:
+    return SetCookie(CookieName.BROWSER, token, max_age=int(BROWSER_KEPT.total_seconds()))
 
 
 def session_cookie(token: str, seconds: int) -> SetCookie:

@@ -6,14 +6,14 @@ from datetime import datetime
 from uuid import UUID
 
 from api.operations.act import Platforms
-from api.operations.session import hold_account, new_token
+from api.operations.session import hold_account
 from models import device, enrollment, event, organization, throttle
 from models.database import Database
 from models.device import DeviceState
 from models.errors import DeviceQuota, DomainError, Invalid, NotOffered, TooManyTries
 from models.event import Actor
 from models.sealed import Keyring
-from models.session import Who, hash_token
+from models.session import Who, hash_token, new_token
 from models.settings import DEVICES_PER_ACCOUNT, ENROLLMENT_LINK
 from models.throttle import ENROLLMENTS
 from models.vocabulary import Ownership, PlatformName, Reason, Secret, new_id

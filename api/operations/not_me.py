@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from models import account, delivery, event, not_me, place, re_sign_in
+from models import account, browser, delivery, event, not_me, password, place
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import NotFound
@@ -43,8 +43,8 @@ async def secure(
 
     The one place for it: what else an intruder could come back by is taken away here.
     """
-    await account.end_every_session(tx, whose.id)
-    await re_sign_in.cancel_live(tx, whose.id, None, "not_me", now, actor=actor)
+    await password.demand_change(tx, whose, why="not_me", actor=actor, now=now)
+    await browser.forget_all(tx, whose.id)
     await event.record(
         tx,
         organization_id=whose.organization_id,

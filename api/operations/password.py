@@ -6,7 +6,7 @@ from typing import Final
 
 from api.operations import password_try
 from api.operations.password_try import Tried
-from api.operations.session import ended, hold_row, new_token, record
+from api.operations.session import ended, hold_row, record
 from api.passwords import Hasher, Place
 from models import event, password, session
 from models.database import Database
@@ -21,7 +21,8 @@ from models.errors import (
 )
 from models.event import Actor
 from models.password_policy import About, Broken, Rule, judge, nfc
-from models.session import SessionState, Who, hash_token
+from models.sealed import Keyring
+from models.session import SessionState, Who, hash_token, new_token
 
 CHANGE: Final = "account:password:change"
 
@@ -36,7 +37,16 @@ class Changed:
 
 
 async def change(
-    db: Database, hasher: Hasher, who: Who, *, current: str, new: str, throttle_key: bytes, actor: Actor
+    db: Database,
+    hasher: Hasher,
+    keys: Keyring,
+    who: Who,
+    *,
+    current: str,
+    new: str,
+    browser_token: str | None,
+    throttle_key: bytes,
+    actor: Actor,
 ) -> Changed | DomainError:
     """The present password and a fresh proof for another one. What is wrong with that one is told to its owner alone.
 
@@ -47,7 +57,9 @@ async def change(
             if not who.session.is_fresh(await tx.now()):
                 raise ProofRequired
     with hasher.place() as place:
-        tried = await password_try.count(db, who.sign_in_name, throttle_key, CHANGE, actor, session_id=who.session.id)
+        tried = await password_try.count(
+            db, who.sign_in_name, throttle_key, CHANGE, actor, browser_token=browser_token, session_id=who.session.id
+        )
         if tried.wait is not None:
             return TooManyTries(tried.wait)
         right = await place.verify(tried.password_hash, current)
@@ -67,7 +79,7 @@ async def change(
         if asking is None or not asking.lives(held.session_generation, now):
             raise NotSignedIn
         await password_try.forgive(tx, tried)
-        generation = await password.replace(tx, held, new_hash, why="changed", actor=actor, now=now)
+        generation = await password.replace(tx, held, new_hash, keys=keys, why="changed", actor=actor, now=now)
         token = new_token()
         renewed = await session.renew(
             tx, asking, token_hash=hash_token(token), generation=generation, life=who.session_life, now=now
@@ -90,7 +102,7 @@ async def _refuse(db: Database, who: Who, tried: Tried, actor: Actor) -> Passwor
 async def _judge(db: Database, place: Place, tried: Tried, current: str, new: str) -> list[Broken]:
     """What is cheap first: hashes are compared only with what could be used."""
     async with db.read() as tx:
-        about: About = await password.about(tx, tried.row)
+        about: About = await password.about(tx, tried.row, await tx.now())
         _, *before = await password.earlier(tx, tried.row)
     broken = judge(new, about)
     if broken:

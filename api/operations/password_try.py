@@ -2,14 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from models import account, event, throttle
+from models import account, browser, event, sign_in, throttle
+from models.browser import Browser
 from models.database import Database, Transaction
 from models.errors import TooManyTries
 from models.event import Actor
+from models.session import hash_token
+from models.sign_in import Outcome
 from models.throttle import PASSWORD, PASSWORD_IN_SESSION
+
+OPEN: Final = "account:session:open"
+"""Of tries, the one that is a sign-in."""
+NOBODY: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,8 @@ class Tried:
     counter: str
     row: Any
     wait: timedelta | None
+    browser: Browser | None = None
+    """In which it is tried, if that is known to the account: then it is counted there."""
     session_id: UUID | None = None
     """The session in which it is tried, where that one's own count is kept as well."""
 
@@ -32,20 +41,32 @@ class Tried:
 
 
 async def count(
-    db: Database, name: str, throttle_key: bytes, action: str, actor: Actor, *, session_id: UUID | None = None
+    db: Database,
+    name: str,
+    throttle_key: bytes,
+    action: str,
+    actor: Actor,
+    *,
+    browser_token: str | None,
+    session_id: UUID | None = None,
 ) -> Tried:
     """Counted as failed beforehand, and committed, so that parallel guesses cannot all be the first.
 
-    With a session: in its own count, too.
+    A known browser has a count of its own: what strangers guess does not shut it out. With a session: in that one's
+    own count, too.
     """
-    counter = throttle.key_of_name(account.fold(name), throttle_key)
     async with db.write() as tx:
         row = await account.by_sign_in_name(tx, name)
+        known = None
+        if browser_token is not None:
+            # Asked for a name that nobody has, too, at the same cost.
+            known = await browser.known(tx, NOBODY if row is None else row.id, hash_token(browser_token))
+        counter = throttle.key_of_name(account.fold(name), throttle_key) if known is None else known.lane
         now = await tx.now()
         wait = await throttle.count_failure_first(tx, PASSWORD, counter, now)
         if wait is None and session_id is not None:
             wait = await throttle.count_failure_first(tx, PASSWORD_IN_SESSION, str(session_id), now)
-        tried = Tried(counter, row, wait, session_id)
+        tried = Tried(counter, row, wait, known, session_id)
         if tried.wait is not None:
             await _remember(tx, tried, action, actor, now, TooManyTries.code)
         return tried
@@ -74,6 +95,16 @@ async def _remember(tx: Transaction, tried: Tried, action: str, actor: Actor, no
     if tried.row is None:
         await throttle.keep(tx, PASSWORD, tried.counter, now)
         return
+    if action == OPEN:
+        await sign_in.note(
+            tx,
+            organization_id=tried.row.organization_id,
+            account_id=tried.row.id,
+            outcome=Outcome.PASSWORD_FAILED,
+            actor=actor,
+            now=now,
+            reason=reason,
+        )
     await event.record(
         tx,
         organization_id=tried.row.organization_id,

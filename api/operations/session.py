@@ -4,15 +4,16 @@ A try is counted before it is verified, and what was counted must stay: a verb t
 refusal back as a value, for its caller to raise. Argon2 works between two transactions, never inside one.
 """
 
-import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from api.operations import password_try
+from api.operations import arrival, password_try
+from api.operations.password_try import OPEN
 from api.passwords import Hasher
 from models import account, delivery, event, organization, place, re_sign_in, session, throttle, verification
+from models.browser import Browser
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.device import LEAST_STRENGTH
@@ -21,12 +22,11 @@ from models.event import Actor
 from models.notification import Severity
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
-from models.session import PASSWORD_METHOD, Session, SessionState, Who, hash_token, strength_of
+from models.session import PASSWORD_METHOD, Session, SessionState, Who, hash_token, new_token, strength_of
 from models.settings import PASSWORD_CHANGE_WAIT, RECENT_PROOF, SECOND_FACTOR_WAIT, SessionLife, session_life
 from models.throttle import SECOND_FACTOR
 from models.verification import Verification
 
-OPEN: Final = "account:session:open"
 PROVE: Final = "account:session:prove"
 
 
@@ -34,6 +34,7 @@ PROVE: Final = "account:session:prove"
 class SignedIn:
     who: Who
     token: str = field(repr=False)
+    browser_token: str = field(repr=False)
     window: ReSignIn | None
     """What became of the re-sign-in it was done for; None: none, or one that is no affair of this person."""
     now: datetime
@@ -50,6 +51,7 @@ class OwesPassword:
     """Every factor was right, and nothing is open before another password is chosen."""
 
     token: str = field(repr=False)
+    browser_token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +61,22 @@ class Proven:
     proven_at: datetime
 
 
-def new_token() -> str:
-    """256 random bits."""
-    return secrets.token_urlsafe(32)
-
-
 async def sign_in(
     db: Database,
     hasher: Hasher,
+    keys: Keyring,
     *,
     name: str,
     password: str,
     re_sign_in_token: str | None,
+    browser_token: str | None,
     throttle_key: bytes,
     actor: Actor,
 ) -> SignedIn | HalfSignedIn | OwesPassword | DomainError:
     """The first factor, and the last one for whoever has no other. Unknown, blocked and wrong are the same outside."""
     better = None
     with hasher.place() as place:
-        tried = await password_try.count(db, name, throttle_key, OPEN, actor)
+        tried = await password_try.count(db, name, throttle_key, OPEN, actor, browser_token=browser_token)
         if tried.wait is not None:
             return TooManyTries(tried.wait)
         right = await place.verify(tried.password_hash, password)
@@ -99,7 +98,8 @@ async def sign_in(
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
         methods = verification.asked_for(await verification.of_account(tx, held.id), now)
         roles = await organization.roles_of(tx, held.organization_id, held.id)
-        state = SessionState.SECOND_FACTOR if methods else _after_last_factor(held)
+        skipped = _may_skip(tried.browser, held, window, now) if methods else None
+        state = SessionState.SECOND_FACTOR if methods and skipped is None else _after_last_factor(held)
         life = _life_of(state, session_life(roles, is_operator=held.is_operator))
         token = new_token()
         opened = await session.open_session(
@@ -117,19 +117,30 @@ async def sign_in(
             re_sign_in_id=None if window is None else window.id,
             address=actor.address,
             client=actor.client,
+            proven_at=skipped,
         )
         person = as_person(actor, opened)
-        if methods:
+        if state is SessionState.SECOND_FACTOR:
             await record(tx, opened, "begin", actor=person, now=now)
             return HalfSignedIn(token, methods)
         if state is SessionState.MUST_CHANGE_PASSWORD:
             await record(tx, opened, "begin", actor=person, now=now, facts={"owes": "password"})
-            return OwesPassword(token)
-        return await _signed_in(tx, opened, token, window, actor=person, now=now)
+            return OwesPassword(token, await arrival.arrive(tx, keys, opened, browser_token, actor=person, now=now))
+        return await _signed_in(
+            tx, keys, opened, token, window, browser_token, actor=person, now=now, remembered=skipped is not None
+        )
 
 
 async def second_factor(
-    db: Database, keys: Keyring, who: Who, *, method_id: UUID, code: str, actor: Actor
+    db: Database,
+    keys: Keyring,
+    who: Who,
+    *,
+    method_id: UUID,
+    code: str,
+    browser_token: str | None,
+    remember: bool,
+    actor: Actor,
 ) -> SignedIn | OwesPassword | DomainError:
     """The last factor: half a sign-in becomes a session with a new token."""
     async with db.write() as tx:
@@ -144,6 +155,7 @@ async def second_factor(
         accepted = await _spend_code(tx, keys, who, method_id, code, now)
         if isinstance(accepted, DomainError):
             await record(tx, half, "second_factor", actor=actor, now=now, reason=accepted.code)
+            await arrival.failed_second_factor(tx, keys, half, accepted.code, actor=actor, now=now)
             return accepted
         token = new_token()
         methods = (*half.methods, accepted.kind.value)
@@ -162,15 +174,22 @@ async def second_factor(
             raise CodeRefused
         if state is SessionState.MUST_CHANGE_PASSWORD:
             await record(tx, half, "second_factor", actor=actor, now=now, facts={"owes": "password"})
-            return OwesPassword(token)
-        return await _signed_in(tx, half, token, window, actor=actor, now=now)
+            return OwesPassword(token, await arrival.arrive(tx, keys, half, browser_token, actor=actor, now=now))
+        return await _signed_in(tx, keys, half, token, window, browser_token, actor=actor, now=now, remember=remember)
 
 
 async def prove_by_password(
-    db: Database, hasher: Hasher, who: Who, *, password: str, throttle_key: bytes, actor: Actor
+    db: Database,
+    hasher: Hasher,
+    who: Who,
+    *,
+    password: str,
+    browser_token: str | None,
+    throttle_key: bytes,
+    actor: Actor,
 ) -> Proven | DomainError:
     with hasher.place() as place:
-        tried = await password_try.count(db, who.sign_in_name, throttle_key, PROVE, actor)
+        tried = await password_try.count(db, who.sign_in_name, throttle_key, PROVE, actor, browser_token=browser_token)
         if tried.wait is not None:
             return TooManyTries(tried.wait)
         right = await place.verify(tried.password_hash, password)
@@ -259,6 +278,11 @@ async def hold_row(tx: Transaction, who: Who) -> Any:
     return held
 
 
+def _may_skip(known: Browser | None, held: Any, window: ReSignIn | None, now: datetime) -> datetime | None:
+    """When the second factor was done in this browser, if it may be skipped for that; never in a re-sign-in."""
+    return None if known is None or window is not None else known.second_factor_done(held.session_generation, now)
+
+
 def _after_last_factor(held: Any) -> SessionState:
     return SessionState.MUST_CHANGE_PASSWORD if held.must_change_password else SessionState.SIGNED_IN
 
@@ -289,7 +313,17 @@ async def _spend_code(
 
 
 async def _signed_in(
-    tx: Transaction, opened: Session, token: str, window: ReSignIn | None, *, actor: Actor, now: datetime
+    tx: Transaction,
+    keys: Keyring,
+    opened: Session,
+    token: str,
+    window: ReSignIn | None,
+    browser_token: str | None,
+    *,
+    actor: Actor,
+    now: datetime,
+    remember: bool = False,
+    remembered: bool = False,
 ) -> SignedIn:
     """The last factor was done, `now`: this is the moment that decides about the window."""
     found = await session.resolve(tx, hash_token(token))
@@ -297,8 +331,9 @@ async def _signed_in(
         raise NotSignedIn
     who = found[0]
     tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
-    await record(tx, opened, "open", actor=actor, now=now)
-    return SignedIn(who, token, tied, now)
+    await record(tx, opened, "open", actor=actor, now=now, facts={"remembered": True} if remembered else None)
+    kept = await arrival.arrive(tx, keys, opened, browser_token, actor=actor, now=now, remember=remember)
+    return SignedIn(who, token, kept, tied, now)
 
 
 async def _tie(tx: Transaction, window: ReSignIn, opened: Session, *, actor: Actor, now: datetime) -> ReSignIn | None:

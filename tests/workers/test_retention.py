@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from models import browser, event, job, notification, passcode, re_sign_in, seen_message, session, sign_in
 from models import enrollment as enrollments
-from models import event, job, notification, passcode, re_sign_in, seen_message, session
 from models.database import Database
 from models.device import DeviceState, device
 from models.enrollment import enrollment
@@ -18,12 +18,14 @@ from models.re_sign_in import ReSignInState
 from models.sealed import Keyring
 from models.session import SessionState, hash_token
 from models.settings import (
+    BROWSER_KEPT,
     ENROLLMENT_PENDING,
     JOB_KEPT,
     NOTIFICATION_KEPT,
     RE_SIGN_IN_KEPT,
     SESSION_ABSOLUTE,
     SESSION_KEPT,
+    SIGN_IN_KEPT,
 )
 from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Secret, id_after, new_id
 from tests.clock import NOON, Clock
@@ -152,6 +154,47 @@ async def test_a_window_that_nobody_closed_stays(shop: Shop) -> None:
     await shop.sweep.erase()
 
     assert await _count(shop, re_sign_in.re_sign_in) == 1, "the sweep lapses it first, and so tells the person"
+
+
+async def test_what_a_person_sees_of_a_sign_in_goes_after_thirty_days(shop: Shop) -> None:
+    async with shop.db.write() as tx:
+        await sign_in.note(
+            tx,
+            organization_id=shop.person.organization_id,
+            account_id=shop.person.id,
+            outcome=sign_in.Outcome.SUCCEEDED,
+            actor=Actor("account"),
+            now=shop.clock.now,
+        )
+    shop.clock.forward(SIGN_IN_KEPT - MOMENT)
+    await shop.sweep.erase()
+    still = await _count(shop, sign_in.sign_in)
+    shop.clock.forward(MOMENT)
+
+    await shop.sweep.erase()
+
+    assert (still, await _count(shop, sign_in.sign_in)) == (1, 0)
+
+
+async def test_a_browser_goes_after_half_a_year_without_a_sign_in(shop: Shop) -> None:
+    async with shop.db.write() as tx:
+        await browser.meet(
+            tx,
+            organization_id=shop.person.organization_id,
+            account_id=shop.person.id,
+            token_hash=hash_token("token"),
+            address=None,
+            client=None,
+            now=shop.clock.now,
+        )
+    shop.clock.forward(BROWSER_KEPT - MOMENT)
+    await shop.sweep.erase()
+    still = await _count(shop, browser.browser)
+    shop.clock.forward(MOMENT)
+
+    await shop.sweep.erase()
+
+    assert (still, await _count(shop, browser.browser)) == (1, 0)
 
 
 async def test_a_job_goes_ninety_days_after_its_end_with_all_that_hangs_on_it(shop: Shop) -> None:

@@ -229,6 +229,50 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     )
     op.create_index(op.f("ix_password_history_account"), "password_history", ["account_id", "id"], unique=False)
     op.create_table(
+        "browser",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column(
+            "token_hash", sa.LargeBinary, nullable=False, comment="one token per browser, whoever signs in with it"
+        ),
+        sa.Column("address", sa.Text, nullable=True),
+        sa.Column("client", sa.Text, nullable=True),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("used_at", Moment, nullable=False, comment="the last sign-in"),
+        sa.Column("remembered_until", Moment, nullable=True),
+        sa.Column("proven_at", Moment, nullable=True, comment="when the second factor was done that it now skips"),
+        sa.Column("generation", sa.BigInteger, nullable=True, comment="of the account; with another it is forgotten"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_browser_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_browser_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_browser")),
+    )
+    op.create_index(op.f("ix_browser_account"), "browser", ["account_id"], unique=False)
+    op.create_index(op.f("ix_browser_used_at"), "browser", ["used_at"], unique=False)
+    op.create_index(op.f("uq_browser_token"), "browser", ["token_hash", "account_id"], unique=True)
+    op.create_table(
+        "sign_in",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("at", Moment, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=True),
+        sa.Column("session_id", Id, nullable=True),
+        sa.Column("address", sa.Text, nullable=True),
+        sa.Column("client", sa.Text, nullable=True),
+        sa.Column("disowned_at", Moment, nullable=True, comment="when its owner said that it was somebody else"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_sign_in_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_sign_in_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_in")),
+    )
+    op.create_index(op.f("ix_sign_in_account"), "sign_in", ["organization_id", "account_id", "id"], unique=False)
+    op.create_index(op.f("ix_sign_in_session"), "sign_in", ["session_id"], unique=False)
+    op.create_table(
         "verification",
         sa.Column("id", Id, nullable=False),
         sa.Column("organization_id", Id, nullable=False),

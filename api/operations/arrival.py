@@ -1,0 +1,94 @@
+"""What every finished sign-in leaves behind: its line, the browser it was done in, and word of one that is new."""
+
+from datetime import datetime
+
+from models import browser, delivery, notification, place, sign_in
+from models.database import Transaction
+from models.delivery import Person
+from models.event import Actor
+from models.notification import Severity
+from models.sealed import Keyring
+from models.session import Session, hash_token, new_token
+from models.sign_in import Outcome
+
+
+async def arrive(
+    tx: Transaction,
+    keys: Keyring,
+    opened: Session,
+    browser_token: str | None,
+    *,
+    actor: Actor,
+    now: datetime,
+    remember: bool = False,
+) -> str:
+    """The token that the browser is to keep: its own, if we once gave it out, or a new one."""
+    await sign_in.note(
+        tx,
+        organization_id=opened.organization_id,
+        account_id=opened.account_id,
+        outcome=Outcome.SUCCEEDED,
+        actor=actor,
+        now=now,
+        session_id=opened.id,
+    )
+    if browser_token is None or not await browser.is_ours(tx, hash_token(browser_token)):
+        browser_token = new_token()
+    browser_id, unseen = await browser.meet(
+        tx,
+        organization_id=opened.organization_id,
+        account_id=opened.account_id,
+        token_hash=hash_token(browser_token),
+        address=actor.address,
+        client=actor.client,
+        now=now,
+    )
+    if remember:
+        await browser.remember(tx, browser_id, opened.generation, now)
+    if unseen:
+        await delivery.notify(
+            tx,
+            keys=keys,
+            account=Person(opened.account_id, opened.organization_id),
+            key="sign_in.new_browser",
+            params=place.of(actor),
+            now=now,
+            severity=Severity.WARNING,
+        )
+    return browser_token
+
+
+async def failed_second_factor(
+    tx: Transaction, keys: Keyring, half: Session, reason: str, *, actor: Actor, now: datetime
+) -> None:
+    """The password was right. Told at once: in one line, and in one mail, however often it is tried in one sign-in."""
+    first = not await sign_in.has_line(tx, half.account_id, half.id)
+    await sign_in.note(
+        tx,
+        organization_id=half.organization_id,
+        account_id=half.account_id,
+        outcome=Outcome.SECOND_FACTOR_FAILED,
+        actor=actor,
+        now=now,
+        reason=reason,
+        session_id=half.id,
+    )
+    await notification.tell(
+        tx,
+        organization_id=half.organization_id,
+        account_id=half.account_id,
+        subject_id=half.id,
+        key="sign_in.second_factor_failed",
+        params={},
+        severity=Severity.WARNING,
+        now=now,
+    )
+    if first:
+        await delivery.mail_notice(
+            tx,
+            keys=keys,
+            account=Person(half.account_id, half.organization_id),
+            key="sign_in.second_factor_failed",
+            params=place.of(actor),
+            now=now,
+        )

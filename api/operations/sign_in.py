@@ -1,0 +1,70 @@
+"""The person's sign-ins as they can see them, "this wasn't me", and the browsers that are known to the account."""
+
+from datetime import datetime
+from uuid import UUID
+
+from api.operations.not_me import secure
+from api.operations.session import hold_row
+from models import browser, event, sign_in
+from models.browser import Browser
+from models.database import Database
+from models.delivery import Person
+from models.errors import NotFound, NothingToDisown, NotSignedIn
+from models.event import Actor
+from models.sealed import Keyring
+from models.session import Who, hash_token
+from models.sign_in import SignIn
+
+
+async def page(db: Database, who: Who, *, before: UUID | None, limit: int) -> list[SignIn]:
+    async with db.read() as tx:
+        return await sign_in.page(
+            tx, who.organization_id, who.account_id, now=await tx.now(), before=before, limit=limit
+        )
+
+
+async def not_me(db: Database, keys: Keyring, who: Who, line_id: UUID, *, actor: Actor) -> tuple[SignIn, bool]:
+    """The line as it is then, and whether everything ended by this word: said again, nothing happens."""
+    async with db.write() as tx:
+        held = await hold_row(tx, who)
+        if held.session_generation != who.session.generation:
+            raise NotSignedIn
+        line = await sign_in.by_id(tx, who.organization_id, who.account_id, line_id)
+        if line is None:
+            raise NotFound
+        if not line.can_be_disowned:
+            raise NothingToDisown
+        now = await tx.now()
+        done = await sign_in.disown(tx, who.account_id, line_id, now)
+        if done:
+            whose, subject = Person(who.account_id, who.organization_id), ("sign_in", line_id)
+            await secure(tx, keys, whose, subject=subject, notice="sign_in", actor=actor, now=now)
+        after = await sign_in.by_id(tx, who.organization_id, who.account_id, line_id)
+        return after or line, done
+
+
+async def browsers(db: Database, who: Who, token: str | None) -> tuple[list[Browser], UUID | None, datetime]:
+    """All that are known, which of them asks, and the moment."""
+    async with db.read() as tx:
+        now = await tx.now()
+        found = await browser.of_account(tx, who.organization_id, who.account_id)
+        asking = None if token is None else await browser.known(tx, who.account_id, hash_token(token))
+        return found, None if asking is None else asking.id, now
+
+
+async def forget_browser(db: Database, who: Who, browser_id: UUID, *, actor: Actor) -> None:
+    """It gives up rights alone, so that no proof is asked for."""
+    async with db.write() as tx:
+        await hold_row(tx, who)
+        now = await tx.now()
+        if not await browser.forget(tx, who.organization_id, who.account_id, browser_id):
+            raise NotFound
+        await event.record(
+            tx,
+            organization_id=who.organization_id,
+            action="account:browser:forget",
+            actor=actor,
+            now=now,
+            account_id=who.account_id,
+            subject=("browser", browser_id),
+        )

@@ -1,0 +1,160 @@
+"""Browsers that somebody has signed in with, known by a cookie that outlives the session.
+
+A known one has a count of wrong passwords of its own, so that strangers who guess shut nobody out of it. One that is
+remembered also skips the second factor for a while: never the password, a proof, or a re-sign-in.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.base import Id, Moment, metadata
+from models.database import Transaction
+from models.settings import BROWSER_KEPT, BROWSER_REMEMBERED, BROWSERS_PER_ACCOUNT
+from models.vocabulary import new_id
+
+browser = sa.Table(
+    "browser",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False, comment="one token per browser, whoever signs in with it"),
+    sa.Column("address", sa.Text, nullable=True),
+    sa.Column("client", sa.Text, nullable=True),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("used_at", Moment, nullable=False, index=True, comment="the last sign-in"),
+    sa.Column("remembered_until", Moment, nullable=True),
+    sa.Column("proven_at", Moment, nullable=True, comment="when the second factor was done that it now skips"),
+    sa.Column("generation", sa.BigInteger, nullable=True, comment="of the account; with another it is forgotten"),
+    sa.Index("uq_browser_token", "token_hash", "account_id", unique=True),
+    sa.Index("ix_browser_account", "account_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    id: UUID
+    address: str | None
+    client: str | None
+    created_at: datetime
+    used_at: datetime
+    remembered_until: datetime | None
+    proven_at: datetime | None
+    generation: int | None
+
+    @classmethod
+    def of(cls, row: Any) -> "Browser":
+        return cls(
+            id=row.id,
+            address=row.address,
+            client=row.client,
+            created_at=row.created_at,
+            used_at=row.used_at,
+            remembered_until=row.remembered_until,
+            proven_at=row.proven_at,
+            generation=row.generation,
+        )
+
+    @property
+    def lane(self) -> str:
+        """What wrong passwords from it are counted by."""
+        return f"browser:{self.id}"
+
+    def second_factor_done(self, generation: int, now: datetime) -> datetime | None:
+        """When the second factor was done that may be skipped now. None: it may not."""
+        if self.remembered_until is None or self.generation != generation or now >= self.remembered_until:
+            return None
+        return self.proven_at
+
+
+async def known(tx: Transaction, account_id: UUID, token_hash: bytes) -> Browser | None:
+    """The browser with this token, if it has signed in to this account before."""
+    statement = sa.select(browser).where(browser.c.token_hash == token_hash, browser.c.account_id == account_id)
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Browser.of(row)
+
+
+async def is_ours(tx: Transaction, token_hash: bytes) -> bool:
+    """Whether we gave out this token, to whomever: another one is never taken up."""
+    statement = sa.select(browser.c.id).where(browser.c.token_hash == token_hash).limit(1)
+    return (await tx.execute(statement)).one_or_none() is not None
+
+
+async def meet(
+    tx: Transaction,
+    *,
+    organization_id: UUID,
+    account_id: UUID,
+    token_hash: bytes,
+    address: str | None,
+    client: str | None,
+    now: datetime,
+) -> tuple[UUID, bool]:
+    """A sign-in was finished in this browser. Its id, and whether its like had not been seen before.
+
+    The account's row is held. What keeps no cookie is recognised by its name and address, but for that alone; and the
+    first one of all surprises nobody. Of too many the one that was longest away is forgotten.
+    """
+    statement = sa.select(browser).where(browser.c.account_id == account_id).order_by(browser.c.used_at)
+    before = (await tx.execute(statement)).all()
+    seen = {"address": address, "client": client, "used_at": now}
+    same = next((row for row in before if row.token_hash == token_hash), None)
+    if same is not None:
+        await tx.execute(sa.update(browser).where(browser.c.id == same.id).values(**seen))
+        return same.id, False
+    browser_id = new_id(now)
+    await tx.execute(
+        sa.insert(browser).values(
+            id=browser_id,
+            organization_id=organization_id,
+            account_id=account_id,
+            token_hash=token_hash,
+            created_at=now,
+            **seen,
+        )
+    )
+    too_many = len(before) + 1 - BROWSERS_PER_ACCOUNT
+    if too_many > 0:
+        await tx.execute(sa.delete(browser).where(browser.c.id.in_([row.id for row in before[:too_many]])))
+    alike = any((row.address, row.client) == (address, client) for row in before)
+    return browser_id, bool(before) and not alike
+
+
+async def remember(tx: Transaction, browser_id: UUID, generation: int, now: datetime) -> None:
+    """The second factor was done in it, now, and the person wants to skip it from here on."""
+    await tx.execute(
+        sa.update(browser)
+        .where(browser.c.id == browser_id)
+        .values(remembered_until=now + BROWSER_REMEMBERED, proven_at=now, generation=generation)
+    )
+
+
+async def of_account(tx: Transaction, organization_id: UUID, account_id: UUID) -> list[Browser]:
+    """The last used first. There are never many."""
+    statement = (
+        sa.select(browser)
+        .where(browser.c.organization_id == organization_id, browser.c.account_id == account_id)
+        .order_by(browser.c.used_at.desc(), browser.c.id.desc())
+    )
+    return [Browser.of(row) for row in await tx.execute(statement)]
+
+
+async def forget(tx: Transaction, organization_id: UUID, account_id: UUID, browser_id: UUID) -> bool:
+    """False: it is not one of the account's."""
+    statement = sa.delete(browser).where(
+        browser.c.id == browser_id, browser.c.organization_id == organization_id, browser.c.account_id == account_id
+    )
+    return (await tx.execute(statement)).rowcount == 1
+
+
+async def forget_all(tx: Transaction, account_id: UUID) -> None:
+    await tx.execute(sa.delete(browser).where(browser.c.account_id == account_id))
+
+
+async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
+    old = sa.select(browser.c.id).where(browser.c.used_at <= now - BROWSER_KEPT).limit(limit).scalar_subquery()
+    return (await tx.execute(sa.delete(browser).where(browser.c.id.in_(old)))).rowcount
