@@ -15,6 +15,7 @@ from models.notification import Notification
 from models.re_sign_in import ReSignIn
 from models.session import Session, Who
 from models.sign_in import SignIn
+from models.throttle import Count
 from models.verification import Verification
 from models.vocabulary import JobState
 from platforms.base import Reach
@@ -91,6 +92,12 @@ def sign_in(line: SignIn) -> schemas.SignInLine:
         session_id=line.session_id,
         can_be_disowned=line.can_be_disowned and line.disowned_at is None,
         disowned_at=line.disowned_at,
+    )
+
+
+def throttle(count: Count) -> schemas.Throttle:
+    return schemas.Throttle(
+        kind=count.kind, lane=count.lane, tries=count.tries, limit=count.limit, shut_until=count.shut_until
     )
 
 

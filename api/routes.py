@@ -29,6 +29,7 @@ from api.handlers import (
     session,
     sign_in,
     text,
+    throttle,
 )
 from models.errors import (
     ActionInProgress,
@@ -251,6 +252,23 @@ ROUTES: Final[tuple[Route, ...]] = (
         sign_in.browsers,
         "Browsers in which you have signed in, the last used first, and which skip the second factor",
         {200: schemas.BrowserList},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/throttles",
+        Guard.SIGNED_IN,
+        throttle.mine,
+        "What failed tries have counted up against your account, by strangers and in this browser",
+        {200: schemas.ThrottleList},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/accounts/{{account_id}}/throttles",
+        Guard.OPERATOR,
+        throttle.of_account,
+        "What failed tries have counted up against an account, in each known browser, too; for operators",
+        {200: schemas.ThrottleList},
+        errors=(NotFound,),
     ),
     Route(
         "DELETE",

@@ -250,6 +250,21 @@ class Browser(Answer, frozen=True, kw_only=True):
     remembered_until: Annotated[Moment | None, Meta(description="Until then it skips the second factor.")]
 
 
+class Throttle(Answer, frozen=True, kw_only=True):
+    kind: Annotated[str, Meta(description="`password`, or `second_factor` and its period.")]
+    lane: Annotated[
+        str | None, Meta(description="`strangers`, `this_browser`, or for operators `browser:` and its id.")
+    ]
+    tries: Annotated[int, Meta(description="That failed, in a row or in its period.")]
+    limit: int
+    shut_until: Annotated[Moment | None, Meta(description="Until then every try is refused.")]
+
+
+class ThrottleList(Answer, frozen=True, kw_only=True):
+    items: list[Throttle]
+    next_cursor: None
+
+
 class BrowserList(Answer, frozen=True, kw_only=True):
     items: list[Browser]
     next_cursor: None

@@ -6,6 +6,7 @@ parallel tries are a hundred counted tries.
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -148,6 +149,48 @@ async def shut_for(tx: Transaction, lockout: Lockout, who: str, now: datetime) -
     statement = sa.select(throttle.c.shut_until).where(throttle.c.key == f"{lockout.name}:{who}")
     until = (await tx.execute(statement)).scalar_one_or_none()
     return None if until is None or until <= now else until - now
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How one limit stands, for whoever may see it."""
+
+    kind: str
+    lane: str | None
+    tries: int
+    limit: int
+    shut_until: datetime | None
+    """None: the next try is let in."""
+
+
+async def of_lockout(tx: Transaction, lockout: Lockout, lanes: Mapping[str, str], now: datetime) -> list[Count]:
+    """How it stands in each of these lanes (counter → name) in which anything was counted."""
+    keys = {f"{lockout.name}:{who}": lane for who, lane in lanes.items()}
+    rows = await tx.execute(sa.select(throttle).where(throttle.c.key.in_(keys)).order_by(throttle.c.key))
+    return [
+        Count(
+            kind=lockout.name,
+            lane=keys[row.key],
+            tries=row.tries,
+            limit=lockout.free,
+            shut_until=row.shut_until if now < row.shut_until else None,
+        )
+        for row in rows
+    ]
+
+
+async def of_budgets(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> list[Count]:
+    """How each stands whose period is not over."""
+    known = {f"{budget.name}:{who}": budget for budget in budgets}
+    rows = await tx.execute(sa.select(throttle).where(throttle.c.key.in_(known)).order_by(throttle.c.since))
+    found = []
+    for row in rows:
+        budget = known[row.key]
+        end = row.since + budget.period
+        if row.since <= now < end and row.tries:
+            shut = end if row.tries >= budget.limit else None
+            found.append(Count(budget.name, None, row.tries, budget.limit, shut))
+    return found
 
 
 async def keep(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> None:
