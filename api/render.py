@@ -66,7 +66,7 @@ def current_session(who: Who, csrf_token: str) -> schemas.CurrentSession:
     )
 
 
-def method(held: Verification) -> schemas.SecurityMethod:
+def method(held: Verification, codes_left: int | None = None) -> schemas.SecurityMethod:
     return schemas.SecurityMethod(
         id=held.id,
         kind=held.kind.value,
@@ -77,6 +77,7 @@ def method(held: Verification) -> schemas.SecurityMethod:
         created_at=held.created_at,
         used_at=held.used_at,
         expires_at=held.expires_at,
+        codes_left=UNSET if codes_left is None else codes_left,
     )
 
 

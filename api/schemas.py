@@ -191,6 +191,7 @@ class SecurityMethod(Answer, frozen=True, kw_only=True):
     created_at: Moment
     used_at: Moment | None
     expires_at: Annotated[Moment | None, Meta(description="Of what is temporary.")]
+    codes_left: Annotated[int, Meta(description="Of saved codes; three or fewer are a warning.")] | UnsetType = UNSET
 
 
 class SecurityMethods(Answer, frozen=True, kw_only=True):
@@ -268,6 +269,32 @@ class ThrottleList(Answer, frozen=True, kw_only=True):
 class BrowserList(Answer, frozen=True, kw_only=True):
     items: list[Browser]
     next_cursor: None
+
+
+class RecoveryCode(Answer, frozen=True, kw_only=True):
+    number: int
+    code: Annotated[str, Meta(description="With its number before it, as it is typed.")]
+
+
+class RecoveryCodes(Answer, frozen=True, kw_only=True):
+    """Told once: to be printed or kept where the phone is not."""
+
+    id: UUID
+    codes: list[RecoveryCode]
+
+
+class AccessPassAsked(Given, frozen=True, kw_only=True):
+    lifetime_seconds: Annotated[int, Meta(ge=600, le=2_592_000)] = 3600
+    one_use: bool = False
+
+
+class AccessPass(Answer, frozen=True, kw_only=True):
+    """Told once, to be handed to the person."""
+
+    id: UUID
+    code: str
+    one_use: bool
+    expires_at: Moment
 
 
 # Devices and what is asked of them

@@ -50,7 +50,11 @@ verification = sa.Table(
     sa.Column("expires_at", Moment, nullable=True, comment="of what is pending, and of what is temporary"),
     sa.Index("ix_verification_account", "account_id"),
     partial_index(
-        "uq_verification_label", "account_id", "label", where="state IN ('active', 'suspended')", unique=True
+        "uq_verification_label",
+        "account_id",
+        "label",
+        where="state IN ('active', 'suspended') AND kind NOT IN ('recovery_codes', 'access_pass')",
+        unique=True,
     ),
     partial_index("uq_verification_default", "account_id", where="is_default", unique=True),
     partial_index("ix_verification_pending", "expires_at", where="state = 'pending'"),
@@ -91,6 +95,8 @@ USABLE_FOR: Final[Mapping[VerificationKind, tuple[Use, ...]]] = {
 }
 STANDING: Final = (VerificationKind.PASSKEY, VerificationKind.TOTP, VerificationKind.PHONE)
 """Kinds that are asked for at every sign-in once a person has one, the strongest first. One of them is the default."""
+NAMED: Final = frozenset(VerificationKind) - {VerificationKind.RECOVERY_CODES, VerificationKind.ACCESS_PASS}
+"""Kinds of which somebody has several, each with a name of its own."""
 MOST: Final[Mapping[VerificationKind, int]] = {
     VerificationKind.TOTP: 5,
     VerificationKind.PASSKEY: 10,
@@ -212,6 +218,30 @@ def new_totp(
     )
 
 
+def new_unnamed(
+    *,
+    verification_id: UUID,
+    organization_id: UUID,
+    account_id: UUID,
+    kind: VerificationKind,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> sa.Insert:
+    """Of a kind that one person has once: it needs no name of its own."""
+    return sa.insert(verification).values(
+        id=verification_id,
+        organization_id=organization_id,
+        account_id=account_id,
+        kind=kind.value,
+        state=VerificationState.ACTIVE.value,
+        label=kind.value,
+        last_step=-1,
+        is_default=False,
+        created_at=now,
+        expires_at=expires_at,
+    )
+
+
 # What a person has
 
 
@@ -259,7 +289,7 @@ def must_have_room(methods: Sequence[Verification], kind: VerificationKind, labe
 
 def must_be_free(methods: Sequence[Verification], label: str) -> None:
     """One person's methods have different names. Raises LabelTaken."""
-    if any(one.label == label for one in methods):
+    if any(one.label == label and one.kind in NAMED for one in methods):
         raise LabelTaken
 
 
@@ -296,6 +326,15 @@ async def make_default(tx: Transaction, chosen: Verification) -> None:
 
 async def relabel(tx: Transaction, chosen: Verification, label: str) -> None:
     await _set(tx, chosen.id, label=label)
+
+
+async def touch(tx: Transaction, used: Verification, now: datetime) -> None:
+    await _set(tx, used.id, used_at=now)
+
+
+async def renew(tx: Transaction, renewed: Verification, now: datetime) -> None:
+    """What it stood for was made anew."""
+    await _set(tx, renewed.id, created_at=now, used_at=None)
 
 
 async def activate(tx: Transaction, pending: Verification, now: datetime, *, last_step: int = -1) -> None:

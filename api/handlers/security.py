@@ -1,8 +1,10 @@
 """Security information."""
 
+from datetime import timedelta
+
 from api import render, schemas
 from api.call import Call, Reply
-from api.operations import security
+from api.operations import access_pass, security
 from api.qr import picture_of
 from models.device import clean_name
 from models.errors import DomainError, Invalid
@@ -11,11 +13,11 @@ from models.verification import Verification
 
 async def page(call: Call[None, None]) -> Reply:
     found = await security.page(call.needs.database, call.person)
-    return Reply(200, schemas.SecurityMethods(items=[render.method(one) for one in found]))
+    return Reply(200, schemas.SecurityMethods(items=[render.method(one, left) for one, left in found]))
 
 
 async def show(call: Call[None, None]) -> Reply:
-    return _shown(await security.show(call.needs.database, call.person, call.id("method_id")))
+    return _shown(*await security.show(call.needs.database, call.person, call.id("method_id")))
 
 
 async def begin_totp(call: Call[schemas.MethodNamed, None]) -> Reply:
@@ -62,12 +64,44 @@ async def change(call: Call[schemas.MethodChanged, None]) -> Reply:
         actor=call.actor,
     )
     call.needs.door.nudge(call.person.account_id)
-    return _shown(changed)
+    return _shown(*changed)
 
 
 async def remove(call: Call[None, None]) -> Reply:
     await security.remove(call.needs.database, call.needs.keys, call.person, call.id("method_id"), actor=call.actor)
     call.needs.door.nudge(call.person.account_id)
+    return Reply(204)
+
+
+async def make_codes(call: Call[None, None]) -> Reply:
+    needs = call.needs
+    made, codes = await security.make_codes(needs.database, needs.hasher, needs.keys, call.person, actor=call.actor)
+    needs.door.nudge(call.person.account_id)
+    told = [schemas.RecoveryCode(number=number, code=f"{number} {code}") for number, code in codes.items()]
+    return Reply(201, schemas.RecoveryCodes(id=made.id, codes=told))
+
+
+async def issue_pass(call: Call[schemas.AccessPassAsked, None]) -> Reply:
+    needs, account_id = call.needs, call.id("account_id")
+    issued = await access_pass.issue(
+        needs.database,
+        needs.hasher,
+        needs.keys,
+        call.person,
+        account_id,
+        lifetime=timedelta(seconds=call.body.lifetime_seconds),
+        one_use=call.body.one_use,
+        actor=call.actor,
+    )
+    needs.door.nudge(account_id)
+    body = schemas.AccessPass(id=issued.id, code=issued.code, one_use=issued.one_use, expires_at=issued.expires_at)
+    return Reply(201, body)
+
+
+async def withdraw_pass(call: Call[None, None]) -> Reply:
+    account_id = call.id("account_id")
+    await access_pass.withdraw(call.needs.database, call.needs.keys, call.person, account_id, actor=call.actor)
+    call.needs.door.nudge(account_id)
     return Reply(204)
 
 
@@ -78,5 +112,5 @@ def _label(text: str) -> str:
     return label
 
 
-def _shown(method: Verification) -> Reply:
-    return Reply(200, render.method(method), headers={"ETag": method.mark})
+def _shown(method: Verification, codes_left: int | None = None) -> Reply:
+    return Reply(200, render.method(method, codes_left), headers={"ETag": method.mark})

@@ -50,6 +50,7 @@ async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
     await _count_floods(call, SECOND_FACTOR_FLOODS, group)
     done = await operations.second_factor(
         needs.database,
+        needs.hasher,
         needs.keys,
         call.person,
         method_id=call.body.method_id,
@@ -94,6 +95,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
     elif given.password is None and given.method_id is not None and given.code is not None:
         done = await operations.prove_by_code(
             needs.database,
+            needs.hasher,
             needs.keys,
             call.person,
             method_id=given.method_id,

@@ -13,16 +13,17 @@ from uuid import UUID
 import pyotp
 
 from api.operations import session as sign_ins
-from models import delivery, event, place, re_sign_in, session, verification
+from api.operations import told
+from api.passwords import Hasher
+from models import access_pass, re_sign_in, recovery_code, session, verification
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import CodeRefused, DomainError, NoDefault, NotFound, PreconditionFailed, ProofRequired
 from models.event import Actor
-from models.notification import Severity
 from models.sealed import Keyring
 from models.session import Who
 from models.settings import FRESH_PROOF
-from models.verification import STANDING, Verification, VerificationKind
+from models.verification import NAMED, STANDING, Verification, VerificationKind
 from models.vocabulary import Secret, new_id
 
 SECRET_BYTES: Final = 20
@@ -40,15 +41,18 @@ class TotpBegun:
     key: str = field(repr=False)
 
 
-async def page(db: Database, who: Who) -> list[Verification]:
+async def page(db: Database, who: Who) -> list[tuple[Verification, int | None]]:
+    """Each with how many codes are left, where it is codes."""
     async with db.read() as tx:
         now = await tx.now()
-        return [one for one in await verification.of_account(tx, who.account_id) if one.lives(now)]
+        methods = [one for one in await verification.of_account(tx, who.account_id) if one.lives(now)]
+        return [(one, await _left(tx, one)) for one in methods]
 
 
-async def show(db: Database, who: Who, method_id: UUID) -> Verification:
+async def show(db: Database, who: Who, method_id: UUID) -> tuple[Verification, int | None]:
     async with db.read() as tx:
-        return await _mine(tx, who, method_id, await tx.now())
+        found = await _mine(tx, who, method_id, await tx.now())
+        return found, await _left(tx, found)
 
 
 async def begin_totp(db: Database, keys: Keyring, who: Who, *, label: str, actor: Actor) -> TotpBegun:
@@ -71,7 +75,7 @@ async def begin_totp(db: Database, keys: Keyring, who: Who, *, label: str, actor
                 now=now,
             )
         )
-        await _record(tx, who, "begin", method_id, VerificationKind.TOTP, actor=actor, now=now)
+        await told.record(tx, who, "begin", method_id, VerificationKind.TOTP, actor=actor, now=now)
     uri = pyotp.TOTP(key).provisioning_uri(name=who.sign_in_name, issuer_name=who.organization_name)
     return TotpBegun(method_id, label, now + verification.PENDING, uri, key)
 
@@ -104,7 +108,7 @@ async def change(
     default: bool,
     matches: Callable[[str], bool],
     actor: Actor,
-) -> Verification:
+) -> tuple[Verification, int | None]:
     async with db.write() as tx:
         methods, now = await _begin(tx, who)
         method = await _mine(tx, who, method_id, now)
@@ -113,13 +117,13 @@ async def change(
         if label is not None and label != method.label:
             verification.must_be_free([one for one in methods if one.id != method.id], label)
             await verification.relabel(tx, method, label)
-            await _record(tx, who, "rename", method.id, method.kind, actor=actor, now=now)
+            await told.record(tx, who, "rename", method.id, method.kind, actor=actor, now=now)
         if default and not method.is_default:
             if method.kind not in STANDING:
                 raise NoDefault
             await verification.make_default(tx, method)
             await _default_changed(tx, keys, who, method, actor=actor, now=now)
-        return await _mine(tx, who, method_id, now)
+        return await _mine(tx, who, method_id, now), await _left(tx, method)
 
 
 async def remove(db: Database, keys: Keyring, who: Who, method_id: UUID, *, actor: Actor) -> None:
@@ -129,11 +133,24 @@ async def remove(db: Database, keys: Keyring, who: Who, method_id: UUID, *, acto
         method = await _mine(tx, who, method_id, now)
         verification.must_leave_enough(methods, method)
         await verification.revoke(tx, method)
-        for held in await session.proven_with(tx, who.account_id, method.id, who.session.generation):
-            if held.id != who.session.id and await session.end(tx, held.id, now):
-                await sign_ins.ended(tx, held, actor=actor, now=now)
-        await _record(tx, who, "remove", method.id, method.kind, actor=actor, now=now)
-        await _changed(tx, keys, who, method, key="security.method_removed", actor=actor, now=now)
+        await recovery_code.forget(tx, method.id)
+        await access_pass.forget(tx, method.id)
+        await end_what_stood_on(
+            tx,
+            Person(who.account_id, who.organization_id),
+            method,
+            generation=who.session.generation,
+            but=who.session.id,
+            actor=actor,
+            now=now,
+        )
+        await told.record(tx, who, "remove", method.id, method.kind, actor=actor, now=now)
+        if method.kind in NAMED:
+            await _changed(tx, keys, who, method, key="security.method_removed", actor=actor, now=now)
+        elif method.kind is VerificationKind.RECOVERY_CODES:
+            await _changed(tx, keys, who, method, key="security.recovery_codes_removed", actor=actor, now=now)
+        else:
+            await _changed(tx, keys, who, method, key="security.access_pass_ended", actor=actor, now=now)
         heir = await verification.settle_default(tx, who.account_id)
         if heir is not None:
             await _default_changed(tx, keys, who, heir, actor=actor, now=now)
@@ -141,13 +158,23 @@ async def remove(db: Database, keys: Keyring, who: Who, method_id: UUID, *, acto
 
 async def _begin(tx: Transaction, who: Who) -> tuple[list[Verification], datetime]:
     """The person's methods, held still, and the time; with the proof that every change takes."""
+    methods = await must_be_proven(tx, who)
+    return methods, await tx.now()
+
+
+async def must_be_proven(tx: Transaction, who: Who) -> list[Verification]:
+    """A fresh proof of the best that the person has; their account is held from here on. Raises ProofRequired."""
     generation, now = await sign_ins.hold_account(tx, who)
     methods = await verification.of_account(tx, who.account_id)
     held = await session.by_id(tx, who, who.session.id)
     strength = verification.best_strength(methods)
     if held is None or not held.lives(generation, now) or not held.is_fresh(now) or held.strength < strength:
         raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=strength)
-    return methods, now
+    return methods
+
+
+async def _left(tx: Transaction, method: Verification) -> int | None:
+    return await recovery_code.left(tx, method.id) if method.kind is VerificationKind.RECOVERY_CODES else None
 
 
 async def _mine(tx: Transaction, who: Who, method_id: UUID, now: datetime) -> Verification:
@@ -163,7 +190,7 @@ async def _refuse(
     """Counted, so what was counted must stay: the refusal is given back, not raised."""
     over = await verification.count_wrong(tx, pending)
     left = 0 if over else verification.WRONG_CODES - pending.tries - 1
-    await _record(tx, who, "confirm", pending.id, pending.kind, actor=actor, now=now, reason=CodeRefused.code)
+    await told.record(tx, who, "confirm", pending.id, pending.kind, actor=actor, now=now, reason=CodeRefused.code)
     facts = {} if clock_off is None else {"clock_off_seconds": clock_off}
     return CodeRefused(tries_left=left, **facts)
 
@@ -171,7 +198,7 @@ async def _refuse(
 async def _added(
     tx: Transaction, keys: Keyring, who: Who, added: Verification, *, actor: Actor, now: datetime
 ) -> Verification:
-    await _record(tx, who, "add", added.id, added.kind, actor=actor, now=now)
+    await told.record(tx, who, "add", added.id, added.kind, actor=actor, now=now)
     await _changed(tx, keys, who, added, key="security.method_added", actor=actor, now=now)
     # Being the first, it is the default of itself: that is no change of a default.
     await verification.settle_default(tx, who.account_id)
@@ -181,7 +208,7 @@ async def _added(
 async def _default_changed(
     tx: Transaction, keys: Keyring, who: Who, method: Verification, *, actor: Actor, now: datetime
 ) -> None:
-    await _record(tx, who, "default", method.id, method.kind, actor=actor, now=now)
+    await told.record(tx, who, "default", method.id, method.kind, actor=actor, now=now)
     await _changed(tx, keys, who, method, key="security.default_changed", actor=actor, now=now)
 
 
@@ -190,37 +217,57 @@ async def _changed(
 ) -> None:
     """What every change of methods brings with it: windows close, and the person is told."""
     await re_sign_in.cancel_live(tx, who.account_id, None, "methods_changed", now, actor=actor)
-    await delivery.notify(
-        tx,
-        keys=keys,
-        account=Person(who.account_id, who.organization_id),
-        key=key,
-        params={"method": method.label, "kind": method.kind.value, **place.of(actor)},
-        severity=Severity.INFO,
-        now=now,
-    )
+    params = {"method": method.label, "kind": method.kind.value}
+    await told.notify(tx, keys, who, key=key, params=params, actor=actor, now=now)
 
 
-async def _record(
+async def end_what_stood_on(
     tx: Transaction,
-    who: Who,
-    verb: str,
-    method_id: UUID,
-    kind: VerificationKind,
+    whose: Person,
+    method: Verification,
     *,
+    generation: int,
+    but: UUID | None,
     actor: Actor,
     now: datetime,
-    reason: str | None = None,
 ) -> None:
-    await event.record(
-        tx,
-        organization_id=who.organization_id,
-        action=f"account:verification:{verb}",
-        actor=actor,
-        now=now,
-        outcome="success" if reason is None else "failure",
-        reason=reason,
-        account_id=who.account_id,
-        subject=("verification", method_id),
-        facts={"kind": kind.value},
-    )
+    """Sessions that were proven with a method end with it; the one that asks has just proven itself."""
+    for held in await session.proven_with(tx, whose.id, method.id, generation):
+        if held.id != but and await session.end(tx, held.id, now):
+            await sign_ins.ended(tx, held, actor=actor, now=now)
+
+
+# Saved codes
+
+
+async def make_codes(
+    db: Database, hasher: Hasher, keys: Keyring, who: Who, *, actor: Actor
+) -> tuple[Verification, dict[int, str]]:
+    """Told once. All that were made before are void."""
+    async with db.write() as tx:
+        await _begin(tx, who)
+    codes = {number: recovery_code.invent() for number in range(1, recovery_code.HOW_MANY + 1)}
+    with hasher.place() as room:
+        hashes = {number: await room.hash(recovery_code.plain(code)) for number, code in codes.items()}
+    async with db.write() as tx:
+        methods, now = await _begin(tx, who)
+        method = next((one for one in methods if one.kind is VerificationKind.RECOVERY_CODES), None)
+        if method is None:
+            method_id = new_id(now)
+            await tx.execute(
+                verification.new_unnamed(
+                    verification_id=method_id,
+                    organization_id=who.organization_id,
+                    account_id=who.account_id,
+                    kind=VerificationKind.RECOVERY_CODES,
+                    now=now,
+                )
+            )
+        else:
+            method_id = method.id
+            await verification.renew(tx, method, now)
+        await recovery_code.keep(tx, verification_id=method_id, organization_id=who.organization_id, hashes=hashes)
+        made = await _mine(tx, who, method_id, now)
+        await told.record(tx, who, "add", method_id, made.kind, actor=actor, now=now)
+        await _changed(tx, keys, who, made, key="security.recovery_codes_made", actor=actor, now=now)
+        return made, codes

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from api.operations import arrival, password_try
+from api.operations import arrival, code_try, password_try
 from api.operations.password_try import OPEN
 from api.passwords import Hasher
-from models import account, delivery, event, organization, place, re_sign_in, session, throttle, verification
+from models import account, delivery, event, organization, place, re_sign_in, session, verification
 from models.browser import Browser
 from models.database import Database, Transaction
 from models.delivery import Person
@@ -24,8 +24,7 @@ from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
 from models.session import PASSWORD_METHOD, Session, SessionState, Who, hash_token, new_token, strength_of
 from models.settings import PASSWORD_CHANGE_WAIT, RECENT_PROOF, SECOND_FACTOR_WAIT, SessionLife, session_life
-from models.throttle import SECOND_FACTOR
-from models.verification import Verification
+from models.verification import NAMED, Verification
 
 PROVE: Final = "account:session:prove"
 
@@ -133,6 +132,7 @@ async def sign_in(
 
 async def second_factor(
     db: Database,
+    hasher: Hasher,
     keys: Keyring,
     who: Who,
     *,
@@ -143,6 +143,7 @@ async def second_factor(
     actor: Actor,
 ) -> SignedIn | OwesPassword | DomainError:
     """The last factor: half a sign-in becomes a session with a new token."""
+    compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code)
     async with db.write() as tx:
         held = await hold_row(tx, who)
         generation, now = held.session_generation, await tx.now()
@@ -152,7 +153,9 @@ async def second_factor(
         if half.state is not SessionState.SECOND_FACTOR:
             raise CodeRefused
         window = None if half.re_sign_in_id is None else await re_sign_in.by_id(tx, half.re_sign_in_id, hold=True)
-        accepted = await _spend_code(tx, keys, who, method_id, code, now)
+        accepted = await code_try.accept(
+            tx, keys, who, method_id=method_id, code=code, compared=compared, actor=actor, now=now
+        )
         if isinstance(accepted, DomainError):
             await record(tx, half, "second_factor", actor=actor, now=now, reason=accepted.code)
             await arrival.failed_second_factor(tx, keys, half, accepted.code, actor=actor, now=now)
@@ -167,7 +170,7 @@ async def second_factor(
             strength=strength_of(methods),
             methods=methods,
             method_ids=(str(accepted.id),),
-            life=_life_of(state, who.session_life),
+            life=_no_longer_than(_life_of(state, who.session_life), accepted.expires_at, now),
             now=now,
             state=state,
         ):
@@ -175,6 +178,8 @@ async def second_factor(
         if state is SessionState.MUST_CHANGE_PASSWORD:
             await record(tx, half, "second_factor", actor=actor, now=now, facts={"owes": "password"})
             return OwesPassword(token, await arrival.arrive(tx, keys, half, browser_token, actor=actor, now=now))
+        # A stand-in is no reason to spare somebody the second factor for weeks.
+        remember = remember and accepted.kind in NAMED
         return await _signed_in(tx, keys, half, token, window, browser_token, actor=actor, now=now, remember=remember)
 
 
@@ -205,11 +210,14 @@ async def prove_by_password(
 
 
 async def prove_by_code(
-    db: Database, keys: Keyring, who: Who, *, method_id: UUID, code: str, actor: Actor
+    db: Database, hasher: Hasher, keys: Keyring, who: Who, *, method_id: UUID, code: str, actor: Actor
 ) -> Proven | DomainError:
+    compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code)
     async with db.write() as tx:
         generation, now = await hold_account(tx, who)
-        accepted = await _spend_code(tx, keys, who, method_id, code, now)
+        accepted = await code_try.accept(
+            tx, keys, who, method_id=method_id, code=code, compared=compared, actor=actor, now=now
+        )
         if isinstance(accepted, DomainError):
             await record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)
             return accepted
@@ -296,20 +304,9 @@ def _life_of(state: SessionState, whole: SessionLife) -> SessionLife:
     return whole
 
 
-async def _spend_code(
-    tx: Transaction, keys: Keyring, who: Who, method_id: UUID, code: str, now: datetime
-) -> Verification | DomainError:
-    counter = str(who.account_id)
-    wait = await throttle.take(tx, SECOND_FACTOR, counter, now)
-    if wait is not None:
-        return TooManyTries(wait)
-    methods = verification.asked_for(await verification.of_account(tx, who.account_id), now)
-    method = next((one for one in methods if one.id == method_id), None)
-    step = None if method is None else method.step_of(code, keys, now)
-    if method is None or step is None or not await verification.spend(tx, method.id, step, now):
-        return CodeRefused()
-    await throttle.give_back(tx, SECOND_FACTOR, counter)
-    return method
+def _no_longer_than(life: SessionLife, end: datetime | None, now: datetime) -> SessionLife:
+    """A sign-in with something temporary ends with it."""
+    return life if end is None else SessionLife(life.idle, min(life.absolute, end - now))
 
 
 async def _signed_in(

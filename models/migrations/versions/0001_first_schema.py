@@ -318,8 +318,39 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         "verification",
         ["account_id", "label"],
         unique=True,
-        sqlite_where=sa.text("state IN ('active', 'suspended')"),
-        postgresql_where=sa.text("state IN ('active', 'suspended')"),
+        sqlite_where=sa.text("state IN ('active', 'suspended') AND kind NOT IN ('recovery_codes', 'access_pass')"),
+        postgresql_where=sa.text("state IN ('active', 'suspended') AND kind NOT IN ('recovery_codes', 'access_pass')"),
+    )
+    op.create_table(
+        "recovery_code",
+        sa.Column("verification_id", Id, nullable=False),
+        sa.Column("number", sa.SmallInteger, autoincrement=False, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("hash", sa.Text, nullable=False),
+        sa.Column("used_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_recovery_code_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(
+            ["verification_id"], ["verification.id"], name=op.f("fk_recovery_code_verification_id_verification")
+        ),
+        sa.PrimaryKeyConstraint("verification_id", "number", name=op.f("pk_recovery_code")),
+    )
+    op.create_table(
+        "access_pass",
+        sa.Column("verification_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("hash", sa.Text, nullable=False),
+        sa.Column("one_use", sa.Boolean, nullable=False),
+        sa.Column("issued_by", Id, nullable=False),
+        sa.ForeignKeyConstraint(["issued_by"], ["account.id"], name=op.f("fk_access_pass_issued_by_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_access_pass_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(
+            ["verification_id"], ["verification.id"], name=op.f("fk_access_pass_verification_id_verification")
+        ),
+        sa.PrimaryKeyConstraint("verification_id", name=op.f("pk_access_pass")),
     )
     op.create_table(
         "enrollment",

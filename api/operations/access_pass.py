@@ -1,0 +1,116 @@
+"""An administrator lends a person a second factor for a while: the telephone is lost, and the person is known."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from api.operations import security, told
+from api.passwords import Hasher
+from models import access_pass, account, re_sign_in, recovery_code, verification
+from models.database import Database, Transaction
+from models.delivery import Person
+from models.errors import NotAllowed, NotFound
+from models.event import Actor
+from models.notification import Severity
+from models.sealed import Keyring
+from models.session import Who
+from models.verification import Verification, VerificationKind
+from models.vocabulary import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Told once."""
+
+    id: UUID
+    code: str = field(repr=False)
+    one_use: bool
+    expires_at: datetime
+
+
+async def issue(
+    db: Database,
+    hasher: Hasher,
+    keys: Keyring,
+    who: Who,
+    account_id: UUID,
+    *,
+    lifetime: timedelta,
+    one_use: bool,
+    actor: Actor,
+) -> Issued:
+    """One of a person's at a time: an earlier one ends, and what was opened with it."""
+    async with db.write() as tx:
+        await security.must_be_proven(tx, who)
+    code = recovery_code.invent(access_pass.GROUPS)
+    with hasher.place() as room:
+        hashed = await room.hash(recovery_code.plain(code))
+    async with db.write() as tx:
+        held, now = await _whose(tx, who, account_id)
+        whose = Person(account_id, who.organization_id)
+        await _end_earlier(tx, whose, held.session_generation, actor=actor, now=now)
+        issued = Issued(new_id(now), code, one_use, now + lifetime)
+        await tx.execute(
+            verification.new_unnamed(
+                verification_id=issued.id,
+                organization_id=who.organization_id,
+                account_id=account_id,
+                kind=VerificationKind.ACCESS_PASS,
+                now=now,
+                expires_at=issued.expires_at,
+            )
+        )
+        await tx.execute(
+            access_pass.new_pass(
+                verification_id=issued.id,
+                organization_id=who.organization_id,
+                password_hash=hashed,
+                one_use=one_use,
+                issued_by=who.account_id,
+            )
+        )
+        facts = {"expires_at": issued.expires_at.isoformat(), "one_use": one_use}
+        await told.record(tx, whose, "add", issued.id, VerificationKind.ACCESS_PASS, actor=actor, now=now, facts=facts)
+        await _tell(tx, keys, whose, key="security.access_pass_issued", actor=actor, now=now)
+        return issued
+
+
+async def withdraw(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> None:
+    """Withdrawn twice is withdrawn."""
+    async with db.write() as tx:
+        held, now = await _whose(tx, who, account_id)
+        whose = Person(account_id, who.organization_id)
+        if await _end_earlier(tx, whose, held.session_generation, actor=actor, now=now):
+            await _tell(tx, keys, whose, key="security.access_pass_ended", actor=actor, now=now)
+
+
+async def _whose(tx: Transaction, who: Who, account_id: UUID) -> tuple[Any, datetime]:
+    """Whom it is for, held. Nobody lends themselves a factor, and no administrator reaches above their organization."""
+    for one in sorted((who.account_id, account_id)):  # in one order, so that two who do it to each other both can
+        await account.lock(tx, one)
+    await security.must_be_proven(tx, who)
+    if account_id == who.account_id:
+        raise NotAllowed
+    held = await account.lock(tx, account_id)
+    if held is None or held.organization_id != who.organization_id:
+        raise NotFound
+    if held.is_operator and not who.is_operator:
+        raise NotAllowed
+    return held, await tx.now()
+
+
+async def _end_earlier(tx: Transaction, whose: Person, generation: int, *, actor: Actor, now: datetime) -> bool:
+    methods = await verification.of_account(tx, whose.id)
+    earlier: list[Verification] = [one for one in methods if one.kind is VerificationKind.ACCESS_PASS]
+    for one in earlier:
+        await verification.revoke(tx, one)
+        await access_pass.forget(tx, one.id)
+        await security.end_what_stood_on(tx, whose, one, generation=generation, but=None, actor=actor, now=now)
+        await told.record(tx, whose, "remove", one.id, one.kind, actor=actor, now=now)
+    return bool(earlier)
+
+
+async def _tell(tx: Transaction, keys: Keyring, whose: Person, *, key: str, actor: Actor, now: datetime) -> None:
+    await re_sign_in.cancel_live(tx, whose.id, None, "methods_changed", now, actor=actor)
+    await told.notify(tx, keys, whose, key=key, params={}, severity=Severity.WARNING, actor=actor, now=now)

@@ -1,0 +1,142 @@
+"""A try at a second factor: counted before it is verified, and what fits is spent at once.
+
+Saved codes and passes are kept as argon2 hashes: those are compared between two transactions, never inside one.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from api.operations import told
+from api.passwords import Hasher
+from models import access_pass, recovery_code, throttle, verification
+from models.database import Database, Transaction
+from models.errors import CodeRefused, DomainError, TooManyTries
+from models.event import Actor
+from models.notification import Severity
+from models.sealed import Keyring
+from models.session import Who
+from models.throttle import SECOND_FACTOR
+from models.verification import Verification, VerificationKind
+
+_LETTER: Final = re.compile(r"[A-Za-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A counted try at a code that is kept as a hash."""
+
+    wait: timedelta | None
+    fits: str | None = field(default=None, repr=False)
+    """The hash that the code fits; None: it fits none."""
+
+
+async def compare(db: Database, hasher: Hasher, who: Who, *, method_id: UUID, code: str) -> Compared | None:
+    """None: codes without letters are never kept as hashes. Raises Busy before anything is counted."""
+    if _LETTER.search(code) is None:
+        return None
+    with hasher.place() as place:
+        async with db.write() as tx:
+            now = await tx.now()
+            wait = await throttle.take(tx, SECOND_FACTOR, str(who.account_id), now)
+            if wait is not None:
+                return Compared(wait)
+            known, typed = await _known(tx, who, method_id, code, now)
+        fits = await place.verify(known, typed)
+    return Compared(None, known if fits else None)
+
+
+async def _known(tx: Transaction, who: Who, method_id: UUID, code: str, now: datetime) -> tuple[str | None, str]:
+    """The one hash that the code is compared with, and the code as it was hashed."""
+    method = await _method(tx, who, method_id, now)
+    if method is None:
+        return None, code
+    if method.kind is VerificationKind.RECOVERY_CODES:
+        typed = recovery_code.read(code)
+        return (
+            (None, code)
+            if typed is None
+            else (
+                await recovery_code.hash_of(tx, method.id, typed.number),
+                typed.secret,
+            )
+        )
+    held = await access_pass.of_method(tx, method.id)
+    return (None if held is None else held.hash), recovery_code.plain(code)
+
+
+async def _method(tx: Transaction, who: Who, method_id: UUID, now: datetime) -> Verification | None:
+    methods = verification.asked_for(await verification.of_account(tx, who.account_id), now)
+    return next((one for one in methods if one.id == method_id), None)
+
+
+async def accept(
+    tx: Transaction,
+    keys: Keyring,
+    who: Who,
+    *,
+    method_id: UUID,
+    code: str,
+    compared: Compared | None,
+    actor: Actor,
+    now: datetime,
+) -> Verification | DomainError:
+    """The account is held. What was counted must stay: a refusal is given back, not raised."""
+    counter = str(who.account_id)
+    wait = await throttle.take(tx, SECOND_FACTOR, counter, now) if compared is None else compared.wait
+    if wait is not None:
+        return TooManyTries(wait)
+    method = await _method(tx, who, method_id, now)
+    if method is None or not await _spend(tx, keys, method, code, compared, now):
+        return CodeRefused()
+    await throttle.give_back(tx, SECOND_FACTOR, counter)
+    if method.kind is VerificationKind.RECOVERY_CODES:
+        left = await recovery_code.left(tx, method.id)
+        facts = {"left": left}
+        if left <= recovery_code.FEW:
+            await _flag(tx, keys, who, method, facts, key="security.recovery_codes_low", actor=actor, now=now)
+        else:
+            await _flag(tx, keys, who, method, facts, key="security.recovery_code_used", actor=actor, now=now)
+    elif method.kind is VerificationKind.ACCESS_PASS:
+        await _flag(tx, keys, who, method, {}, key="security.access_pass_used", actor=actor, now=now)
+    return method
+
+
+async def _spend(
+    tx: Transaction, keys: Keyring, method: Verification, code: str, compared: Compared | None, now: datetime
+) -> bool:
+    if method.kind is VerificationKind.TOTP:
+        step = None if compared is not None else method.step_of(code, keys, now)
+        return step is not None and await verification.spend(tx, method.id, step, now)
+    if compared is None or compared.fits is None:
+        return False
+    if method.kind is VerificationKind.RECOVERY_CODES:
+        fresh = await recovery_code.use(tx, method.id, compared.fits, now)
+    else:
+        held = await access_pass.of_method(tx, method.id)
+        fresh = held is not None and held.hash == compared.fits
+        if fresh and held.one_use:
+            await verification.revoke(tx, method)
+            await access_pass.forget(tx, method.id)
+    if fresh:
+        await verification.touch(tx, method, now)
+    return fresh
+
+
+async def _flag(
+    tx: Transaction,
+    keys: Keyring,
+    who: Who,
+    method: Verification,
+    facts: dict[str, Any],
+    *,
+    key: str,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """What stands in for an authenticator stands out in the record, and its person hears of it."""
+    await told.record(tx, who, "use", method.id, method.kind, actor=actor, now=now, facts=facts)
+    params = {name: str(value) for name, value in facts.items()}
+    await told.notify(tx, keys, who, key=key, params=params, severity=Severity.WARNING, actor=actor, now=now)
