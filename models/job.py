@@ -213,8 +213,13 @@ class Job:
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
 
+    @property
+    def is_cancellable(self) -> bool:
+        """Not handed over yet: a courier that may have it since `sent_at` counts as one that has."""
+        return self.state in CANCELLABLE and self.sent_at is None
+
     def available_actions(self) -> list[str]:
-        return ["cancel"] if self.state in CANCELLABLE else []
+        return ["cancel"] if self.is_cancellable else []
 
     def due_by(self, at: datetime) -> datetime:
         """When the sweep must look again: at `at`, and no later than the job's own end."""
@@ -507,6 +512,13 @@ async def send_anew(tx: Transaction, held: Job, now: datetime) -> bool:
     return (await tx.execute(statement)).rowcount == 1
 
 
+async def keep_receipt(tx: Transaction, held: Job, receipt: str) -> None:
+    """Of an order that ended while a courier took it: by this name it is known when it is answered, or taken back."""
+    ended = job.c.state.in_([ending.value for ending in ENDINGS])
+    statement = sa.update(job).where(job.c.id == held.id, job.c.receipt.is_(None), ended)
+    await tx.execute(statement.values(receipt=receipt))
+
+
 async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt: str | None = None) -> bool:
     """Hand the order over. An order that was handed over before and never answered is offered again.
 
@@ -708,7 +720,7 @@ async def supersede(
     """
     told = []
     outcome = Outcome(JobState.CANCELLED, Reason.SUPERSEDED)
-    for held in (one for one in open_jobs if one.state in CANCELLABLE):
+    for held in (one for one in open_jobs if one.is_cancellable):
         settled = await settle(
             tx,
             held,

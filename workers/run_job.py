@@ -36,6 +36,8 @@ _STILL_OUT: Final = frozenset({JobState.EXPIRED, JobState.CANCELLED, JobState.UN
 """Endings of ours that say nothing of what a courier does yet."""
 
 UNCERTAIN_PAUSE: Final = timedelta(seconds=30)
+LAST_LOOK: Final = timedelta(minutes=1)
+"""So long before its end an order that a courier has is looked at once more: its word may have got lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +242,10 @@ async def _look_first(needs: Needs, planned: Planned) -> Planned | None:
     """
     held, command, view, platform = planned
     courier = _courier(needs, platform)
-    if courier is None or (held.sent_at is None and held.receipt is None):
+    if courier is None:
         return planned
+    if held.sent_at is None and held.receipt is None:
+        return await _send_anew(needs, planned)
     async with needs.database.read() as tx:
         others = frozenset(one.receipt for one in await job.couriered(tx, held) if one.receipt is not None)
     try:
@@ -260,12 +264,18 @@ async def _look_first(needs: Needs, planned: Planned) -> Planned | None:
     elif held.looks + 1 < job.LOOKS:
         await _rest(needs, held, pause=UNCERTAIN_PAUSE, looks=held.looks + 1)
     else:
-        async with needs.database.write() as tx:
-            now = await tx.now()
-            again = replace(held, sent_at=now, looks=0)
-            if await job.send_anew(tx, held, now):
-                return again, command, view, platform
+        return await _send_anew(needs, planned)
     return None
+
+
+async def _send_anew(needs: Needs, planned: Planned) -> Planned | None:
+    """Written before the courier is asked: a run that dies in between leaves a trace. None: the lease was lost."""
+    held, command, view, platform = planned
+    async with needs.database.write() as tx:
+        now = await tx.now()
+        if not await job.send_anew(tx, held, now):
+            return None
+    return replace(held, sent_at=now, looks=0), replace(command, sent_at=now), view, platform
 
 
 async def _adopt(needs: Needs, planned: Planned, report: Report) -> None:
@@ -302,7 +312,9 @@ async def _wake(needs: Needs, held: Job, command: Command, view: Enrollment, pla
     needs.fault.mark("woken")
     if receipt is not None:
         async with needs.database.write() as tx:
-            await job.deliver(tx, held, by="worker", now=await tx.now(), receipt=receipt.reference)
+            if not await job.deliver(tx, held, by="worker", now=await tx.now(), receipt=receipt.reference):
+                # It ended meanwhile, and the courier has it all the same: the next of its kind takes it back.
+                await job.keep_receipt(tx, held, receipt.reference)
     elif held.lease_until is not None:
         await _rest(needs, held, woke=True)
 
@@ -319,7 +331,10 @@ async def _rest(
 ) -> None:
     """End this run; say when the next one may claim. Not `sent`: no courier holds it."""
     async with needs.database.write() as tx:
-        again = until or await tx.now() + (pause if pause is not None else job.wake_pause(held.wakes))
+        now = await tx.now()
+        again = until or now + (pause if pause is not None else job.wake_pause(held.wakes))
+        if woke and held.receipt is not None and held.expires_at is not None and now < held.expires_at - LAST_LOOK:
+            again = min(again, held.expires_at - LAST_LOOK)
         await job.release(tx, held, available_at=again, woke=woke, sent_at=held.sent_at if sent else None, looks=looks)
 
 

@@ -87,7 +87,7 @@ async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: 
         held = await job.by_id(tx, job_id, hold=True)
         if held is None or not _may_see(who, held):
             raise NotFound
-        if held.state not in job.CANCELLABLE:
+        if not held.is_cancellable:
             raise TooLateToCancel(state=held.state)
         now = await tx.now()
         name = (await tx.execute(sa.select(device.c.name).where(device.c.id == held.device_id))).scalar_one_or_none()

@@ -5,18 +5,20 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from models import job
 from models.database import Database
 from models.device import device
 from models.enrollment import enrollment
-from models.job import COURIER_PAUSE, LOOKS
+from models.event import WORKER
+from models.job import COURIER_PAUSE, LEASE, LOOKS, Words
 from models.sealed import Keyring
 from models.settings import CONFIRMATION
 from models.vocabulary import Act, JobState, Outcome, Reason
-from platforms.base import Receipt, Report
+from platforms.base import Command, Enrollment, Receipt, Report
 from platforms.errors import Refused, Uncertain, Unreachable
 from tests.clock import NOON, Clock
 from tests.workers.shop import PocketCourier, Shop, furnish
-from workers.run_job import UNCERTAIN_PAUSE
+from workers.run_job import LAST_LOOK, UNCERTAIN_PAUSE
 
 PENDING = Outcome(None)
 DONE = Outcome(JobState.SUCCEEDED)
@@ -145,6 +147,24 @@ async def test_an_order_that_was_surely_not_taken_is_handed_over_without_a_look(
     held = await shop.run(job_id)
 
     assert (held.state, len(courier.woken), courier.looked) == (JobState.DELIVERED, 2, [])
+    assert held.sent_at == courier.woken[1][0].sent_at == shop.clock.now
+
+
+async def test_a_later_run_that_died_in_its_hand_over_is_followed_by_a_look_too(
+    shop: Shop, courier: PocketCourier
+) -> None:
+    courier.answers += [Unreachable("quota", pause=timedelta(seconds=60)), RuntimeError("died")]
+    courier.found.append(taken())
+    await shop.run(job_id := await shop.ask())
+    shop.clock.forward(timedelta(seconds=60))
+    with pytest.raises(RuntimeError):
+        await shop.run(job_id)
+
+    shop.clock.forward(LEASE)
+    held = await shop.run(job_id)
+
+    assert (held.state, held.receipt) == (JobState.DELIVERED, "operation-7")
+    assert (len(courier.woken), len(courier.looked)) == (2, 1)
 
 
 async def test_a_look_that_is_not_answered_counts_for_nothing(shop: Shop, courier: PocketCourier) -> None:
@@ -229,6 +249,75 @@ async def test_while_the_older_order_cannot_be_taken_back_the_new_one_waits(shop
     shop.clock.now = held.available_at
     held = await shop.run(job_id)
     assert (held.state, courier.withdrawn) == (JobState.DELIVERED, ["operation-1"])
+
+
+async def test_what_a_courier_may_hold_is_cancelled_by_nobody(shop: Shop, courier: PocketCourier) -> None:
+    courier.answers.append(Uncertain("no_answer"))
+    waiting = await shop.run(await shop.ask())
+
+    wipe = await shop.ask(Act.WIPE)
+    words = Words(success_key="", device_name="phone")
+    async with shop.db.write() as tx:
+        told = await job.supersede(tx, [waiting], wipe, actor=WORKER, words=words, keys=shop.keys, now=shop.clock.now)
+
+    assert (waiting.state, waiting.available_actions(), told) == (JobState.WAITING, [], [])
+    assert (await shop.see(waiting.id)).state is JobState.WAITING
+
+
+async def test_what_was_surely_not_taken_can_be_cancelled_until_it_is_sent(shop: Shop, courier: PocketCourier) -> None:
+    courier.answers.append(Unreachable("quota"))
+
+    assert (await shop.see(await shop.ask(Act.REMOTE_LOCK))).available_actions() == ["cancel"]
+    assert (await shop.run(await shop.ask())).available_actions() == ["cancel"]
+
+
+async def test_an_order_that_ended_while_it_was_taken_is_known_and_taken_back(
+    shop: Shop, courier: PocketCourier
+) -> None:
+    first = await shop.ask()
+    wake = courier.wake
+
+    async def slowly(command: Command, enrollment: Enrollment) -> Receipt | None:
+        shop.clock.forward(timedelta(hours=24))
+        await shop.sweep.jobs()
+        return await wake(command, enrollment)
+
+    courier.wake = slowly  # type: ignore[method-assign] # its time runs out on the way
+    courier.answers += [Receipt("operation-1"), Receipt("operation-2")]
+    held = await shop.run(first)
+    courier.wake = wake  # type: ignore[method-assign]
+    second = await shop.run(await shop.ask())
+
+    assert (held.state, held.receipt) == (JobState.EXPIRED, "operation-1")
+    assert (second.state, courier.withdrawn) == (JobState.DELIVERED, ["operation-1"])
+
+
+async def test_a_courier_is_asked_once_more_before_an_order_runs_out(shop: Shop, courier: PocketCourier) -> None:
+    courier.answers.append(Receipt("operation-7"))
+    held = await shop.run(job_id := await shop.ask(Act.RESTART))
+    assert held.expires_at is not None
+    while held.available_at < held.expires_at - LAST_LOOK:
+        shop.clock.now = held.available_at
+        held = await shop.run(job_id)
+    assert held.available_at == held.expires_at - LAST_LOOK
+    courier.found.append(taken(DONE))
+
+    shop.clock.now = held.available_at
+    held = await shop.run(job_id)
+
+    assert held.state is JobState.SUCCEEDED
+
+
+async def test_after_the_last_look_an_order_runs_out(shop: Shop, courier: PocketCourier) -> None:
+    courier.answers.append(Receipt("operation-7"))
+    held = await shop.run(job_id := await shop.ask(Act.RESTART))
+    assert held.expires_at is not None
+
+    shop.clock.now = held.expires_at - LAST_LOOK
+    held = await shop.run(job_id)
+
+    assert held.expires_at is not None
+    assert (held.state, held.available_at >= held.expires_at) == (JobState.DELIVERED, True)
 
 
 async def test_a_look_is_told_which_orders_are_others(shop: Shop, courier: PocketCourier) -> None:
