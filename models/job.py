@@ -592,6 +592,12 @@ async def settle(
     ):
         return False
     succeeded = outcome.state is JobState.SUCCEEDED
+    code_unknown = outcome.reason == Reason.CODE_UNKNOWN
+    if held.device_id is not None and (outcome.passcode is not None or code_unknown):
+        passcode.tell_replaced(tx, held.organization_id, held.device_id, held.account_id)
+    if held.device_id is not None and code_unknown:
+        # The new one reached nobody, and the older opens nothing any more.
+        await passcode.destroy_of_device(tx, held.organization_id, held.device_id, "replaced", now)
     await notification.tell(
         tx,
         organization_id=held.organization_id,

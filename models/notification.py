@@ -145,6 +145,25 @@ async def tell(
     tx.later(_telling(insert), values)  # type: ignore[arg-type] # a class can be hashed, whatever it makes
 
 
+def telling_otherwise(subject: sa.ScalarSelect[Any]) -> tuple[Hot, Hot]:
+    """What was told of a subject no longer holds: its line, where there is one, says `new_key` from now on.
+
+    It stays as read or unread as it was, since something newer is told beside it. Both are sent, in this order, with
+    `whose` line it is, `new_key`, `new_severity`, and whatever names the subject.
+    """
+    line = sa.and_(notification.c.account_id == sa.bindparam("whose", type_=Id), notification.c.subject_id == subject)
+    counted = sa.update(account).where(_WHOSE, sa.exists().where(line))
+    said = sa.update(notification).where(line)
+    return Hot(counted.values(notification_seq=account.c.notification_seq + 1)), Hot(
+        said.values(
+            seq=_RAISED,
+            version=notification.c.version + 1,
+            key=sa.bindparam("new_key"),
+            severity=sa.bindparam("new_severity"),
+        )
+    )
+
+
 async def page(
     tx: Transaction,
     organization_id: UUID,

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.hot import Hot
+from models.notification import Severity, telling_otherwise
 from models.sealed import Keyring
 from models.settings import READABLE_PASSCODE
 from models.vocabulary import PasscodeKind, Secret, new_id
@@ -97,6 +98,37 @@ _DESTROY_OF_DEVICE: Final = Hot(
     )
     .values(sealed=None, destroyed_at=sa.bindparam("now"), why=sa.bindparam("reason"))
 )
+
+# The job that told of the code that can still be read.
+_TOLD_BY: Final = (
+    sa.select(passcode.c.job_id)
+    .where(
+        passcode.c.organization_id == sa.bindparam("organization"),
+        passcode.c.device_id == sa.bindparam("device"),
+        passcode.c.destroyed_at.is_(None),
+    )
+    .order_by(passcode.c.created_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_TELL_REPLACED: Final = telling_otherwise(_TOLD_BY)
+REPLACED_KEY: Final = "passcode.replaced"
+
+
+def tell_replaced(tx: Transaction, organization_id: UUID, device_id: UUID, account_id: UUID) -> None:
+    """Whoever was told of a code that can still be read is told that the device has a newer one.
+
+    Before the newer one is told, which is to stand above it, and before the older is destroyed.
+    """
+    values = {
+        "organization": organization_id,
+        "device": device_id,
+        "whose": account_id,
+        "new_key": REPLACED_KEY,
+        "new_severity": Severity.INFO.value,
+    }
+    for hot in _TELL_REPLACED:
+        tx.later(hot, values)
 
 
 async def keep(

@@ -211,7 +211,7 @@ def test_what_the_code_can_tell_has_words_in_both_languages_with_the_same_parame
     wanted = {f"problem.{code}" for code in PROBLEMS}
     wanted |= {f"reason.{reason}" for reason in Reason}
     wanted |= {f"job.{act}.{ending}" for act in Act for ending in ENDINGS}
-    wanted |= {"re_sign_in.lapsed", "session.signed_out_everywhere"}
+    wanted |= {"re_sign_in.lapsed", "session.signed_out_everywhere", "passcode.replaced"}
     for name in PLATFORMS:
         wanted |= set(constants_named(name, "done_key", "reveal_key"))
     said = words()

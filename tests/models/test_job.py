@@ -174,6 +174,62 @@ async def test_one_open_job_of_a_kind_for_a_device(desk: Desk) -> None:
     await desk.ask()
 
 
+async def lines_of(desk: Desk) -> list[notification.Notification]:
+    """As a stream would show them."""
+    async with desk.db.read() as tx:
+        return await notification.after(tx, desk.person.organization_id, desk.person.id, 0, desk.clock.now, 10)
+
+
+async def test_of_two_passcodes_the_older_is_told_as_replaced_and_the_newest_stands_last(desk: Desk) -> None:
+    other = await give_device(desk.db, desk.person, NOON)
+    elsewhere = await desk.ask(device_id=other)
+    await desk.settle(elsewhere)
+    first = await desk.ask()
+    await desk.settle(first)
+    (_, read) = await lines_of(desk)
+    async with desk.db.write() as tx:
+        await notification.mark(tx, desk.person.organization_id, desk.person.id, read.id, read_at=NOON)
+    desk.clock.forward(1)
+
+    second = await desk.ask()
+    await desk.settle(second)
+    lines = await lines_of(desk)
+
+    assert [(line.job_id, line.key, line.severity, line.version) for line in lines] == [
+        (elsewhere.id, WORDS.success_key, "success", 1),
+        (first.id, "passcode.replaced", "info", 2),
+        (second.id, WORDS.success_key, "success", 1),
+    ]
+    assert [line.read_at for line in lines] == [None, NOON, None]
+    assert lines[1].params["device"] == WORDS.device_name
+    # A passcode that is gone already was replaced by none.
+    desk.clock.forward(1)
+    async with desk.db.write() as tx:
+        await passcode.destroy_of_device(tx, desk.person.organization_id, desk.device_id, "lapsed", desk.clock.now)
+    await desk.settle(await desk.ask())
+    assert [line.key for line in (await lines_of(desk))[1:]] == ["passcode.replaced", *[WORDS.success_key] * 2]
+
+
+async def test_where_the_new_passcode_reached_nobody_the_older_is_gone_all_the_same(desk: Desk) -> None:
+    await desk.settle(await desk.ask())
+
+    await desk.settle(await desk.ask(), Outcome(JobState.FAILED, Reason.CODE_UNKNOWN))
+
+    assert [line.key for line in await lines_of(desk)] == ["passcode.replaced", "job.reset_passcode.failed"]
+    async with desk.db.write() as tx:
+        older = await passcode.newest_of_device(tx, desk.person.organization_id, desk.device_id)
+    assert older is not None
+    assert older.sealed is None
+
+
+async def test_a_reset_that_failed_replaces_no_passcode(desk: Desk) -> None:
+    await desk.settle(await desk.ask())
+
+    await desk.settle(await desk.ask(), Outcome(JobState.FAILED, Reason.DEVICE_REFUSED))
+
+    assert [line.key for line in await lines_of(desk)] == [WORDS.success_key, "job.reset_passcode.failed"]
+
+
 async def test_one_job_for_one_idempotency_key(desk: Desk) -> None:
     await desk.settle(await desk.ask(key="one"))
 
