@@ -187,7 +187,7 @@ class AndroidHandler:
             case Heard(published_at=published_at, said=wire.Operation() as operation):
                 return _read_operation(operation, young=now - published_at <= OUTRUN)
             case Heard(published_at=published_at, said=wire.Device() as device):
-                return _read_device(device, min(published_at, now), enrollment)
+                return _read_device(device, min(published_at, now), enrollment, now)
         raise Unreadable("no_message")
 
     def judge(self, command: Command, report: Report) -> Outcome:
@@ -232,7 +232,7 @@ def _read_operation(operation: wire.Operation, *, young: bool) -> CheckIn:
     return CheckIn(message=operation, reports=(Report(None, operation, receipt=operation.name, may_outrun=young),))
 
 
-def _read_device(device: wire.Device, published_at: datetime, enrollment: Enrollment) -> CheckIn:
+def _read_device(device: wire.Device, published_at: datetime, enrollment: Enrollment, now: datetime) -> CheckIn:
     left = "DELETED" in device.states
     if enrollment.state is EnrollmentState.LEFT:
         # A late report does not revive it; a second farewell is heard.
@@ -250,7 +250,8 @@ def _read_device(device: wire.Device, published_at: datetime, enrollment: Enroll
     known = acts.traits(device)
     newest = replace(
         memory,
-        reported_at=device.reported_at or memory.reported_at,
+        # A phone whose clock ran ahead is heard again when it is right.
+        reported_at=memory.reported_at if device.reported_at is None else min(device.reported_at, now),
         published_at=memory.published_at if device.reported_at is not None else published_at,
         traits=known,
         rules=passcode.rules(device.policies, acts.scope_of(device.mode)),

@@ -53,7 +53,8 @@ def verify(header: str, signers: Mapping[str, bytes], expected: Expected, now: d
     if pem is None:
         raise KeysNeeded
     _check_signature(pem, signature, f"{parts[0]}.{parts[1]}".encode())
-    if claims.get("iss") not in expected.issuers or claims.get("aud") != expected.audience:
+    issuer = claims.get("iss")
+    if not isinstance(issuer, str) or issuer not in expected.issuers or claims.get("aud") != expected.audience:
         raise Unreadable("token_not_for_us")
     _check_times(claims, now)
     return claims.get("email") == expected.account and claims.get("email_verified") is True

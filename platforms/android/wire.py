@@ -203,7 +203,10 @@ def parse_device(value: object) -> Device:
         reported_at=moment(value.get("lastStatusReportTime")),
         policies=tuple(_policies(value.get("appliedPasswordPolicies"))),
         hints=frozenset(_hints(value.get("nonComplianceDetails"))),
-        token_data=token_data if isinstance(token_data, str) and len(token_data) <= 1024 else None,
+        # Ours are plain letters; what is none could not even be compared.
+        token_data=token_data
+        if isinstance(token_data, str) and len(token_data) <= 1024 and token_data.isascii()
+        else None,
         formerly=tuple(_former(value.get("previousDeviceNames"))),
         os_version=_text(software.get("androidVersion")),
         model=_model(_text(hardware.get("brand")), _text(hardware.get("model"))),

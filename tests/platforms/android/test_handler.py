@@ -87,6 +87,7 @@ def unsigned(**head: Any) -> str:
         SIGNER.token({"kid": 7}),
         SIGNER.token(iss="https://accounts.example"),
         SIGNER.token(iss=None),
+        SIGNER.token(iss=["https://accounts.google.com"]),
         SIGNER.token(aud="https://elsewhere.example/devices/android/notices"),
         SIGNER.token(aud=["http://127.0.0.1:8080/devices/android/notices"]),
         SIGNER.token(iat="now"),
@@ -237,6 +238,13 @@ def test_a_device_with_any_field_of_any_kind_is_read(name: str, value: Any) -> N
 
     if caller.reply is None:
         HANDLER.read(caller, enrolled().view, NOW)
+        HANDLER.read(caller, Bond().view, NOW)
+
+
+def test_a_token_of_half_a_letter_binds_nothing() -> None:
+    caller = HANDLER.identify(request(push("ENROLLMENT", device(enrollmentTokenData=f"{BOND}.\ud800"))), NOW)
+
+    assert not HANDLER.read(caller, Bond().view, NOW).proven
 
 
 @trying(max_examples=200, deadline=None)
@@ -347,8 +355,10 @@ def test_without_a_reports_time_the_moment_of_publishing_counts() -> None:
 def test_a_notice_from_the_future_does_not_silence_the_device() -> None:
     bond = enrolled()
     bond.hear(device(None), at=NOW + timedelta(days=9000))
+    bond.hear(device(NOW + timedelta(days=9000)))
 
     assert bond.hear(device(None), at=NOW, now=NOW).memory is not None
+    assert bond.hear(device(NOW), at=NOW, now=NOW).memory is not None
 
 
 @pytest.mark.parametrize("name", ["state", "appliedState"])
