@@ -99,7 +99,9 @@ async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Ma
         there = await account.by_sign_in_name(tx, people[0].account) is not None
         if not there:
             organization_id = new_id(now)
-            await tx.execute(organization.new_organization(organization_id, cast["organization"], {}, now))
+            await tx.execute(
+                organization.new_organization(organization_id, cast["organization"], {"contact": cast["contact"]}, now)
+            )
             for person, password_hash in zip(people, hashes, strict=True):
                 await _hire(tx, person, names[person.account], organization_id, password_hash, keys, now)
     if there and not begun:
