@@ -91,6 +91,8 @@ def build(
             for service in services.values():
                 # One that signs, or looks at the time, does it by the clock that is put forward.
                 service.clock = clock
+            # Google's clock goes with the world's, whatever hour is played.
+            services["android"].clock = clock
             environment = {
                 "PATH": os.defpath,
                 "PYTHONUNBUFFERED": "1",

@@ -161,6 +161,8 @@ class Installation:
     hurt: Counter[str] = field(default_factory=Counter)
     """What was done to it, by kind."""
     jumps: int = 0
+    endings: int = 0
+    """How many jobs somebody waited for have ended."""
     _pending: dict[UUID, asyncio.Event] = field(default_factory=dict)
 
     # Keeping it alive
@@ -190,6 +192,7 @@ class Installation:
             ended = [job_id for job_id in awaited if job_id not in still_open]
             for job_id in ended:
                 self._pending.pop(job_id).set()
+                self.endings += 1
             now = time.monotonic()
             if ended or len(self._pending) != asked:
                 last, asked, still = now, len(self._pending), STILL
@@ -420,7 +423,7 @@ class Installation:
                         f" {told[job_id]} notifications, {row.crashes} crashes"
                     )
                 wrong += [f"{job_id}: {flaw}" for flaw in _flaws(row, rows.moves.get(job_id, []))]
-        assert wrong == []
+        assert wrong == [], "\n".join(wrong[:20])
 
     def _code_flaws(self, resident: Resident, rows: "Rows") -> list[str]:
         """Each reset's code replaced the one before; the newest opens the phone. None where a reset makes none."""
