@@ -31,6 +31,9 @@ _TALKATIVE: Final = (
 )
 """Loggers whose INFO or DEBUG prints what we must not: WARNING and above, whatever LOG_LEVEL says."""
 
+_QUOTING: Final = frozenset({"aiohttp.server"})
+"""Loggers whose errors quote a request that could not be read, credentials among it: of those, only what and where."""
+
 
 @contextmanager
 def bound(**fields: object) -> Iterator[None]:
@@ -80,7 +83,9 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
         **_BOUND.get(),
         **{name: value for name, value in vars(record).items() if name not in _OWN_TO_RECORDS},
     }
-    if record.exc_info:
+    if record.exc_info and record.exc_info[1] is not None and record.name in _QUOTING:
+        fields |= {"error_type": type(record.exc_info[1]).__name__, "where": where(record.exc_info[1])}
+    elif record.exc_info:
         fields["error"] = formatter.formatException(record.exc_info)
     return fields
 

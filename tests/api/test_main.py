@@ -75,6 +75,33 @@ async def test_it_serves_until_sigterm_and_lets_streams_end(environ: dict[str, s
             assert await process.wait() == 0
 
 
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer 4711-secret\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nCookie: session=4711-secret\1\r\n\r\n",
+        b"GET /not-me?token=4711-secret\1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"4711-secret" * 2000 + b"\r\n\r\n",
+        b"POST /api/v1/sessions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4711-secret\r\n\r\n",
+    ],
+    ids=["bearer", "cookie", "address", "long", "chunk"],
+)
+async def test_what_is_no_http_is_refused_and_no_log_quotes_it(environ: dict[str, str], request_text: bytes) -> None:
+    async with started(environ) as process:
+        fields = await ready(process)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(fields["port"]))
+        writer.write(request_text)
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE):
+            _, errors = await process.communicate()
+
+    assert b"Error handling request" in errors
+    assert b"4711" not in errors
+
+
 async def test_its_start_stays_within_its_budget(environ: dict[str, str]) -> None:
     async with started(environ) as process:
         assert int((await ready(process))["cpu_ms"]) < IMPORT_BUDGET

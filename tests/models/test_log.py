@@ -77,6 +77,21 @@ def test_a_traceback_stays_on_its_line(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["embedded", "production"])
+def test_an_error_that_quotes_a_request_is_told_without_its_words(mode: str) -> None:
+    stream = io.StringIO()
+    configure("info", mode, stream)
+
+    try:
+        int("4711-secret")
+    except ValueError:
+        logging.getLogger("aiohttp.server").exception("Error handling request")
+
+    assert "4711" not in stream.getvalue()
+    assert "ValueError" in stream.getvalue()
+    assert "test_an_error_that_quotes_a_request" in stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["embedded", "production"])
 def test_a_secret_shows_nothing_of_itself(mode: str) -> None:
     stream = io.StringIO()
     configure("debug", mode, stream)
