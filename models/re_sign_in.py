@@ -48,7 +48,8 @@ re_sign_in = sa.Table(
     sa.Column("ended_at", Moment, nullable=True),
     sa.Column("due_at", Moment, nullable=True, comment="when the sweep lapses it; empty once it has ended"),
     sa.Index("ix_re_sign_in_account", "organization_id", "account_id", "opened_at"),
-    sa.Index("ix_re_sign_in_session", "session_id"),
+    # One sign-in proves one window: whoever confirms finds that one, or none.
+    sa.Index("uq_re_sign_in_session", "session_id", unique=True),
     partial_index("ix_re_sign_in_due", "due_at", where="due_at IS NOT NULL"),
 )
 

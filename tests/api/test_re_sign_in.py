@@ -505,6 +505,30 @@ async def test_of_parallel_confirmations_one_spends_it(house: House, anna: Perso
     assert tuple(spent) == ("used", made.id)
 
 
+async def test_a_session_proves_one_window_and_never_a_second(house: House, anna: Person, phone: UUID) -> None:
+    opened = await tap(house, phone)
+    token = (await house.sign_in(anna, re_sign_in=opened.json["token"])).json["token"]
+    (proven,) = await house.rows(sa.select(re_sign_in))
+
+    async def prove_another() -> None:
+        async with house.db.write() as tx:
+            another = await windows.open_window(
+                tx,
+                organization_id=anna.organization_id,
+                account_id=anna.id,
+                device_id=phone,
+                act=Act.RESET_PASSCODE,
+                token_hash=b"another",
+                now=house.clock.now,
+            )
+            await windows.prove(tx, another, proven.session_id, house.clock.now)
+
+    with pytest.raises(sa.exc.IntegrityError):
+        await prove_another()
+
+    assert (await confirm(house, phone, token)).status == 202
+
+
 async def test_a_confirmation_that_waited_for_whoever_ended_it_spends_nothing(
     house: House, anna: Person, phone: UUID
 ) -> None:

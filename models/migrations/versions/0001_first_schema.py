@@ -497,7 +497,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
-    op.create_index(op.f("ix_re_sign_in_session"), "re_sign_in", ["session_id"], unique=False)
+    op.create_index(op.f("uq_re_sign_in_session"), "re_sign_in", ["session_id"], unique=True)
     op.create_table(
         "job_move",
         sa.Column("job_id", Id, nullable=False),
