@@ -73,13 +73,18 @@ class Transaction:
         self._now: datetime | None = None
         self._later: list[Question] = []
         self._posted: list[UUID] = []
+        self._failed: BaseException | None = None
         self._ended = False
 
     async def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[Any]:
         self._must_live()
         if self._later:
             await self.together()
-        return await self._connection.execute(statement, parameters)
+        try:
+            return await self._connection.execute(statement, parameters)
+        except BaseException as error:
+            self._failed = error
+            raise
 
     async def ask(self, hot: Hot, values: Values) -> Answer:
         return (await self.together((hot, values)))[0]
@@ -89,7 +94,11 @@ class Transaction:
         self._must_live()
         kept = len(self._later)
         sent, self._later = [*self._later, *questions], []
-        return (await self._connection.ask(sent))[kept:]
+        try:
+            return (await self._connection.ask(sent))[kept:]
+        except BaseException as error:
+            self._failed = error
+            raise
 
     async def together_and_now(self, *questions: Question) -> list[Answer]:
         """And what time it is after all of them, which waits for their locks; `now` then asks nothing more."""
@@ -119,6 +128,12 @@ class Transaction:
     def _must_live(self) -> None:
         if self._ended:
             raise RuntimeError("this transaction has ended")
+
+    def must_be_whole(self) -> None:
+        """PostgreSQL would answer COMMIT with a silent ROLLBACK after a failed statement, SQLite keep the others."""
+        if self._failed is not None:
+            kind = DatabaseDown if isinstance(self._failed, DatabaseDown) else RuntimeError
+            raise kind("a statement of this transaction failed: nothing of it is kept") from self._failed
 
     def end(self) -> Sequence[Question]:
         """Nothing more is taken; what is still to be sent."""
@@ -206,6 +221,7 @@ class Database:
         transaction = Transaction(connection, self._clock)
         try:
             yield transaction
+            transaction.must_be_whole()
         except BaseException:
             transaction.end()
             await connection.rollback()
@@ -608,6 +624,7 @@ class _PostgreSQLConnection:
                 await driver.rollback()  # sends nothing where nothing is open
         except Error as error:
             log.warning("a connection was lost: %s", _first_line(error))
+            await driver.close()  # nobody knows what is open on it
         finally:
             if driver.closed:
                 await self._connection.invalidate()

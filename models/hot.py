@@ -66,6 +66,8 @@ class Compiled:
 
     def __init__(self, statement: Any, dialect: Dialect, values: Values) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=list(values))
+        if any(name in compiled.binds and compiled.binds[name].expanding for name in values):
+            raise TypeError("a list is spelled out once and for all: it stands in the statement, or is no hot one's")
         spelled = compiled.construct_expanded_state(dict(values), escape_names=False)
         self.text: Final[str] = spelled.statement
         self._order: Final = spelled.positiontup

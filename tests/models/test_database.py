@@ -104,6 +104,22 @@ async def test_a_broken_rule_is_told_as_such_and_the_connection_lives_on(databas
     assert await names(database) == ["b"]
 
 
+async def test_a_block_that_goes_on_after_a_failed_statement_keeps_nothing_and_is_told_so(database: Database) -> None:
+    await write(database, "a")
+
+    async def go_on() -> None:
+        async with database.write() as tx:
+            await tx.execute(line("b"))
+            with pytest.raises(sa.exc.IntegrityError):
+                await tx.execute(line("a"))
+
+    with pytest.raises(RuntimeError, match="nothing of it is kept"):
+        await go_on()
+
+    assert await names(database) == ["a"]
+    await write(database, "c")
+
+
 async def test_references_are_kept(database: Database) -> None:
     membership = metadata.tables["membership"]
     person = await hire(database, await found(database, NOON), "anna", NOON)
@@ -518,6 +534,37 @@ async def test_a_connection_comes_back_clean_whatever_happened_on_it(postgresql_
     await database.close()
 
 
+async def test_a_connection_that_cannot_be_cleaned_is_nobody_elses(
+    postgresql_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
+    pid = sa.select(sa.func.pg_backend_pid())
+
+    async def refused(_: object) -> None:
+        raise psycopg.OperationalError("another command is already in progress")
+
+    seen = []
+
+    async def break_off() -> None:
+        async with database.write() as tx:
+            seen.append((await tx.execute(pid)).scalar_one())
+            await tx.execute(line("a"))
+            monkeypatch.setattr(psycopg.AsyncConnection, "rollback", refused)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await break_off()
+    monkeypatch.undo()
+
+    async with database.write() as tx:
+        assert (await tx.execute(pid)).scalar_one() not in seen
+        await tx.execute(line("b"))
+    assert await names(database) == ["b"]
+    await database.close()
+
+
 # Time
 
 
@@ -791,9 +838,12 @@ async def test_where_nothing_changed_no_disk_is_waited_for(sqlite: Database) -> 
         go.set()
 
 
-@pytest.mark.parametrize("after", [(), ("b",)])
+@pytest.mark.parametrize(
+    ("after", "told", "words"),
+    [((), RuntimeError, "nothing of it is kept"), (("b",), DatabaseDown, "taken this transaction back")],
+)
 async def test_a_transaction_that_sqlite_took_back_is_not_kept_piecemeal(
-    sqlite: Database, after: tuple[str, ...]
+    sqlite: Database, after: tuple[str, ...], told: type[Exception], words: str
 ) -> None:
     async def go_on() -> None:
         async with sqlite.write() as tx:
@@ -803,7 +853,7 @@ async def test_a_transaction_that_sqlite_took_back_is_not_kept_piecemeal(
             for name in after:
                 await tx.execute(line(name))
 
-    with pytest.raises(DatabaseDown, match="taken this transaction back"):
+    with pytest.raises(told, match=words):
         await go_on()
 
     await write(sqlite, "c")

@@ -238,6 +238,15 @@ async def test_a_connection_lost_amid_a_transaction_is_an_outage_and_replaced(
     await database.close()
 
 
+async def test_a_list_that_varies_is_refused(database: Database) -> None:
+    """Spelled out with its first values, it would be asked with those for ever."""
+    hot = Hot(sa.select(duty.c.name).where(duty.c.name.in_(sa.bindparam("wanted", expanding=True))))
+
+    async with database.read() as tx:
+        with pytest.raises(TypeError, match="list"):
+            await tx.ask(hot, {"wanted": ["a"]})
+
+
 async def test_it_is_compiled_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     hot = Hot(sa.select(duty.c.name).where(duty.c.name == sa.bindparam("wanted")))
     async with database.read() as tx:
