@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -28,11 +29,12 @@ from models import (
     throttle,
     verification,
 )
-from models.database import Database, Transaction
+from models.database import Database, DatabaseDown, Transaction
 from models.device import Device, DeviceState, device
 from models.event import LONGEST_TRANSACTION, SWEEP
 from models.fault import Fault
 from models.job import Job, Words
+from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
 from models.settings import UNREAD_PASSCODE_DEFAULT
 from models.vocabulary import DEPARTURES, Queue, Secret
@@ -59,11 +61,7 @@ class Sweep:
 
     async def round(self) -> None:
         """What must be quick."""
-        await self.seal()
-        await self.notice_lost_bells()
-        await self.jobs()
-        await self.deliveries()
-        await self.windows()
+        await each(self.seal, self.notice_lost_bells, self.jobs, self.deliveries, self.windows)
 
     async def notice_lost_bells(self) -> None:
         """Redis was emptied or restarted: what it was to ring for is rung for again, at once."""
@@ -94,8 +92,7 @@ class Sweep:
                 await self.door.ring(ring)
             except QueueDown:
                 _LOG.warning("the queue is away; jobs are rung later", extra={"jobs": len(ring)})
-        for held in expired:
-            await self._expire(held)
+        await each(*(partial(self._expire, held) for held in expired))
 
     async def _expire(self, due: Job) -> None:
         async with self.database.write() as tx:
@@ -141,16 +138,18 @@ class Sweep:
     async def windows(self) -> None:
         async with self.database.read() as tx:
             due = await re_sign_in.due(tx, await tx.now(), self.at_once)
-        for found in due:
-            async with self.database.write() as tx:
-                await account.lock(tx, found.account_id)
-                window = await re_sign_in.by_id(tx, found.id, hold=True)
-                now = await tx.now()
-                if window is None or window.seen_at(now) is not re_sign_in.ReSignInState.LAPSED:
-                    continue
-                lapsed = await re_sign_in.lapse(tx, window, actor=SWEEP, now=now)
-            if lapsed:
-                self.door.nudge(found.account_id)
+        await each(*(partial(self._lapse, found) for found in due))
+
+    async def _lapse(self, due: ReSignIn) -> None:
+        async with self.database.write() as tx:
+            await account.lock(tx, due.account_id)
+            window = await re_sign_in.by_id(tx, due.id, hold=True)
+            now = await tx.now()
+            if window is None or window.seen_at(now) is not ReSignInState.LAPSED:
+                return
+            lapsed = await re_sign_in.lapse(tx, window, actor=SWEEP, now=now)
+        if lapsed:
+            self.door.nudge(due.account_id)
 
     async def seal(self) -> None:
         """Give every event its place in the chain."""
@@ -166,12 +165,31 @@ class Sweep:
 
     async def erase(self) -> bool:
         """What may be slow: what has outlived its time, so many of a kind at most. Whether there may be more."""
-        more = False
-        for erase_due in _ERASED:
+        erased: list[int] = []
+
+        async def erase(erase_due: Erase) -> None:
             async with self.database.write() as tx:
-                erased = await erase_due(tx, await tx.now(), self.at_once)
-            more |= erased >= self.at_once
-        return more
+                erased.append(await erase_due(tx, await tx.now(), self.at_once))
+
+        await each(*(partial(erase, erase_due) for erase_due in _ERASED))
+        return any(count >= self.at_once for count in erased)
+
+
+async def each(*steps: Callable[[], Awaitable[None]]) -> None:
+    """One after the other. One that fails holds up no other: what is wrong with a row would be so in every round.
+
+    The first failure is told at the end; without a database nothing goes on.
+    """
+    failed: Exception | None = None
+    for step in steps:
+        try:
+            await step()
+        except DatabaseDown:
+            raise
+        except Exception as error:  # noqa: BLE001 - told at the end
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 async def _erase_invitations(tx: Transaction, now: datetime, limit: int) -> int:
@@ -215,7 +233,9 @@ async def _bury(tx: Transaction, now: datetime, limit: int) -> int:
     return 0
 
 
-_ERASED: Final[tuple[Callable[[Transaction, datetime, int], Awaitable[int]], ...]] = (
+Erase = Callable[[Transaction, datetime, int], Awaitable[int]]
+
+_ERASED: Final[tuple[Erase, ...]] = (
     passcode.destroy_due,
     notification.erase_due,
     throttle.erase_due,

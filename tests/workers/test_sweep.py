@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from models import event, heartbeat, job, notification, passcode, re_sign_in
-from models.database import Database
+from models.database import Database, DatabaseDown
 from models.device import DeviceState, device
 from models.enrollment import UNFINISHED, enrollment, invite, open_link
 from models.event import LONGEST_TRANSACTION, Actor, event_seal
@@ -22,6 +22,7 @@ from models.vocabulary import Act, JobState, PasscodeKind, Queue, Reason, Secret
 from tests.clock import NOON, Clock
 from tests.people import give_device
 from tests.workers.shop import AUDIT_KEY, Shop, furnish
+from workers import sweep
 from workers.queue import QueueDoor, QueueSettings
 
 MOMENT = timedelta(microseconds=1)
@@ -589,3 +590,50 @@ async def test_a_round_does_all_that_must_be_quick(shop: Shop) -> None:
     assert shop.bell.heard() == [job_id]
     assert [key for key, _ in await shop.told()] == ["re_sign_in.lapsed"]
     assert await _whole(shop)
+
+
+async def test_a_row_that_cannot_be_understood_holds_up_nothing_else(shop: Shop) -> None:
+    """Written by a newer version, say: every round meets it again."""
+    broken = await shop.ask()
+    await shop.change(sa.update(job.job).where(job.job.c.id == broken).values(kind="of tomorrow"))
+    await _window(shop)
+    await _happen(shop)
+    shop.clock.forward(RE_SIGN_IN_WINDOW + MOMENT)
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="of tomorrow"):
+            await shop.sweep.round()
+
+    assert [key for key, _ in await shop.told()] == ["re_sign_in.lapsed"]
+    assert await _whole(shop)
+
+
+async def test_what_cannot_be_erased_holds_up_nothing_else(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(_: object, __: object, ___: int) -> int:
+        raise LookupError
+
+    erased = [refused, *sweep._ERASED]
+    monkeypatch.setattr(sweep, "_ERASED", erased)
+    invited = await _invite(shop)
+    shop.clock.forward(timedelta(days=365))
+
+    with pytest.raises(LookupError):
+        await shop.sweep.erase()
+
+    assert invited not in await _devices(shop)
+
+
+async def test_without_a_database_no_step_is_tried_after_the_first() -> None:
+    done = []
+
+    async def down() -> None:
+        done.append("down")
+        raise DatabaseDown("away")
+
+    async def never() -> None:
+        done.append("never")
+
+    with pytest.raises(DatabaseDown):
+        await sweep.each(down, never)
+
+    assert done == ["down"]
