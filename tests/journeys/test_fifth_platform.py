@@ -176,4 +176,4 @@ async def test_a_new_folder_is_a_platform_like_every_other(town: Town) -> None:
 
     assert toaster.effects == ["restart", "reset_passcode", "remove"]
     told = {line["key"] for line in (await anna.notifications())["items"]}
-    assert told == {"job.restart.succeeded", "toaster.reset", "job.remove.succeeded"}
+    assert told == {"job.restart.succeeded", "toaster.reset", "passcode.revealed", "job.remove.succeeded"}

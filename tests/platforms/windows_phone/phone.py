@@ -121,7 +121,7 @@ class Desk(House):
         from platforms.errors import Unreadable
 
         try:
-            return self._talk(request)
+            return self._talk(self.handler.identify(request, self.now))
         except Unreadable:
             return self.handler.refuse(Refusal.UNREADABLE)
 
@@ -132,7 +132,7 @@ def bound(
     house = Desk(registry.load(environ(keys))[name])  # type: ignore[index]
     house.invite()
     bond = house.bonds[0]
-    bond.certificate_hash = b"handed out"
+    bond.opened, bond.certificate_hash = True, b"handed out"
     bond.state = state
     bond.address = DEV_ID if state is EnrollmentState.ENROLLED else None
     bond.memory = dm_session.new_memory(
