@@ -34,11 +34,12 @@ from platforms.identity import DeviceCA, certificate_hash, parse_certificate
 from platforms.ios import simulator
 from platforms.ios.memory import Memory
 from platforms.ios.push_service import PushService
-from platforms.simulation import make_demo_keys
+from platforms.simulation import make_demo_keys, simulated
 from tests.servers import PostgreSQLServer, RedisServer
 
 ROOT: Final = Path(__file__).parents[1]
 START_PATIENCE: Final = 60.0
+NOBODY: Final = "https://127.0.0.1:9"
 STOP_PATIENCE: Final = 15.0
 
 
@@ -265,6 +266,8 @@ async def open_house(*, quick: bool, rounds: int) -> AsyncIterator[House]:
             "SEAL_KEYS": seal,
             "THROTTLE_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "AUDIT_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            # The other platforms are there and rest, where a measure does not wake them.
+            **{f"{name.upper()}_PUSH_URL": NOBODY for name in simulated()},
             "IOS_PUSH_URL": pushes.url,
             "IOS_KEY": "ec",
             "LOG_LEVEL": "INFO",

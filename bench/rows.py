@@ -31,7 +31,7 @@ Encode = Callable[[Any], Any]
 Row = Sequence[Any]
 
 BATCH: Final = 5_000
-NO_RIGHTS: Final[list[str]] = []
+NONE: Final[list[str]] = []
 
 
 def _escaped(text: Any) -> str:
@@ -155,7 +155,7 @@ def hire(loader: Loader, organization_id: UUID, people: Sequence[Person], now: d
     loader.load(
         membership,
         ("organization_id", "account_id", "roles", "created_at"),
-        ((organization_id, one.id, NO_RIGHTS, now) for one in people),
+        ((organization_id, one.id, NONE, now) for one in people),
     )
     sign_in(loader, organization_id, ((one.session_id, one.id, one.token) for one in people), now)
 
@@ -165,7 +165,7 @@ def sign_in(loader: Loader, organization_id: UUID, who: Iterable[tuple[UUID, UUI
     columns = ("id", "organization_id", "account_id", "state", "token_hash", "generation", "strength", "methods")
     loader.load(
         session,
-        (*columns, "signed_in_at", "proven_at", "used_at", "idle_at", "expires_at", "address", "client"),
+        (*columns, "method_ids", "signed_in_at", "proven_at", "used_at", "idle_at", "expires_at", "address", "client"),
         (
             (
                 id_,
@@ -176,6 +176,7 @@ def sign_in(loader: Loader, organization_id: UUID, who: Iterable[tuple[UUID, UUI
                 0,
                 1,
                 ["password"],
+                NONE,
                 now,
                 now,
                 now,
