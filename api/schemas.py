@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
+from models.access_pass import LONGEST, SHORTEST, USUAL
 from models.device import NAME, NAME_LIMIT
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
 
@@ -284,7 +285,9 @@ class RecoveryCodes(Answer, frozen=True, kw_only=True):
 
 
 class AccessPassAsked(Given, frozen=True, kw_only=True):
-    lifetime_seconds: Annotated[int, Meta(ge=600, le=2_592_000)] = 3600
+    lifetime_seconds: Annotated[int, Meta(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))] = int(
+        USUAL.total_seconds()
+    )
     one_use: bool = False
 
 

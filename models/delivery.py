@@ -67,7 +67,6 @@ delivery_attempt = sa.Table(
 class Channel(StrEnum):
     MAIL = "mail"
     SMS = "sms"
-    LOGOUT = "logout"
 
 
 class DeliveryState(StrEnum):

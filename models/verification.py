@@ -76,7 +76,6 @@ class VerificationKind(StrEnum):
 class VerificationState(StrEnum):
     PENDING = "pending"
     ACTIVE = "active"
-    SUSPENDED = "suspended"
     REVOKED = "revoked"
 
 

@@ -76,7 +76,6 @@ class Reason(StrEnum):
     HIDDEN_BY_ADMIN = "hidden_by_admin"
     UNLOCK_TOKEN_MISSING = "unlock_token_missing"
     RESET_TOKEN_INACTIVE = "reset_token_inactive"
-    NO_PASSCODE_POLICY = "no_passcode_policy"
     NO_PASSCODE_SET = "no_passcode_set"
     NO_SEPARATE_LOCK = "no_separate_lock"
     PASSCODE_POLICY = "passcode_policy"
