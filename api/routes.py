@@ -474,6 +474,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         marked=True,
         example={"name": "Phone for work"},
     ),
+    Route(
+        "POST",
+        f"{_V1}/devices/{{device_id}}/disable",
+        Guard.SIGNED_IN,
+        device.disable,
+        "Trust the device no more: what was asked of it ends, and only an administrator can undo it",
+        {200: schemas.Device},
+        body=schemas.Confirmation,
+        errors=(NotFound, NotOffered, ProofRequired, ActionInProgress),
+        example={"confirm": True},
+    ),
     *(_act(act) for act in Act),
     Route(
         "POST",

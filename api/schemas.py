@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from models.access_pass import LONGEST, SHORTEST, USUAL
 from models.device import NAME, NAME_LIMIT
+from models.errors import Invalid
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -54,6 +55,10 @@ class ProofGiven(Given, frozen=True, kw_only=True):
 
 class Confirmation(Given, frozen=True, kw_only=True):
     confirm: Annotated[bool, Meta(description="Must be true: a clear yes.")]
+
+    def must_be_yes(self) -> None:
+        if not self.confirm:
+            raise Invalid(errors=[{"field": "confirm", "rule": "must be true; nothing was changed"}])
 
 
 class NotMe(Given, frozen=True, kw_only=True):

@@ -690,20 +690,22 @@ async def end_for_device(
     words: Words,
     keys: Keyring,
     now: datetime,
+    reason: Reason = Reason.DEVICE_LEFT,
     said_farewell: bool = False,
+    by: str | None = None,
 ) -> list[UUID]:
-    """The device left, or begins a new life: what was asked of the old one ends. The accounts to nudge.
+    """The device left, begins a new life, or is trusted no more: what was asked of it ends. The accounts to nudge.
 
     `said_farewell`: it told us so itself, and that is what a removal asked of it.
     """
     told = []
     for held in open_jobs:
         ending = JobState.FAILED if held.state is JobState.DELIVERED else JobState.CANCELLED
-        outcome = Outcome(ending, Reason.DEVICE_LEFT)
+        outcome = Outcome(ending, reason)
         if said_farewell and _is_done_by_going(held):
             outcome = Outcome(JobState.SUCCEEDED)
         settled = await settle(
-            tx, held, outcome, actor=actor, words=words, keys=keys, unread_passcode=timedelta(0), now=now
+            tx, held, outcome, actor=actor, words=words, keys=keys, unread_passcode=timedelta(0), now=now, by=by
         )
         if settled:
             told.append(held.account_id)

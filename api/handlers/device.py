@@ -2,7 +2,7 @@
 
 from api import render, schemas
 from api.call import Call, Reply
-from api.operations import device
+from api.operations import device, disabling
 
 
 async def page(call: Call[None, schemas.Paging]) -> Reply:
@@ -33,6 +33,15 @@ async def rename(call: Call[schemas.Renamed, None]) -> Reply:
             actor=call.actor,
         )
     )
+
+
+async def disable(call: Call[schemas.Confirmation, None]) -> Reply:
+    call.body.must_be_yes()
+    needs, device_id = call.needs, call.id("device_id")
+    for account_id in await disabling.disable(needs.database, needs.keys, call.person, device_id, actor=call.actor):
+        needs.door.nudge(account_id)
+    shown = await device.show(needs.database, needs.platforms, call.person, device_id)
+    return Reply(200, _device(shown))
 
 
 def _shown(one: device.Shown) -> Reply:

@@ -137,8 +137,7 @@ async def sign_out(call: Call[None, None]) -> Reply:
 
 
 async def sign_out_everywhere(call: Call[schemas.Confirmation, None]) -> Reply:
-    if not call.body.confirm:
-        raise Invalid(errors=[{"field": "confirm", "rule": "must be true; nothing was changed"}])
+    call.body.must_be_yes()
     await operations.sign_out_everywhere(call.needs.database, call.needs.keys, call.person, actor=call.actor)
     call.needs.door.nudge(call.person.account_id)
     return Reply(204, headers=FORGET_ALL, cookies=NO_COOKIES)

@@ -226,6 +226,7 @@ async def _hear(
         await _record_refusal(tx, bond, held.account_id, "another_address", actor=actor, now=now)
         return Refusal.NOT_BOUND
     if held.state is DeviceState.DISABLED:
+        await _record_refusal(tx, bond, held.account_id, Reason.DEVICE_DISABLED, actor=actor, now=now)
         return Refusal.NOT_BOUND
     return _Talk(
         needs=needs,

@@ -200,6 +200,21 @@ async def test_a_bond_cannot_be_named_from_another_address(house: House, spoken:
     assert [*(await house.events())] == [("device:enrollment:bind", "failure", "another_address")]
 
 
+async def test_a_disabled_device_is_turned_away_and_that_is_written_down(
+    house: House, spoken: Spoken, phone: UUID
+) -> None:
+    bond = await bond_of(house, phone)
+    await change(house, sa.update(device).values(state="disabled"))
+    spoken.caller = Caller(message=None, address=ADDRESS, enrollment_id=bond.id)
+    spoken.check_in = CheckIn(memory=Secret(b"heard"))
+
+    assert [await talk(house) for _ in range(2)] == [Refusal.NOT_BOUND] * 2
+
+    assert (await bond_of(house, phone)).memory is None
+    assert await house.events() == Counter([("device:enrollment:bind", "failure", "device_disabled")])
+    assert (await house.rows(sa.select(device.c.last_seen_at))) == [(None,)]
+
+
 async def test_who_is_not_proven_is_challenged_and_nothing_else_comes_of_it(
     house: House, spoken: Spoken, anna: Person, phone: UUID
 ) -> None:

@@ -1,0 +1,216 @@
+"""A device is disabled by its owner, on both databases: what rests on it ends, and it leaves the page (A2)."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from models.delivery import delivery
+from models.device import DeviceState
+from models.job import ask as ask_for
+from models.job import job
+from models.passcode import keep, passcode
+from models.re_sign_in import re_sign_in
+from models.settings import FRESH_PROOF
+from models.vocabulary import Act, PasscodeKind, Queue, Secret, new_id
+from tests.api.house import Answer, House
+from tests.people import Person, give_device
+
+
+@pytest.fixture
+async def anna(house: House) -> Person:
+    person = await house.hire("anna")
+    await house.open_session(person, "t")
+    return person
+
+
+async def disable(house: House, device_id: UUID, token: str = "t", *, confirm: bool = True) -> Answer:
+    return await house.ask("POST", f"/devices/{device_id}/disable", {"confirm": confirm}, token=token)
+
+
+async def ask(house: House, device_id: UUID, act: str, key: str = "k") -> Answer:
+    return await house.ask("POST", f"/devices/{device_id}/{act}", token="t", headers={"Idempotency-Key": key})
+
+
+async def put(house: House, person: Person, device_id: UUID, act: Act) -> UUID:
+    """A job that was asked for already."""
+    now = house.clock.now
+    job_id = new_id(now)
+    async with house.db.write() as tx:
+        await ask_for(
+            tx,
+            job_id=job_id,
+            organization_id=person.organization_id,
+            account_id=person.id,
+            device_id=device_id,
+            act=act,
+            queue=Queue.INTERACTIVE,
+            by="person",
+            idempotency_key=job_id.hex,
+            request_hash=b"",
+            now=now,
+        )
+    return job_id
+
+
+async def listed(house: House, token: str = "t") -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = (await house.ask("GET", "/devices", token=token)).json["items"]
+    return items
+
+
+async def test_a_disabled_device_leaves_the_page_and_nothing_is_offered_for_it(house: House, anna: Person) -> None:
+    lost = await give_device(house.db, anna, house.clock.now)
+    kept = await give_device(house.db, anna, house.clock.now)
+
+    disabled = await disable(house, lost)
+
+    assert (disabled.status, disabled.json["state"]) == (200, "disabled")
+    assert {one["reason"] for one in disabled.json["acts"]} == {"device_disabled"}
+    assert [one["id"] for one in await listed(house)] == [str(kept)]
+    assert (await house.ask("GET", f"/devices/{lost}", token="t")).json == disabled.json
+    refused = await ask(house, lost, "remote-lock")
+    assert (refused.status, refused.json["code"], refused.json["reason"]) == (409, "not_offered", "device_disabled")
+    assert (await house.ask("GET", "/sessions/current", token="t")).status == 200, "the person stays signed in"
+
+
+async def test_what_was_asked_of_it_ends_and_is_told(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+    asked = await ask(house, device_id, "remote-lock")
+
+    await disable(house, device_id)
+
+    shown = (await house.ask("GET", f"/jobs/{asked.json['id']}", token="t")).json
+    assert (shown["state"], shown["reason"]) == ("cancelled", "device_disabled")
+    assert (shown["timeline"][-1]["from"], shown["timeline"][-1]["by"]) == ("queued", "person")
+    lines = (await house.ask("GET", "/notifications", token="t")).json["items"]
+    assert {one["key"] for one in lines} == {"device.disabled", "job.remote_lock.cancelled"}
+
+
+async def test_what_the_device_has_already_is_over_for_us(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+    asked = await ask(house, device_id, "remote-lock")
+    async with house.db.write() as tx:
+        await tx.execute(sa.update(job).values(state="delivered"))
+
+    await disable(house, device_id)
+
+    shown = (await house.ask("GET", f"/jobs/{asked.json['id']}", token="t")).json
+    assert (shown["state"], shown["reason"]) == ("failed", "device_disabled")
+
+
+async def test_windows_that_were_opened_for_it_close(house: House, anna: Person) -> None:
+    device_id, other = [await give_device(house.db, anna, house.clock.now) for _ in range(2)]
+    for one, token in ((device_id, "a"), (other, "b")):
+        await house.open_session(anna, token)
+        body = {"device_id": str(one), "act": "reset_passcode"}
+        assert (await house.ask("POST", "/re-sign-ins", body, token=token)).status == 201
+
+    await disable(house, device_id)
+
+    windows = {row.device_id: (row.state, row.why) for row in await house.rows(sa.select(re_sign_in))}
+    assert windows == {device_id: ("cancelled", "device_disabled"), other: ("open", None)}
+
+
+@pytest.mark.parametrize("act", [Act.WIPE, Act.REMOVE])
+async def test_a_device_that_is_to_be_wiped_must_stay_within_hearing(house: House, anna: Person, act: Act) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+    job_id = await put(house, anna, device_id, act)
+
+    refused = await disable(house, device_id)
+
+    assert (refused.status, refused.json["code"]) == (409, "action_in_progress")
+    assert refused.json["job_id"] == str(job_id)
+    assert (await house.ask("POST", f"/jobs/{job_id}/cancel", token="t")).status == 200
+    assert (await disable(house, device_id)).status == 200, "taken back, it is in nobody's way"
+
+
+async def test_disabled_twice_is_disabled_and_written_down_once(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+
+    first = await disable(house, device_id)
+    second = await disable(house, device_id)
+
+    assert (first.status, second.status) == (200, 200)
+    assert first.json == second.json
+    assert (await house.events(anna))["device:trust:disable", "success", None] == 1
+    assert (await house.told(anna)).count("device.disabled") == 1
+
+
+async def test_two_at_once_are_one(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+
+    answers = await asyncio.gather(*(disable(house, device_id) for _ in range(8)))
+
+    assert {one.status for one in answers} == {200}
+    assert (await house.events(anna))["device:trust:disable", "success", None] == 1
+
+
+async def test_the_person_hears_of_it_by_mail_with_a_way_to_disown_it(house: House) -> None:
+    anna = await house.hire("anna@example.org")
+    await house.open_session(anna, "t")
+    device_id = await give_device(house.db, anna, house.clock.now)
+
+    await disable(house, device_id)
+
+    (mail,) = await house.rows(sa.select(delivery))
+    assert (mail.key, mail.link, mail.params["device"]) == ("device.disabled", "/not-me", "anna@example.org's phone")
+
+
+async def test_a_clear_yes_and_a_fresh_proof_are_asked_for(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+
+    unclear = await disable(house, device_id, confirm=False)
+    house.clock.forward((FRESH_PROOF + timedelta(milliseconds=1)).total_seconds())
+    stale = await disable(house, device_id)
+    house.clock.forward(-0.001)
+    on_the_edge = await disable(house, device_id)
+
+    assert (unclear.status, unclear.json["code"]) == (422, "invalid")
+    assert (stale.status, stale.json["code"], stale.json["max_age"]) == (401, "proof_required", 300)
+    assert on_the_edge.status == 200
+
+
+@pytest.mark.parametrize("state", [DeviceState.PENDING, DeviceState.LEFT])
+async def test_what_is_not_enrolled_has_no_trust_to_lose(house: House, anna: Person, state: DeviceState) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now, state=state)
+
+    refused = await disable(house, device_id)
+
+    assert (refused.status, refused.json["code"], refused.json["reason"]) == (409, "not_offered", "not_enrolled")
+
+
+async def test_a_waiting_passcode_is_destroyed(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+    job_id = await put(house, anna, device_id, Act.RESET_PASSCODE)
+    async with house.db.write() as tx:
+        await tx.execute(sa.update(job).values(state="succeeded"))
+        await keep(
+            tx,
+            organization_id=anna.organization_id,
+            device_id=device_id,
+            account_id=anna.id,
+            job_id=job_id,
+            kind=PasscodeKind.TEMPORARY_ALPHANUMERIC,
+            secret=Secret(b"tk7hw3nd"),
+            keys=house.keys,
+            readable_until=house.clock.now + timedelta(hours=24),
+            now=house.clock.now,
+        )
+
+    await disable(house, device_id)
+
+    (left,) = await house.rows(sa.select(passcode))
+    assert (left.sealed, left.why) == (None, "device_disabled")
+
+
+async def test_another_persons_device_is_none(house: House, anna: Person) -> None:
+    theirs = await give_device(house.db, await house.hire("berta"), house.clock.now)
+
+    refused = await disable(house, theirs)
+    missing = await disable(house, UUID(int=7))
+
+    assert (refused.status, refused.json["code"]) == (404, "not_found")
+    assert refused.json == {**missing.json, "instance": refused.json["instance"]}
