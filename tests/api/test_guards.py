@@ -27,6 +27,7 @@ def settings(rules: CookieRules = STRICT) -> ApiSettings:
 # Where from
 
 
+@pytest.mark.rule("A3.2")
 @pytest.mark.parametrize(
     ("peer", "forwarded", "expected"),
     [

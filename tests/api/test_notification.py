@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+import pytest
+
 from models import event, notification
 from models.event import Actor
 from models.notification import Severity
@@ -111,6 +113,7 @@ async def test_a_strangers_line_is_not_found_like_one_that_does_not_exist(house:
     assert (await house.ask("GET", "/notifications", token="b")).json["items"] == []
 
 
+@pytest.mark.rule("B7.3")
 async def test_the_record_shows_what_concerns_oneself(house: House) -> None:
     anna, bert = await house.hire("anna"), await house.hire("bert")
     token = (await house.sign_in(anna)).json["token"]

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 import sqlalchemy as sa
 
 from models import passcode
@@ -77,6 +78,19 @@ async def test_the_one_who_asked_reads_it_and_each_reading_is_written_down(house
     assert (first.status, first.json) == (second.status, second.json) == (200, expected)
     assert first.headers["Cache-Control"] == "no-store"
     assert (await house.events(anna))["device:passcode:reveal", "success", None] == 2
+
+
+@pytest.mark.rule("B7.3")
+async def test_b7_t_its_owner_sees_who_looked_at_it(house: House) -> None:
+    anna, device_id = await with_a_code(house)
+    await house.open_session(await house.hire("bert"), "bert")
+    await reveal(house, device_id)
+
+    hers, his = [(await house.ask("GET", "/events", token=token)).json["items"] for token in ("t", "bert")]
+
+    (line,) = [line for line in hers if line["action"] == "device:passcode:reveal"]
+    assert line["actor"] == {"kind": "account", "id": str(anna.id)}
+    assert his == []
 
 
 async def test_it_is_readable_for_thirty_minutes_from_the_first_reading_to_the_last_moment(house: House) -> None:

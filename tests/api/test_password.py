@@ -54,6 +54,7 @@ async def demand(house: House, person: Person) -> None:
 # What it does
 
 
+@pytest.mark.rule("A5.1")
 async def test_a5_t_old_cookie_is_401_after_a_change(house: House) -> None:
     anna = await house.hire()
     elsewhere, here = await token_of(house, anna), await token_of(house, anna)
@@ -96,6 +97,7 @@ async def test_a5_the_new_one_signs_in_and_the_old_one_does_not(house: House) ->
     assert (await sign_in(house, anna, NEW)).status == 201
 
 
+@pytest.mark.rule("A5.2")
 async def test_a5_t_stale_password_only_half_sign_in_is_refused(house: House) -> None:
     anna = await house.hire(second_factor=True)
     half = (await house.sign_in(anna)).json["token"]
@@ -108,6 +110,7 @@ async def test_a5_t_stale_password_only_half_sign_in_is_refused(house: House) ->
     assert (stale.status, stale.json["code"]) == (401, "sign_in_required")
 
 
+@pytest.mark.rule("A5.3")
 async def test_a5_t_two_parallel_changes_are_one_200_and_one_409(house: House) -> None:
     anna = await house.hire()
     tokens = [await token_of(house, anna) for _ in range(2)]
@@ -122,6 +125,7 @@ async def test_a5_t_two_parallel_changes_are_one_200_and_one_409(house: House) -
     assert [await is_alive(house, token) for token in tokens] == [False, False]
 
 
+@pytest.mark.rule("A5.4")
 async def test_a5_t_same_new_as_old_is_422(house: House) -> None:
     anna = await house.hire()
 
@@ -131,6 +135,7 @@ async def test_a5_t_same_new_as_old_is_422(house: House) -> None:
     assert answer.json["reasons"] == [{"rule": "reused"}]
 
 
+@pytest.mark.rule("A5.5")
 @pytest.mark.parametrize(("length", "status"), [(256, 200), (257, 422)])
 async def test_a5_t_256_ok_257_422(house: House, length: int, status: int) -> None:
     anna = await house.hire()
@@ -146,6 +151,7 @@ async def test_a5_t_256_ok_257_422(house: House, length: int, status: int) -> No
         assert answer.json["reasons"] == [{"rule": "too_long", "most": 256}]
 
 
+@pytest.mark.rule("A5.6")
 async def test_a5_t_composed_and_decomposed_sign_in_alike(house: House) -> None:
     anna = await house.hire()
     token = await token_of(house, anna)

@@ -285,6 +285,7 @@ async def test_an_ended_session_that_opened_no_window_is_shown_none(house: House
 EDGES = [(0.0, "proven"), (299.999, "proven"), (300.0, "proven"), (300.001, "lapsed"), (-0.001, "lapsed")]
 
 
+@pytest.mark.rule("A14.1")
 @pytest.mark.parametrize(("seconds", "became"), EDGES)
 async def test_a_sign_in_within_both_bounds_proves_it_and_any_sign_in_stands(
     house: House, anna: Person, phone: UUID, seconds: float, became: str
@@ -356,6 +357,7 @@ async def test_a_failed_sign_in_changes_nothing_and_extends_nothing(house: House
     assert again.json["closes_at"] == opened.json["closes_at"]
 
 
+@pytest.mark.rule("A14.5")
 async def test_another_person_cancels_it_and_gets_a_plain_session(house: House, anna: Person, phone: UUID) -> None:
     bert = await house.hire("bert")
     opened = await tap(house, phone)
@@ -492,6 +494,7 @@ async def confirm(house: House, device_id: UUID, token: str) -> Answer:
     return await house.ask("POST", f"/devices/{device_id}/reset-passcode", token=token, headers=headers)
 
 
+@pytest.mark.rule("A14.2")
 async def test_of_parallel_confirmations_one_spends_it(house: House, anna: Person, phone: UUID) -> None:
     opened = await tap(house, phone)
     token = (await house.sign_in(anna, re_sign_in=opened.json["token"])).json["token"]
@@ -529,6 +532,7 @@ async def test_a_session_proves_one_window_and_never_a_second(house: House, anna
     assert (await confirm(house, phone, token)).status == 202
 
 
+@pytest.mark.rule("A14.4")
 async def test_a_confirmation_that_waited_for_whoever_ended_it_spends_nothing(
     house: House, anna: Person, phone: UUID
 ) -> None:
@@ -550,6 +554,52 @@ async def test_a_confirmation_that_waited_for_whoever_ended_it_spends_nothing(
     assert (answer.status, answer.json["code"]) == (401, "re_sign_in_required")
     assert await house.rows(sa.select(job.c.id)) == []
     assert await state(house, opened.json["id"]) == ("cancelled", "password_changed")
+
+
+@pytest.mark.rule("A14.4")
+async def test_a14_t_a_confirmation_after_it_was_cancelled_makes_no_job(
+    house: House, anna: Person, phone: UUID
+) -> None:
+    """The session lives on, so that it is the window that decides."""
+    opened = await tap(house, phone)
+    token = (await house.sign_in(anna, re_sign_in=opened.json["token"])).json["token"]
+    async with house.db.write() as tx:
+        await windows.cancel_live(tx, anna.id, None, "methods_changed", house.clock.now, actor=SWEEP)
+
+    answer = await confirm(house, phone, token)
+
+    assert (answer.status, answer.json["code"]) == (401, "re_sign_in_required")
+    assert await house.rows(sa.select(job.c.id)) == []
+
+
+@pytest.mark.rule("A14.6")
+async def test_a14_t_a_clock_put_back_an_hour_before_the_sign_in_lapses_the_window(
+    house: House, anna: Person, phone: UUID
+) -> None:
+    opened = await tap(house, phone)
+    house.clock.forward(-3600)
+
+    answer = await house.sign_in(anna, re_sign_in=opened.json["token"])
+
+    assert (answer.status, answer.json["re_sign_in"]["state"]) == (201, "lapsed")
+    house.clock.forward(3600)
+    assert (await confirm(house, phone, answer.json["token"])).status == 401, "and it stays so"
+
+
+@pytest.mark.rule("A14.6")
+async def test_a14_t_a_clock_put_back_an_hour_before_the_confirmation_lapses_the_window(
+    house: House, anna: Person, phone: UUID
+) -> None:
+    opened = await tap(house, phone)
+    token = (await house.sign_in(anna, re_sign_in=opened.json["token"])).json["token"]
+    house.clock.forward(-3600)
+
+    answer = await confirm(house, phone, token)
+
+    assert (answer.status, answer.json["code"]) == (410, "re_sign_in_lapsed")
+    house.clock.forward(3600)
+    assert (await confirm(house, phone, token)).status in {401, 410}
+    assert await house.rows(sa.select(job.c.id)) == []
 
 
 # What cancels it

@@ -119,6 +119,7 @@ async def test_making_new_ones_voids_all_older_ones(house: House, anna: Person) 
     assert (await house.told(anna)).count("security.recovery_codes_made") == 2
 
 
+@pytest.mark.rule("A7.2")
 async def test_a7_t_one_code_in_parallel_requests_is_one_success(house: House, anna: Person) -> None:
     method_id, codes = await make(house)
     halves = [(await house.sign_in(anna)).json["token"] for _ in range(5)]

@@ -202,6 +202,7 @@ async def test_at_a_sign_in_no_clock_is_told(house: House, anna: Person) -> None
     assert "clock_off_seconds" not in refused.json
 
 
+@pytest.mark.rule("A7.4")
 @pytest.mark.parametrize(("steps", "status"), [(-2, 403), (-1, 200), (0, 200), (1, 200), (2, 403)])
 async def test_a7_t_drift_of_one_step_is_fine_and_of_two_is_not(
     house: House, anna: Person, steps: int, status: int
@@ -229,6 +230,7 @@ async def test_a_method_of_somebody_else_is_not_there(house: House, anna: Person
     assert (await house.ask("PATCH", path, {"label": "x"}, token="bert", headers={"If-Match": "*"})).status == 404
 
 
+@pytest.mark.rule("A7.7")
 async def test_a7_t_of_apps_there_are_five_at_most(house: House, anna: Person) -> None:
     person = anna
     for number in range(5):
@@ -311,6 +313,7 @@ async def test_whoever_has_a_second_factor_changes_nothing_on_the_password_alone
 # The default
 
 
+@pytest.mark.rule("A7.5")
 async def test_a7_t_the_default_is_one_and_its_removal_promotes_the_oldest(house: House, anna: Person) -> None:
     first = await give(house, anna, "One", default=True)
     second = await give(house, anna, "Two")
@@ -373,6 +376,7 @@ async def test_an_edit_says_what_it_was_made_from(house: House, anna: Person) ->
 # Removing
 
 
+@pytest.mark.rule("A7.6")
 async def test_a7_t_the_last_second_factor_stays(house: House, anna: Person) -> None:
     only = await give(house, anna, "One", default=True)
     await house.open_session(anna, "strong", strength=2)

@@ -196,6 +196,7 @@ async def test_a_weaker_hash_is_made_anew_when_the_password_is_at_hand(house: Ho
     assert (await house.sign_in(anna)).status == 201
 
 
+@pytest.mark.rule("A5.6")
 async def test_a_composed_and_a_decomposed_password_sign_in_alike(house: House) -> None:
     known = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash("caf\u00e9".encode())
     await house.hire(password_hash=known)
@@ -428,6 +429,7 @@ async def test_right_codes_use_up_no_budget(house: House) -> None:
         house.clock.forward(30)
 
 
+@pytest.mark.rule("A7.2")
 async def test_one_code_in_two_parallel_requests_opens_one_session(house: House) -> None:
     anna = await house.hire(second_factor=True)
     first, second = await house.sign_in(anna), await house.sign_in(anna)
@@ -440,6 +442,7 @@ async def test_one_code_in_two_parallel_requests_opens_one_session(house: House)
     assert other.status == 403
 
 
+@pytest.mark.rule("A7.2")
 async def test_two_half_sign_ins_with_one_code_at_once_open_one_session(house: House) -> None:
     anna = await house.hire(second_factor=True)
     halves = [await house.sign_in(anna) for _ in range(2)]
@@ -646,6 +649,7 @@ async def test_a_yes_ends_every_session_of_the_account_at_once(house: House) -> 
     assert ("account:session:end_all", "success", None) in await house.events(anna)
 
 
+@pytest.mark.rule("A9.1")
 async def test_without_a_yes_nothing_changes(house: House) -> None:
     anna = await house.hire()
     await house.open_session(anna, "token")
@@ -658,6 +662,7 @@ async def test_without_a_yes_nothing_changes(house: House) -> None:
     assert not await house.events(anna)
 
 
+@pytest.mark.rule("A9.2")
 async def test_a_second_yes_comes_from_a_dead_session(house: House) -> None:
     anna = await house.hire()
     await house.open_session(anna, "one")
@@ -683,6 +688,7 @@ async def test_it_takes_no_proof_however_old_the_sign_in_is(house: House) -> Non
     assert (await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="token")).status == 204
 
 
+@pytest.mark.rule("A9.3")
 async def test_a_sign_in_that_races_with_a_yes_lives_only_if_it_came_after_it(house: House) -> None:
     anna = await house.hire()
     await house.open_session(anna, "token")
@@ -759,6 +765,7 @@ async def test_a_session_of_one_organization_shows_nothing_of_another(house: Hou
 # Cost
 
 
+@pytest.mark.rule("B5.1")
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 async def test_known_unknown_and_blocked_take_the_same_time(house: House) -> None:

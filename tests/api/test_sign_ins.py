@@ -121,6 +121,28 @@ async def test_a3_first_sign_in_from_an_unseen_browser_is_told(house: House) -> 
     assert [row.key for row in await house.rows(sa.select(delivery))] == ["sign_in.new_browser"]
 
 
+@pytest.mark.rule("A3.1")
+@pytest.mark.parametrize("address", ["", "somebody", "999.1.1.1", "192.0.2.1:443:x"])
+async def test_a3_t_a_place_that_cannot_be_looked_up_blocks_no_sign_in(house: House, address: str) -> None:
+    anna = await house.hire()
+
+    answer = await house.sign_in(anna, address=address)
+
+    assert answer.status == 201
+    (line,) = await lines(house, answer.json["token"])
+    assert line["outcome"] == "succeeded"
+
+
+@pytest.mark.rule("A3.2")
+async def test_a3_t_the_address_is_what_the_trusted_proxy_saw(house: House) -> None:
+    anna = await house.hire()
+
+    answer = await house.sign_in(anna, address="203.0.113.9, 198.51.100.1")
+
+    (line,) = await lines(house, answer.json["token"])
+    assert line["where"] == "198.51.100.1", "what stands before it was written by whoever asked"
+
+
 # This wasn't me
 
 

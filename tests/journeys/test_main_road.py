@@ -9,6 +9,7 @@ import pytest
 
 from platforms.ios.simulator import EnrollmentFailed
 from tests.journeys.town import Town, until
+from tests.servers import RedisServer
 
 ENDINGS = ("succeeded", "failed", "expired", "cancelled", "unsupported")
 
@@ -80,6 +81,7 @@ async def test_a_person_with_a_locked_iphone_gets_back_into_it(town: Town, secon
     assert await town.record_is_whole()
 
 
+@pytest.mark.rule("A14.2")
 async def test_twenty_confirmations_at_once_are_one_job(town: Town) -> None:
     anna = town.browser(await town.hire())
     await anna.sign_in()
@@ -97,6 +99,7 @@ async def test_twenty_confirmations_at_once_are_one_job(town: Town) -> None:
     assert sum(phone.effects.values()) == 1
 
 
+@pytest.mark.rule("A14.1")
 @pytest.mark.parametrize(
     ("seconds", "state"), [(0, "proven"), (299.999, "proven"), (300, "proven"), (300.001, "lapsed"), (-0.001, "lapsed")]
 )
@@ -120,6 +123,7 @@ async def test_signing_in_again_counts_until_the_last_moment_of_the_fifth_minute
         assert await town.jobs() == []
 
 
+@pytest.mark.rule("A14.1")
 @pytest.mark.parametrize(("seconds", "status"), [(0, 202), (299.999, 202), (300, 202), (300.001, 410), (-0.001, 410)])
 async def test_confirming_counts_until_the_last_moment_of_the_fifth_minute(
     town: Town, seconds: float, status: int
@@ -158,6 +162,7 @@ async def test_a_window_that_nobody_used_lapses_and_says_so(town: Town) -> None:
     assert [line["key"] for line in (await anna_elsewhere.notifications())["items"]] == ["re_sign_in.lapsed"]
 
 
+@pytest.mark.rule("A14.5")
 async def test_another_person_who_signs_in_gets_a_plain_session_and_the_window_is_gone(town: Town) -> None:
     anna, bram = town.browser(await town.hire("anna")), town.browser(await town.hire("bram"))
     await anna.sign_in()
@@ -216,6 +221,28 @@ async def test_a_phone_that_missed_every_push_is_woken_again_by_the_sweep(town: 
 
     shown = await town.job_is(anna, location, "succeeded")
     assert shown["timeline"][-1]["attempt"] == 2
+
+
+@pytest.mark.rule("A14.7")
+async def test_a14_t_a_redis_that_is_emptied_at_every_step_changes_nothing(town: Town, one_redis: RedisServer) -> None:
+    anna = town.browser(await town.hire())
+    await anna.sign_in()
+    device_id, phone = await town.iphone(anna)
+
+    one_redis.client.flushall()
+    window = await anna.open_window(device_id)
+    one_redis.client.flushall()
+    told = await anna.sign_in()
+    one_redis.client.flushall()
+    accepted = await anna.reset_passcode(device_id)
+    one_redis.client.flushall()
+    await town.sweep.round()
+
+    assert (window["state"], told["re_sign_in"]["state"], accepted.status_code) == ("open", "proven", 202)
+    await town.job_is(anna, accepted.headers["Location"], "succeeded")
+    assert phone.passcode is None
+    assert list(phone.effects.values()) == [1]
+    assert [line["key"] for line in (await anna.notifications())["items"]] == ["ios.reset_passcode.succeeded"]
 
 
 async def test_what_the_person_takes_back_in_time_never_reaches_the_phone(town: Town) -> None:

@@ -142,6 +142,7 @@ async def test_an_inserted_event_is_overdue_and_a_forged_seal_does_not_fit(
     assert "first_bad_seq=3" in lines[0]
 
 
+@pytest.mark.rule("B7.1")
 async def test_an_end_that_was_cut_off_shows_against_a_head_that_was_kept(database: Database, acme: UUID) -> None:
     await happen(database, acme, 2)
     _, (early,) = await look(database)

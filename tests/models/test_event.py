@@ -142,6 +142,7 @@ async def test_another_key_fits_nothing(record: Record) -> None:
     assert (await record.verify(OTHER)).first_bad_seq == 1
 
 
+@pytest.mark.rule("B7.1")
 @pytest.mark.parametrize("column", [c.name for c in EVENT.c if c.name not in {"id", "organization_id"}])
 async def test_whatever_column_is_altered_it_shows(record: Record, column: str) -> None:
     await record.write(3)
@@ -161,6 +162,7 @@ async def test_whatever_column_is_altered_it_shows(record: Record, column: str) 
     assert (verdict.whole, verdict.first_bad_seq, verdict.sealed) == (False, 2, 1)
 
 
+@pytest.mark.rule("B7.1")
 async def test_a_dropped_event_shows(record: Record) -> None:
     await record.write(3)
     await record.seal()
@@ -169,6 +171,7 @@ async def test_a_dropped_event_shows(record: Record) -> None:
     assert (await record.verify()).first_bad_seq == 2
 
 
+@pytest.mark.rule("B7.1")
 async def test_an_event_dropped_with_its_seal_shows(record: Record) -> None:
     await record.write(3)
     await record.seal()
@@ -193,6 +196,7 @@ async def test_a_gap_that_was_closed_again_shows(record: Record) -> None:
     assert (await record.verify()).first_bad_seq == 2
 
 
+@pytest.mark.rule("B7.1")
 async def test_reordered_ones_show(record: Record) -> None:
     await record.write(3)
     await record.seal()
@@ -221,6 +225,7 @@ async def test_a_seal_forged_without_the_key_shows(record: Record) -> None:
     assert (await record.verify()).first_bad_seq == 3
 
 
+@pytest.mark.rule("B7.1")
 async def test_a_chain_cut_short_is_whole_and_its_head_is_not_the_one_that_was_noted(record: Record) -> None:
     """What no chain can tell by itself: whoever keeps the head elsewhere sees it."""
     await record.write(3)
@@ -247,6 +252,7 @@ async def test_seals_cut_off_leave_their_events_overdue(record: Record) -> None:
     assert (verdict.whole, verdict.overdue) == (False, 2)
 
 
+@pytest.mark.rule("B7.2")
 async def test_fifty_who_write_at_once_are_all_sealed_without_a_gap(record: Record) -> None:
     async def seal_meanwhile() -> None:
         for _ in range(10):
@@ -284,6 +290,7 @@ async def test_an_event_comes_and_goes_with_its_transaction(record: Record) -> N
     assert (await record.verify()).unsealed == 0
 
 
+@pytest.mark.rule("B7.3")
 async def test_the_person_sees_their_own_record_newest_first(record: Record) -> None:
     me, other = new_id(NOON), new_id(NOON)
     for account_id in (me, other, me, me):

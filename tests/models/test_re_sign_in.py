@@ -42,6 +42,7 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
+@pytest.mark.rule("A14.1")
 @pytest.mark.parametrize(("seconds", "inside"), EDGES)
 def test_a_sign_in_proves_the_window_within_both_bounds(seconds: float, inside: bool) -> None:
     became = OPEN.after_sign_in(ME, ORGANIZATION, after(seconds))
@@ -49,6 +50,7 @@ def test_a_sign_in_proves_the_window_within_both_bounds(seconds: float, inside: 
     assert became is (ReSignInState.PROVEN if inside else ReSignInState.LAPSED)
 
 
+@pytest.mark.rule("A14.1")
 @pytest.mark.parametrize(("seconds", "inside"), EDGES)
 def test_a_confirmation_uses_the_window_within_both_bounds(seconds: float, inside: bool) -> None:
     assert PROVEN.after_confirm(after(seconds)) is (ReSignInState.USED if inside else ReSignInState.LAPSED)

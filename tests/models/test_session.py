@@ -167,6 +167,7 @@ async def test_a_new_generation_ends_every_session_of_that_account_and_no_others
     assert await who_holds(db, "bert") is not None
 
 
+@pytest.mark.rule("A9.3")
 async def test_a_sign_in_that_raced_with_a_new_generation_is_dead(db: Database, anna: Person) -> None:
     async with db.write() as tx:
         await account.end_every_session(tx, anna.id)

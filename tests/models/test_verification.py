@@ -44,6 +44,7 @@ def code_of(step: int) -> str:
     return pyotp.TOTP(SECRET).generate_otp(step)
 
 
+@pytest.mark.rule("A7.1")
 @pytest.mark.parametrize(
     ("seconds", "eight_digits"),
     [
@@ -64,6 +65,7 @@ def test_the_codes_of_the_rfc_are_accepted_at_their_time(
     assert method.step_of(eight_digits, keys, now) is None, "we give out six digits"
 
 
+@pytest.mark.rule("A7.4")
 @pytest.mark.parametrize(("drift", "accepted"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
 def test_one_step_of_drift_is_accepted_either_way_and_two_are_not(
     method: Verification, keys: Keyring, drift: int, accepted: bool
@@ -87,6 +89,7 @@ def test_a_step_that_is_not_newer_than_any_accepted_one_is_refused(
     assert replace(method, last_step=last_step).step_of(code_of(STEP), keys, NOON) is None
 
 
+@pytest.mark.rule("A7.3")
 def test_after_step_s_the_one_before_is_refused_and_the_one_after_is_not(method: Verification, keys: Keyring) -> None:
     spent = replace(method, last_step=STEP)
 
@@ -111,6 +114,7 @@ async def enrolled(db: Database, keys: Keyring) -> UUID:
     return person.method_id
 
 
+@pytest.mark.rule("A7.3")
 async def test_a_step_is_spent_once_and_an_older_one_never_again(db: Database, enrolled: UUID) -> None:
     assert await spend(db, enrolled, STEP)
 
@@ -119,6 +123,7 @@ async def test_a_step_is_spent_once_and_an_older_one_never_again(db: Database, e
     assert await spend(db, enrolled, STEP + 1)
 
 
+@pytest.mark.rule("A7.2")
 async def test_of_parallel_requests_with_one_code_exactly_one_succeeds(db: Database, enrolled: UUID) -> None:
     answers = await asyncio.gather(*(spend(db, enrolled, STEP) for _ in range(20)))
 

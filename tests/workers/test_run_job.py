@@ -54,6 +54,7 @@ async def test_a_run_plans_stores_and_wakes(shop: Shop) -> None:
     assert await shop.told() == []
 
 
+@pytest.mark.rule("A14.3")
 async def test_a_message_that_comes_twice_runs_once(shop: Shop) -> None:
     job_id = await shop.ask()
 

@@ -1,0 +1,48 @@
+"""The rules of the sheet on accounts that come with a test of their own: its T lines, item by item.
+
+A section has its letter, an item its place in that section's T lines, counted from 1. A test that shows one says
+`@pytest.mark.rule("A5.1")`; `pytest -m rule` runs them all. Each has at least one (tests/test_rules.py).
+"""
+
+from typing import Final
+
+RULES: Final = {
+    "A3.1": "a place that cannot be looked up, or none at all, never blocks a sign-in",
+    "A3.2": "the address is taken from the trusted proxy's hop alone",
+    "A5.1": "an old cookie is 401 after the change was 200",
+    "A5.2": "half a sign-in that was made with the old password is refused",
+    "A5.3": "of two parallel changes one is 200 and one 409",
+    "A5.4": "the same password again is 422",
+    "A5.5": "256 characters are taken, 257 are 422",
+    "A5.6": "a composed and a decomposed é sign in alike",
+    "A6.1": "the fifth wrong code is allowed, the sixth try is refused even if it is right",
+    "A6.2": "a block ends exactly 24 hours after the last try that counted",
+    "A6.3": "a code of one method is refused for another",
+    "A6.4": "a code from before a resend is refused",
+    "A6.5": "a password that breaks the policy does not use up the proof",
+    "A6.6": "a person who is blocked meanwhile ends the flow as cancelled",
+    "A7.1": "the codes of RFC 6238, appendix B, are accepted at their times",
+    "A7.2": "the same code in two parallel requests succeeds once",
+    "A7.3": "after step s was accepted, step s-1 is refused",
+    "A7.4": "a clock off by one step is taken either way, by two it is refused",
+    "A7.5": "when the default is removed, the strongest takes its place, and of equals the oldest",
+    "A7.6": "the last second factor is not removed: 409",
+    "A7.7": "of authenticator apps there are five at most",
+    "A9.1": "No changes no row",
+    "A9.2": "a second Yes, from a session that is dead by then, is 401",
+    "A9.3": "a sign-in that raced with a Yes is dead if it was made under the old generation",
+    "A14.1": "both windows are open at 0, 299.999 and 300 s, and shut at 300.001 and -0.001 s",
+    "A14.2": "twenty parallel confirmations are one job",
+    "A14.3": "a worker that runs twice sends the device one order",
+    "A14.4": "a confirmation after the window was cancelled makes no job",
+    "A14.5": "another person who signs in gets a plain session, and the window is cancelled",
+    "A14.6": "a clock that is put back an hour shuts a window and never makes it longer",
+    "A14.7": "a Redis that is emptied in the middle changes nothing",
+    "B5.1": "refusals of each kind of name take the same time: 200 samples each, medians within 5 %",
+    "B7.1": "a row of the record that is altered, dropped, put elsewhere or cut off is found",
+    "B7.2": "of fifty parallel writers each one's event is sealed, without a gap",
+    "B7.3": "a person sees the part of the record that is theirs, and who looked at the secret of their device",
+}
+
+NOT_YET: Final = frozenset({"A6.1", "A6.2", "A6.3", "A6.4", "A6.5", "A6.6"})
+"""What waits for its section to be built. A test for one of these takes it out of here."""
