@@ -30,7 +30,7 @@ from api.stream import Streams, StreamSettings
 from api.texts import Texts, choose, folders
 from models import migrate
 from models.database import Database
-from models.errors import Invalid, NotFound, Unreadable
+from models.errors import Invalid, NotFound, UnknownField, Unreadable
 from models.event import Actor
 from models.fault import Fault
 from models.sealed import Keyring
@@ -151,7 +151,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
         except refusal.DENIED as denied:
             if who is not None:
                 ids = _ids(request.match_info)
-                await refusal.remember(needs.database, who, denied.code, route=route.path, ids=ids, actor=actor)
+                await refusal.remember(needs.database, who, denied, route=route.path, ids=ids, actor=actor)
             raise
 
     async def read(
@@ -246,18 +246,20 @@ def _query(request: web.Request, kind: type[msgspec.Struct]) -> Any:
 
 
 _UNKNOWN: Final = "Object contains unknown field `"
-_PLAIN: Final = re.compile(r"[a-z]+(_[a-z]+){0,4}")
+_PLAIN: Final = re.compile(r"(?=.{1,64}\Z)[a-z]+(_[a-z]+){0,4}")
 """A name as ours are: worth telling whoever mistyped it, and no token or key looks like one."""
 
 
 def _invalid(error: msgspec.ValidationError) -> Invalid:
     """Field and rule, without the value: what was typed is not sent back, nor what stands where a name should."""
     rule, _, place = str(error).partition(" - at `")
+    field = place.rstrip("`").removeprefix("$").removeprefix(".")
+    if rule.startswith(_UNKNOWN):
+        name = rule.removeprefix(_UNKNOWN).rstrip("`")
+        return UnknownField(field, name if _PLAIN.fullmatch(name) else "")
     if rule.startswith("Invalid enum value"):
         rule = "Not one of the known values"
-    elif rule.startswith(_UNKNOWN) and not _PLAIN.fullmatch(rule.removeprefix(_UNKNOWN).rstrip("`")):
-        rule = "Object contains an unknown field"
-    return Invalid(errors=[{"field": place.rstrip("`").removeprefix("$").removeprefix("."), "rule": rule}])
+    return Invalid(errors=[{"field": field, "rule": rule}])
 
 
 def _client(user_agent: str | None) -> str | None:

@@ -49,6 +49,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "proof_required": (401, "Show again that it is you"),
     "code_refused": (403, "The code was refused"),
     "password_refused": (403, "The password was refused"),
+    "field_not_editable": (403, "The field is not edited here"),
     "password_change_required": (403, "Choose a new password first"),
     "csrf_refused": (403, "The request does not come from our page"),
     "not_allowed": (403, "Not allowed"),

@@ -12,6 +12,7 @@ from models.browser import Browser
 from models.device import ActOffer, Device
 from models.job import Job
 from models.notification import Notification
+from models.profile import Editor, Profile
 from models.re_sign_in import ReSignIn
 from models.session import Session, Who
 from models.sign_in import SignIn
@@ -79,6 +80,21 @@ def method(held: Verification, codes_left: int | None = None) -> schemas.Securit
         expires_at=held.expires_at,
         codes_left=UNSET if codes_left is None else codes_left,
     )
+
+
+def profile(held: Profile) -> schemas.Profile:
+    """For the person themselves."""
+    fields = {
+        name: schemas.ProfileField(
+            value=list(one.value) if isinstance(one.value, tuple) else one.value,
+            master=one.master.value,
+            editable=one.editable(Editor.PERSON),
+            editable_by=one.editable_by.value,
+            last_synced_at=one.last_synced_at,
+        )
+        for name, one in held.fields.items()
+    }
+    return schemas.Profile(account_id=held.account_id, sign_in_name=held.sign_in_name, fields=fields)
 
 
 def sign_in(line: SignIn) -> schemas.SignInLine:

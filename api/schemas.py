@@ -28,6 +28,54 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is told."""
 
 
+# Your own page
+
+
+class ProfileField(Answer, frozen=True, kw_only=True):
+    value: str | list[str] | None
+    master: Annotated[
+        Literal["local", "directory", "hr", "user"],
+        Meta(description="Where it comes from. What a directory or a personnel system masters is changed there."),
+    ]
+    editable: Annotated[bool, Meta(description="Whether you may change it, here and now.")]
+    editable_by: Literal["person", "administrator"]
+    last_synced_at: Moment | None
+
+
+class Profile(Answer, frozen=True, kw_only=True):
+    account_id: UUID
+    sign_in_name: str
+    fields: Annotated[
+        dict[str, ProfileField], Meta(description="By name. What your organization does not show is absent.")
+    ]
+
+
+Line = Annotated[str, Meta(max_length=1024, pattern=NO_NUL)]
+
+
+class ProfileChanged(Given, frozen=True, kw_only=True):
+    """The fields to change, all of them or none; null empties one. Those that are not yours to change are refused."""
+
+    display_name: Line | UnsetType | None = UNSET
+    given_name: Line | UnsetType | None = UNSET
+    surname: Line | UnsetType | None = UNSET
+    job_title: Line | UnsetType | None = UNSET
+    department: Line | UnsetType | None = UNSET
+    company_name: Line | UnsetType | None = UNSET
+    office: Line | UnsetType | None = UNSET
+    street: Line | UnsetType | None = UNSET
+    postal_code: Line | UnsetType | None = UNSET
+    city: Line | UnsetType | None = UNSET
+    state: Line | UnsetType | None = UNSET
+    country: Line | UnsetType | None = UNSET
+    business_phone: Line | UnsetType | None = UNSET
+    mobile_phone: Line | UnsetType | None = UNSET
+    language: Line | UnsetType | None = UNSET
+    preferred_languages: Annotated[list[Line], Meta(max_length=10)] | UnsetType | None = UNSET
+    regional_format: Line | UnsetType | None = UNSET
+    time_zone: Line | UnsetType | None = UNSET
+
+
 # Signing in
 
 

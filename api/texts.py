@@ -11,9 +11,8 @@ import msgspec
 
 import models
 import platforms
-from models.vocabulary import PlatformName
+from models.vocabulary import LANGUAGES, PlatformName
 
-LANGUAGES: Final = ("en", "nl")
 FALLBACK: Final = "en"
 
 

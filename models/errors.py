@@ -29,6 +29,16 @@ class Invalid(DomainError):
     code = "invalid"
 
 
+class UnknownField(Invalid):
+    """Sent along with what is expected: nothing of the whole is taken over."""
+
+    def __init__(self, within: str, name: str) -> None:
+        """`name` is empty where it is none that we would give."""
+        rule = f"Object contains unknown field `{name}`" if name else "Object contains an unknown field"
+        super().__init__(errors=[{"field": within, "rule": rule}])
+        self.name = name
+
+
 class NotSignedIn(DomainError):
     code = "sign_in_required"
 
@@ -121,6 +131,12 @@ class PreconditionFailed(DomainError):
     """It was changed since: look again before you change it."""
 
     code = "precondition_failed"
+
+
+class FieldNotEditable(DomainError):
+    """It is edited elsewhere, or by somebody else; `master` says where it comes from, as far as it is shown."""
+
+    code = "field_not_editable"
 
 
 class NotOffered(DomainError):

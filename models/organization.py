@@ -45,6 +45,8 @@ class OrganizationSettings:
     unread_passcode: timedelta
     banned_words: tuple[str, ...] = ()
     """That no password may lean on, beside those that the house bans for all (models/password_policy.py)."""
+    hidden_sections: frozenset[str] = frozenset()
+    """Of a profile (models/profile.py), that its person is not shown."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "OrganizationSettings":
@@ -56,6 +58,7 @@ class OrganizationSettings:
             act_strength={Act(act): int(strength) for act, strength in settings.get("act_strength", {}).items()},
             unread_passcode=min(unread, UNREAD_PASSCODE_LIMIT),
             banned_words=tuple(settings.get("banned_words", ())),
+            hidden_sections=frozenset(settings.get("hidden_sections", ())),
         )
 
     def hides(self, platform: str, ownership: Ownership, act: Act) -> bool:

@@ -11,6 +11,10 @@ PlatformName = NewType("PlatformName", str)
 """Text, never an enum: what the registry does not know is simply not offered."""
 
 
+LANGUAGES: Final = ("en", "nl")
+"""Those that the house has words in."""
+
+
 class Act(StrEnum):
     """What can be asked of a device. In URLs with hyphens."""
 

@@ -16,10 +16,10 @@ from typing import Final
 import models
 from models.delivery import Delivery, Link
 from models.settings import NOT_ME_LINK
+from models.vocabulary import LANGUAGES
 from platforms.errors import Refused
 from workers.carriers import Parcel
 
-LANGUAGES: Final = ("en", "nl")
 FALLBACK: Final = "en"
 FOLDER: Final = Path(models.__file__).parent / "texts" / "letters"
 LONGEST_VALUE: Final = 120

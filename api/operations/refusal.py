@@ -6,19 +6,34 @@ from typing import Final
 
 from models import account, event, throttle
 from models.database import Database, DatabaseDown
-from models.errors import CsrfRefused, NotAllowed, NotFound, TooManyTries
+from models.errors import (
+    CsrfRefused,
+    DomainError,
+    FieldNotEditable,
+    NotAllowed,
+    NotFound,
+    TooManyTries,
+    UnknownField,
+)
 from models.event import Actor
 from models.session import Who
 from models.throttle import REFUSALS
 
 log = logging.getLogger("api")
 
-DENIED: Final = (CsrfRefused, NotAllowed, NotFound)
+DENIED: Final = (CsrfRefused, FieldNotEditable, NotAllowed, NotFound, UnknownField)
 """What is another's and what does not exist are one to whoever asks, and so they are here."""
 
 
-async def remember(db: Database, who: Who, code: str, *, route: str, ids: Mapping[str, str], actor: Actor) -> None:
+async def remember(
+    db: Database, who: Who, denied: DomainError, *, route: str, ids: Mapping[str, str], actor: Actor
+) -> None:
     """Access denied to somebody who is signed in. The refusal stands, whether it can be written down or not."""
+    code, facts = denied.code, {"route": route, **ids}
+    if isinstance(denied, FieldNotEditable):
+        facts["field"] = str(denied.facts["field"])
+    elif isinstance(denied, UnknownField):
+        code, facts["field"] = "unknown_field", denied.name
     key = f"{code}:{who.account_id}"
     try:
         async with db.read() as tx:  # a flood of them only looks
@@ -37,7 +52,7 @@ async def remember(db: Database, who: Who, code: str, *, route: str, ids: Mappin
                 outcome="failure",
                 reason=code,
                 account_id=who.account_id,
-                facts={"route": route, **ids},
+                facts=facts,
             )
     except DatabaseDown:
         log.warning("a refusal was not written down", extra={"code": code})

@@ -624,6 +624,19 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.UniqueConstraint("token_hash", name=op.f("uq_not_me_token_hash")),
     )
     op.create_index(op.f("ix_not_me_expires_at"), "not_me", ["expires_at"], unique=False)
+    op.create_table(
+        "profile",
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("values", Json, nullable=False, comment="by field; an empty one is absent"),
+        sa.Column("masters", Json, nullable=False, comment="by section: master, last_synced_at"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_profile_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_profile_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_profile")),
+        comment="What the account's own row does not hold; made with the first edit.",
+    )
     for table in ("event", "event_seal"):
         for statement in insert_only(table, op.get_context().dialect.name):
             op.execute(statement)

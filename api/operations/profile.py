@@ -1,0 +1,63 @@
+"""The person's own page: what their organization knows of them, and what of it they may set themselves."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from api.operations.session import hold_account
+from models import event, profile
+from models.database import Database
+from models.errors import FieldNotEditable, Invalid, PreconditionFailed
+from models.event import Actor
+from models.profile import FIELDS, BrokenRule, Editor, Profile, Value
+from models.session import Who
+
+
+async def show(db: Database, who: Who) -> Profile:
+    async with db.read() as tx:
+        return await profile.of_account(tx, who.account_id)
+
+
+async def change(
+    db: Database, who: Who, given: Mapping[str, Any], *, matches: Callable[[str], bool], actor: Actor
+) -> Profile:
+    """All of it or nothing. `matches`: whether a mark is the one it was made from."""
+    async with db.write() as tx:
+        _, now = await hold_account(tx, who)
+        held = await profile.of_account(tx, who.account_id)
+        if not matches(held.mark):
+            raise PreconditionFailed
+        changes = _read(held, given, Editor.PERSON)
+        if not changes:
+            return held
+        await profile.write(tx, held, changes)
+        await event.record(
+            tx,
+            organization_id=held.organization_id,
+            action="account:profile:edit",
+            actor=actor,
+            now=now,
+            account_id=who.account_id,
+            # Names alone: what somebody is called is not the record's to keep.
+            facts={"fields": sorted(changes)},
+        )
+        return await profile.of_account(tx, who.account_id)
+
+
+def _read(held: Profile, given: Mapping[str, Any], editor: Editor) -> dict[str, Value]:
+    """What really changes. Raises FieldNotEditable, then Invalid with every broken rule."""
+    for name in given:
+        shown = held.fields.get(name)
+        if shown is None:
+            raise FieldNotEditable(field=name)
+        if not shown.editable(editor):
+            raise FieldNotEditable(field=name, master=shown.master.value)
+    read: dict[str, Value] = {}
+    errors = []
+    for name, value in given.items():
+        try:
+            read[name] = FIELDS[name].read(value)
+        except BrokenRule as broken:
+            errors.append({"field": name, "rule": str(broken)})
+    if errors:
+        raise Invalid(errors=errors)
+    return {name: value for name, value in read.items() if value != held.fields[name].value}
