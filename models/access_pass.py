@@ -22,6 +22,8 @@ access_pass = sa.Table(
 SHORTEST: Final = timedelta(minutes=10)
 USUAL: Final = timedelta(hours=1)
 LONGEST: Final = timedelta(days=30)
+ONE_USE: Final = timedelta(minutes=10)
+"""How long a sign-in with one for once lives at most: time enough to add the method that is to take its place."""
 GROUPS: Final = 3
 """Of four signs: 60 bits."""
 

@@ -29,6 +29,7 @@ browser = sa.Table(
     sa.Column("used_at", Moment, nullable=False, index=True, comment="the last sign-in"),
     sa.Column("remembered_until", Moment, nullable=True),
     sa.Column("proven_at", Moment, nullable=True, comment="when the second factor was done that it now skips"),
+    sa.Column("proven_with", Id, nullable=True, comment="the method; with it goes what was remembered"),
     sa.Column("generation", sa.BigInteger, nullable=True, comment="of the account; with another it is forgotten"),
     sa.Index("uq_browser_token", "token_hash", "account_id", unique=True),
     sa.Index("ix_browser_account", "account_id"),
@@ -124,12 +125,21 @@ async def meet(
     return browser_id, bool(before) and not alike
 
 
-async def remember(tx: Transaction, browser_id: UUID, generation: int, now: datetime) -> None:
+async def remember(tx: Transaction, browser_id: UUID, method_id: UUID, generation: int, now: datetime) -> None:
     """The second factor was done in it, now, and the person wants to skip it from here on."""
     await tx.execute(
         sa.update(browser)
         .where(browser.c.id == browser_id)
-        .values(remembered_until=now + BROWSER_REMEMBERED, proven_at=now, generation=generation)
+        .values(remembered_until=now + BROWSER_REMEMBERED, proven_at=now, proven_with=method_id, generation=generation)
+    )
+
+
+async def ask_again(tx: Transaction, account_id: UUID, method_id: UUID) -> None:
+    """A method is gone: where the second factor was done with it, another one is asked for. The browser stays known."""
+    await tx.execute(
+        sa.update(browser)
+        .where(browser.c.account_id == account_id, browser.c.proven_with == method_id)
+        .values(remembered_until=None, proven_at=None, proven_with=None, generation=None)
     )
 
 

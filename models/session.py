@@ -115,7 +115,14 @@ class Session:
     def lives(self, generation: int, now: datetime) -> bool:
         return self.ended_at is None and self.generation == generation and now < self.expires_at and now < self.idle_at
 
-    def proven_by(self, method: str, life: SessionLife, now: datetime, method_id: UUID | None = None) -> "Session":
+    def proven_by(
+        self,
+        method: str,
+        life: SessionLife,
+        now: datetime,
+        method_id: UUID | None = None,
+        end: datetime | None = None,
+    ) -> "Session":
         """This session after a fresh proof. A method that it was not opened with may make it stronger."""
         methods = self.methods if method in self.methods else (*self.methods, method)
         known = self.method_ids if method_id is None or str(method_id) in self.method_ids else None
@@ -127,6 +134,7 @@ class Session:
             proven_at=now,
             used_at=now,
             idle_at=now + life.idle,
+            expires_at=self.expires_at if end is None else min(self.expires_at, end),
         )
 
     def is_fresh(self, now: datetime, limit: timedelta = FRESH_PROOF) -> bool:
@@ -356,20 +364,30 @@ async def prove(tx: Transaction, proven: Session, *, token_hash: bytes) -> bool:
             proven_at=proven.proven_at,
             used_at=proven.used_at,
             idle_at=proven.idle_at,
+            expires_at=proven.expires_at,
         )
     )
     return (await tx.execute(statement)).rowcount == 1
 
 
 async def renew(
-    tx: Transaction, held: Session, *, token_hash: bytes, generation: int, life: SessionLife, now: datetime
+    tx: Transaction,
+    held: Session,
+    *,
+    token_hash: bytes,
+    generation: int,
+    life: SessionLife,
+    now: datetime,
+    until: datetime | None = None,
 ) -> Session:
     """The same sign-in under a new id, a new token and its account's new generation; the old row is over.
 
-    Its end stays where it was, unless it waited for a new password: only now it is a whole session.
+    Its end stays where it was, unless it waited for a new password: only now it is a whole session. `until`: when
+    something temporary is over that it was opened with.
     """
     await end(tx, held.id, now)
     waited = held.state is SessionState.MUST_CHANGE_PASSWORD
+    whole = held.signed_in_at + life.absolute
     renewed = replace(
         held,
         id=new_id(now),
@@ -378,7 +396,7 @@ async def renew(
         proven_at=now,
         used_at=now,
         idle_at=now + life.idle,
-        expires_at=held.signed_in_at + life.absolute if waited else held.expires_at,
+        expires_at=(whole if until is None else min(whole, until)) if waited else held.expires_at,
         re_sign_in_id=None,
     )
     values = {name: getattr(renewed, name) for name in Session.__slots__} | {"state": renewed.state.value}

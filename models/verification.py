@@ -7,7 +7,7 @@ step of drift either way, each step once.
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -372,6 +372,22 @@ async def drop_pending(tx: Transaction, account_id: UUID, kind: VerificationKind
 async def revoke(tx: Transaction, removed: Verification) -> None:
     """It stays as a line of what was there; its secret goes."""
     await _set(tx, removed.id, state=VerificationState.REVOKED.value, secret=None, is_default=False)
+
+
+async def use_up(tx: Transaction, once: Verification, end: datetime) -> Verification:
+    """It opens nothing more; what it has opened lives until `end`."""
+    await revoke(tx, once)
+    await _set(tx, once.id, expires_at=end)
+    return replace(once, state=VerificationState.REVOKED, expires_at=end)
+
+
+async def end_of(tx: Transaction, ids: Sequence[str]) -> datetime | None:
+    """When the first of these is over, for whatever was proven with them. None: they last."""
+    if not ids:
+        return None
+    statement = sa.select(verification.c.expires_at).where(verification.c.id.in_([UUID(one) for one in ids]))
+    ends = (await tx.execute(statement)).scalars()
+    return min((end for end in ends if end is not None), default=None)
 
 
 async def spend(tx: Transaction, verification_id: UUID, step: int, now: datetime) -> bool:

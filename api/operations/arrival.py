@@ -1,6 +1,7 @@
 """What every finished sign-in leaves behind: its line, the browser it was done in, and word of one that is new."""
 
 from datetime import datetime
+from uuid import UUID
 
 from models import browser, delivery, notification, place, sign_in
 from models.database import Transaction
@@ -20,9 +21,12 @@ async def arrive(
     *,
     actor: Actor,
     now: datetime,
-    remember: bool = False,
+    remember: UUID | None = None,
 ) -> str:
-    """The token that the browser is to keep: its own, if we once gave it out, or a new one."""
+    """The token that the browser is to keep: its own, if we once gave it out, or a new one.
+
+    `remember`: the method that was used in it, and that is not to be asked for there for a while.
+    """
     await sign_in.note(
         tx,
         organization_id=opened.organization_id,
@@ -43,8 +47,8 @@ async def arrive(
         client=actor.client,
         now=now,
     )
-    if remember:
-        await browser.remember(tx, browser_id, opened.generation, now)
+    if remember is not None:
+        await browser.remember(tx, browser_id, remember, opened.generation, now)
     if unseen:
         await delivery.notify(
             tx,

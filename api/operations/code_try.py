@@ -89,7 +89,8 @@ async def accept(
     if wait is not None:
         return TooManyTries(wait)
     method = await _method(tx, who, method_id, now)
-    if method is None or not await _spend(tx, keys, method, code, compared, now):
+    method = None if method is None else await _spend(tx, keys, method, code, compared, now)
+    if method is None:
         return CodeRefused()
     await throttle.give_back(tx, SECOND_FACTOR, counter)
     if method.kind is VerificationKind.RECOVERY_CODES:
@@ -106,23 +107,30 @@ async def accept(
 
 async def _spend(
     tx: Transaction, keys: Keyring, method: Verification, code: str, compared: Compared | None, now: datetime
-) -> bool:
+) -> Verification | None:
+    """The method as it is afterwards; None: the code is wrong, or was spent before."""
     if method.kind is VerificationKind.TOTP:
         step = None if compared is not None else method.step_of(code, keys, now)
-        return step is not None and await verification.spend(tx, method.id, step, now)
+        return method if step is not None and await verification.spend(tx, method.id, step, now) else None
     if compared is None or compared.fits is None:
-        return False
+        return None
     if method.kind is VerificationKind.RECOVERY_CODES:
-        fresh = await recovery_code.use(tx, method.id, compared.fits, now)
+        if not await recovery_code.use(tx, method.id, compared.fits, now):
+            return None
     else:
         held = await access_pass.of_method(tx, method.id)
-        fresh = held is not None and held.hash == compared.fits
-        if fresh and held.one_use:
-            await verification.revoke(tx, method)
+        if held is None or held.hash != compared.fits:
+            return None
+        if held.one_use:
+            method = await verification.use_up(tx, method, _end_of_one_use(method, now))
             await access_pass.forget(tx, method.id)
-    if fresh:
-        await verification.touch(tx, method, now)
-    return fresh
+    await verification.touch(tx, method, now)
+    return method
+
+
+def _end_of_one_use(method: Verification, now: datetime) -> datetime:
+    end = now + access_pass.ONE_USE
+    return end if method.expires_at is None else min(end, method.expires_at)
 
 
 async def _flag(

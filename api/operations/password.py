@@ -8,7 +8,7 @@ from api.operations import password_try
 from api.operations.password_try import Tried
 from api.operations.session import ended, hold_row, record
 from api.passwords import Hasher, Place
-from models import event, password, session
+from models import event, password, session, verification
 from models.database import Database
 from models.errors import (
     DomainError,
@@ -82,7 +82,13 @@ async def change(
         generation = await password.replace(tx, held, new_hash, keys=keys, why="changed", actor=actor, now=now)
         token = new_token()
         renewed = await session.renew(
-            tx, asking, token_hash=hash_token(token), generation=generation, life=who.session_life, now=now
+            tx,
+            asking,
+            token_hash=hash_token(token),
+            generation=generation,
+            life=who.session_life,
+            now=now,
+            until=await verification.end_of(tx, asking.method_ids),
         )
         await record(tx, renewed, "renew", actor=actor, now=now)
         return Changed(replace(who, session=renewed), token, now)

@@ -15,7 +15,7 @@ import pyotp
 from api.operations import session as sign_ins
 from api.operations import told
 from api.passwords import Hasher
-from models import access_pass, re_sign_in, recovery_code, session, verification
+from models import access_pass, browser, re_sign_in, recovery_code, session, verification
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import CodeRefused, DomainError, NoDefault, NotFound, PreconditionFailed, ProofRequired
@@ -231,7 +231,11 @@ async def end_what_stood_on(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Sessions that were proven with a method end with it; the one that asks has just proven itself."""
+    """Sessions that were proven with a method end with it; the one that asks has just proven itself.
+
+    Browsers that were remembered for it ask for a second factor again.
+    """
+    await browser.ask_again(tx, whose.id, method.id)
     for held in await session.proven_with(tx, whose.id, method.id, generation):
         if held.id != but and await session.end(tx, held.id, now):
             await sign_ins.ended(tx, held, actor=actor, now=now)

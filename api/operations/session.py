@@ -179,8 +179,8 @@ async def second_factor(
             await record(tx, half, "second_factor", actor=actor, now=now, facts={"owes": "password"})
             return OwesPassword(token, await arrival.arrive(tx, keys, half, browser_token, actor=actor, now=now))
         # A stand-in is no reason to spare somebody the second factor for weeks.
-        remember = remember and accepted.kind in NAMED
-        return await _signed_in(tx, keys, half, token, window, browser_token, actor=actor, now=now, remember=remember)
+        by = accepted.id if remember and accepted.kind in NAMED else None
+        return await _signed_in(tx, keys, half, token, window, browser_token, actor=actor, now=now, remember=by)
 
 
 async def prove_by_password(
@@ -222,7 +222,14 @@ async def prove_by_code(
             await record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)
             return accepted
         return await _proven(
-            tx, who, generation, actor=actor, now=now, method=accepted.kind.value, method_id=accepted.id
+            tx,
+            who,
+            generation,
+            actor=actor,
+            now=now,
+            method=accepted.kind.value,
+            method_id=accepted.id,
+            end=accepted.expires_at,
         )
 
 
@@ -319,7 +326,7 @@ async def _signed_in(
     *,
     actor: Actor,
     now: datetime,
-    remember: bool = False,
+    remember: UUID | None = None,
     remembered: bool = False,
 ) -> SignedIn:
     """The last factor was done, `now`: this is the moment that decides about the window."""
@@ -379,11 +386,13 @@ async def _proven(
     now: datetime,
     method: str,
     method_id: UUID | None = None,
+    end: datetime | None = None,
 ) -> Proven:
+    """`end`: of a method that is temporary; what it proves ends with it."""
     held = await session.by_id(tx, who, who.session.id)
     if held is None or held.state is not SessionState.SIGNED_IN or not held.lives(generation, now):
         raise NotSignedIn
-    token, proven = new_token(), held.proven_by(method, who.session_life, now, method_id)
+    token, proven = new_token(), held.proven_by(method, who.session_life, now, method_id, end)
     if not await session.prove(tx, proven, token_hash=hash_token(token)):
         raise NotSignedIn
     await record(tx, held, "prove", actor=actor, now=now, facts={"method": method})

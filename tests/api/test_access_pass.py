@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.access_pass import access_pass
+from models.account import account
 from models.delivery import delivery
 from models.event import event
 from models.re_sign_in import re_sign_in
@@ -134,6 +135,49 @@ async def test_it_may_be_used_again_unless_it_is_for_once(house: House, anna: Pe
     assert sorted(answer.status for answer in answers) == [201, 403, 403]
     (token,) = [answer.json["token"] for answer in answers if answer.status == 201]
     assert await alive(house, token)
+
+
+@pytest.mark.parametrize(("lifetime", "minutes"), [(600, 9), (3600, 10)])
+async def test_a7_what_one_for_once_opened_lives_ten_minutes_and_no_longer_than_the_pass(
+    house: House, anna: Person, boss: Person, lifetime: int, minutes: int
+) -> None:
+    """Time to add the method that takes its place; to go on, the person signs in with that."""
+    once = await issue(house, anna, {"one_use": True, "lifetime_seconds": lifetime})
+    house.clock.forward(60)
+    token = (await finish(house, anna, once)).json["token"]
+
+    house.clock.forward(timedelta(minutes=minutes, microseconds=-1))
+    assert await alive(house, token)
+    house.clock.forward(timedelta(microseconds=1))
+    assert not await alive(house, token)
+
+
+async def test_what_was_proven_again_with_a_pass_ends_with_it(house: House, anna: Person, boss: Person) -> None:
+    await house.open_session(anna, "anna", strength=2)
+    issued = await issue(house, anna, {"lifetime_seconds": 600})
+    body = {"method_id": issued.json["id"], "code": issued.json["code"]}
+
+    proven = await house.ask("POST", "/sessions/current/proof", body, token="anna")
+
+    house.clock.forward(timedelta(seconds=599.999999))
+    assert await alive(house, proven.json["token"])
+    house.clock.forward(timedelta(microseconds=1))
+    assert not await alive(house, proven.json["token"])
+
+
+async def test_a_new_password_does_not_make_what_a_pass_opened_last(house: House, anna: Person, boss: Person) -> None:
+    issued = await issue(house, anna, {"lifetime_seconds": 600})
+    async with house.db.write() as tx:
+        await tx.execute(sa.update(account).where(account.c.id == anna.id).values(must_change_password=True))
+    owing = await finish(house, anna, issued)
+    body = {"current": anna.password, "new": "plain otter walks along the dyke"}
+    changed = await house.ask("POST", "/password", body, token=owing.json["token"])
+    assert changed.status == 200
+
+    house.clock.forward(timedelta(seconds=599.999999))
+    assert await alive(house, changed.json["token"])
+    house.clock.forward(timedelta(microseconds=1))
+    assert not await alive(house, changed.json["token"])
 
 
 async def test_a_newer_pass_ends_the_older_one_and_what_it_opened(house: House, anna: Person, boss: Person) -> None:

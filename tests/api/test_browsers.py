@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from models.browser import browser
 from models.settings import BROWSERS_PER_ACCOUNT
 from tests.api.house import Answer, House
-from tests.people import Person, give_device
+from tests.people import Person, give_device, give_totp
 
 COOKIE = "__Host-latchkey-browser"
 DAY = 24 * 3600
@@ -227,6 +227,31 @@ async def test_a5_a9_it_dies_with_all_that_ends_everything_and_when_it_is_forgot
     assert answer.json["state"] == "second_factor_required"
     still = len(await house.rows(sa.select(browser)))
     assert still == (0 if how in {"not_me", "forget"} else 1), "known it stays, where nobody else was in it"
+
+
+async def test_a7_it_asks_again_when_the_method_is_removed_that_was_used_in_it(house: House) -> None:
+    anna = await house.hire(second_factor=True)
+    other = await give_totp(house.db, house.keys, anna, house.clock.now, label="Other", is_default=False)
+    by_one, by_other = [(await whole(house, one, remember=True)).cookies[COOKIE] for one in (anna, other)]
+    token = (await whole(house, other)).json["token"]
+
+    assert (await house.ask("DELETE", f"/security/methods/{anna.method_id}", token=token)).status == 204
+
+    assert (await enter(house, anna, by_one)).json["state"] == "second_factor_required"
+    assert (await enter(house, anna, by_other)).json["state"] == "signed_in", "it was another one there"
+    assert len(await house.rows(sa.select(browser))) == 3, "known they stay"
+
+
+async def test_a7_another_default_leaves_it_remembered(house: House) -> None:
+    anna = await house.hire(second_factor=True)
+    other = await give_totp(house.db, house.keys, anna, house.clock.now, label="Other", is_default=False)
+    signed_in = await whole(house, anna, remember=True)
+    path, token = f"/security/methods/{other.method_id}", signed_in.json["token"]
+
+    changed = await house.ask("PATCH", path, {"default": True}, token=token, headers={"If-Match": "*"})
+
+    assert changed.status == 200
+    assert (await enter(house, anna, signed_in.cookies[COOKIE])).json["state"] == "signed_in"
 
 
 async def test_plain_signing_out_leaves_it_remembered(house: House) -> None:

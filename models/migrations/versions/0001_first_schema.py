@@ -242,6 +242,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("used_at", Moment, nullable=False, comment="the last sign-in"),
         sa.Column("remembered_until", Moment, nullable=True),
         sa.Column("proven_at", Moment, nullable=True, comment="when the second factor was done that it now skips"),
+        sa.Column("proven_with", Id, nullable=True, comment="the method; with it goes what was remembered"),
         sa.Column("generation", sa.BigInteger, nullable=True, comment="of the account; with another it is forgotten"),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_browser_account_id_account")),
         sa.ForeignKeyConstraint(
