@@ -70,6 +70,12 @@ SECOND_FACTOR: Final = (
 RE_SIGN_INS: Final = (Budget("re_sign_in_1h", 5, timedelta(hours=1)),)
 REFUSALS: Final = (Budget("refusal_1m", 1, timedelta(minutes=1)),)
 """How often one kind of refusal is written into one person's record: a flood of them must not fill it."""
+CODE_SENDS: Final = (
+    Budget("code_1m", 1, timedelta(seconds=60)),
+    Budget("code_1h", 5, timedelta(hours=1)),
+    Budget("code_1d", 10, timedelta(days=1)),
+)
+"""Codes to one address (`models/sent_code.py`), whoever asked for them: nobody's phone is flooded through us."""
 ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
 
 

@@ -626,6 +626,30 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     )
     op.create_index(op.f("ix_not_me_expires_at"), "not_me", ["expires_at"], unique=False)
     op.create_table(
+        "sent_code",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=True, comment="none of a decoy"),
+        sa.Column("account_id", Id, nullable=True, comment="none of a decoy"),
+        sa.Column("subject_id", Id, nullable=False, comment="a method, or what else the code speaks for"),
+        sa.Column("flow_id", Id, nullable=False),
+        sa.Column("purpose", sa.Text, nullable=False),
+        sa.Column("digest", sa.LargeBinary, nullable=True, comment="keyed, of the newest code; none fits a decoy"),
+        sa.Column("sends", sa.SmallInteger, nullable=False),
+        sa.Column("failures", sa.SmallInteger, nullable=False),
+        sa.Column("begun_at", Moment, nullable=False),
+        sa.Column("sent_at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.Column("used_at", Moment, nullable=True),
+        sa.Column("erase_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_sent_code_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_sent_code_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sent_code")),
+        sa.UniqueConstraint("subject_id", "flow_id", "purpose", name=op.f("uq_sent_code_subject_id_flow_id_purpose")),
+    )
+    op.create_index(op.f("ix_sent_code_erase_at"), "sent_code", ["erase_at"], unique=False)
+    op.create_table(
         "profile",
         sa.Column("account_id", Id, nullable=False),
         sa.Column("organization_id", Id, nullable=False),
