@@ -23,6 +23,7 @@ from api.openapi import Documents
 from api.operations import refusal
 from api.operations.health import Readiness
 from api.passwords import Hasher, HashSettings
+from api.pictures import Pictures
 from api.routes import ROUTES, Route
 from api.settings import BODY_LIMIT, ApiSettings
 from api.signers import Signers
@@ -66,6 +67,7 @@ def make_app(
         platforms=platforms,
         door=door,
         hasher=Hasher(hash_settings),
+        pictures=Pictures(),
         streams=Streams(database, door, middleware.security_headers(settings), stream_settings),
         texts=Texts(folders(platforms)),
         throttle_key=settings.throttle_key,
@@ -96,6 +98,7 @@ async def _hold_open(app: web.Application) -> AsyncIterator[None]:
         stack.push_async_callback(needs.database.close)
         await stack.enter_async_context(needs.door)
         await stack.enter_async_context(needs.hasher)
+        await stack.enter_async_context(needs.pictures)
         await stack.enter_async_context(needs.signers)
         await stack.enter_async_context(needs.streams.running())
         yield
@@ -165,7 +168,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
         return Call(
             needs=needs,
             actor=actor,
-            body=_decode(body_of, await _body(request, BODY_LIMIT), headers) if unsafe else None,
+            body=await _given(request) if unsafe else None,
             query=None if route.query is None else _query(request, route.query),
             path=request.match_info,
             who=who,
@@ -178,6 +181,13 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             browser_token=guards.cookie(headers, CookieName.BROWSER, needs.settings),
             address_group=guards.group_of(here),
         )
+
+    async def _given(request: web.Request) -> Any:
+        if route.upload is None:
+            return _decode(body_of, await _body(request, BODY_LIMIT), request.headers)
+        if _media_type(request.headers) not in route.upload.media_types:
+            raise UnsupportedMediaType
+        return await _body(request, route.upload.limit)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         # No name for the call, nor for who asks: a stream is answered for hours, and would hold them.
@@ -219,7 +229,7 @@ async def _body(request: web.Request, limit: int) -> bytes:
 
 
 def _decode(decoder: msgspec.json.Decoder[Any] | None, body: bytes, headers: Mapping[str, str]) -> Any:
-    if body and headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+    if body and _media_type(headers) != "application/json":
         raise UnsupportedMediaType
     if decoder is None:
         if body.strip() not in {b"", b"{}"}:
@@ -231,6 +241,10 @@ def _decode(decoder: msgspec.json.Decoder[Any] | None, body: bytes, headers: Map
         raise _invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unreadable from None
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _query(request: web.Request, kind: type[msgspec.Struct]) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from api.openapi import Documents
     from api.operations.health import Readiness
     from api.passwords import Hasher
+    from api.pictures import Pictures
     from api.signers import Signers
     from api.stream import Streams
     from api.texts import Texts
@@ -41,6 +42,7 @@ class Needs:
     platforms: Mapping[PlatformName, PlatformHandler]
     door: QueueDoor
     hasher: "Hasher"
+    pictures: "Pictures"
     streams: "Streams"
     texts: "Texts"
     throttle_key: bytes = field(repr=False)

@@ -77,6 +77,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "unsupported_media_type": (415, "Send JSON"),
     "invalid": (422, "The request breaks a rule"),
     "password_rejected": (422, "This password cannot be used"),
+    "picture_refused": (422, "The picture was refused"),
     "idempotency_key_reused": (422, "This Idempotency-Key was used for something else"),
     "precondition_required": (428, "Say what the change was made from"),
     "too_many_tries": (429, "Too many tries"),

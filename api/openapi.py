@@ -151,6 +151,9 @@ def _operation(route: "Route", by_type: Mapping[type, Any], components: Mapping[
         if route.example:
             content["example"] = dict(route.example)
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if route.upload is not None:
+        # As OpenAPI 3.1 says it of a body that is no JSON: a media type, and no schema.
+        operation["requestBody"] = {"required": True, "content": {kind: {} for kind in route.upload.media_types}}
     return operation
 
 

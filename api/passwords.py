@@ -4,24 +4,19 @@ Whoever tries a name that nobody has waits as long as for a wrong password: a ha
 instead.
 """
 
-import asyncio
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self
 
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import VerifyMismatchError
 from argon2.low_level import ARGON2_VERSION
 
-from models.errors import Busy
+from api.pool import Pool, Seat
 from models.password_policy import nfc
 from models.settings import SettingsError
-
-T = TypeVar("T")
 
 FLOOR: Final = ((46 * 1024, 1), (19 * 1024, 2))
 """(KiB, passes), equally strong (OWASP; ASVS 5.0, appendix C): a setting below both is refused."""
@@ -62,29 +57,19 @@ class Hasher:
             type=Type.ID,
         )
         self._dummy = self._argon2.hash(os.urandom(32))
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="argon2")
-        self._places = threading.BoundedSemaphore(settings.threads + settings.waiting)
+        self._pool = Pool("argon2", threads=settings.threads, waiting=settings.waiting)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self._pool.shutdown)
+        await self._pool.close()
 
     @contextmanager
     def place(self) -> Iterator["Place"]:
         """A place in the queue, taken before a try is counted: who is turned away has tried nothing. Raises Busy."""
-        if not self._places.acquire(blocking=False):
-            raise Busy
-        place = Place(self._argon2, self._dummy, self._pool)
-        try:
-            yield place
-        finally:
-            # Free when the work is done, not when its caller has gone away.
-            if place.work is None:
-                self._places.release()
-            else:
-                place.work.add_done_callback(lambda _: self._places.release())
+        with self._pool.seat() as seat:
+            yield Place(self._argon2, self._dummy, seat)
 
     def is_weak(self, known: str) -> bool:
         """Whether the hash is to be made anew now that the password is at hand."""
@@ -99,18 +84,17 @@ class Hasher:
 class Place:
     """For one caller, who does one thing after the other in it."""
 
-    def __init__(self, argon2: PasswordHasher, dummy: str, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, argon2: PasswordHasher, dummy: str, seat: Seat) -> None:
         self._argon2 = argon2
         self._dummy = dummy
-        self._pool = pool
-        self.work: Future[Any] | None = None
+        self._seat = seat
 
     async def hash(self, password: str) -> str:
-        return await self._run(lambda: self._argon2.hash(normalised(password)))
+        return await self._seat.run(lambda: self._argon2.hash(normalised(password)))
 
     async def verify(self, known: str | None, password: str) -> bool:
         """Whether it is the password; None, where there is no hash, costs the same and is never right."""
-        right = await self._run(lambda: self._fits(self._dummy if known is None else known, password))
+        right = await self._seat.run(lambda: self._fits(self._dummy if known is None else known, password))
         return right and known is not None
 
     def _fits(self, known: str, password: str) -> bool:
@@ -118,7 +102,3 @@ class Place:
             return self._argon2.verify(known, normalised(password))
         except VerifyMismatchError:
             return False
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        self.work = future = self._pool.submit(work)
-        return await asyncio.wrap_future(future)

@@ -94,7 +94,15 @@ def profile(held: Profile) -> schemas.Profile:
         )
         for name, one in held.fields.items()
     }
-    return schemas.Profile(account_id=held.account_id, sign_in_name=held.sign_in_name, fields=fields)
+    photo = None
+    if held.photo_changed_at is not None:
+        photo = schemas.Photo(url="/api/v1/profile/photo", changed_at=held.photo_changed_at)
+    return schemas.Profile(
+        account_id=held.account_id,
+        sign_in_name=held.sign_in_name,
+        fields=fields,
+        photo=photo if held.shows_photo else UNSET,
+    )
 
 
 def sign_in(line: SignIn) -> schemas.SignInLine:

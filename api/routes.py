@@ -32,6 +32,7 @@ from api.handlers import (
     text,
     throttle,
 )
+from api.pictures import BYTES_LIMIT, MEDIA_TYPE, MEDIA_TYPES
 from models.errors import (
     ActionInProgress,
     Busy,
@@ -55,6 +56,7 @@ from models.errors import (
     PasswordChangeRequired,
     PasswordRefused,
     PasswordRejected,
+    PictureRefused,
     PreconditionFailed,
     PreconditionRequired,
     ProofRequired,
@@ -81,6 +83,15 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is a file, handed to the handler as bytes."""
+
+    media_types: tuple[str, ...]
+    limit: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """`answers`: what each status of success carries: a Struct, a media type, or None for no content.
 
@@ -95,6 +106,8 @@ class Route:
     answers: Mapping[int, type[msgspec.Struct] | Any | str | None]
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None
+    upload: Upload | None = None
+    """In place of `body`."""
     errors: tuple[type[DomainError], ...] = ()
     needs_key: bool = False
     """Whether `Idempotency-Key` must be sent."""
@@ -373,6 +386,33 @@ ROUTES: Final[tuple[Route, ...]] = (
         errors=(FieldNotEditable, PreconditionRequired, PreconditionFailed),
         marked=True,
         example={"language": "nl", "regional_format": "nl-NL", "time_zone": "Europe/Amsterdam"},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/profile/photo",
+        Guard.SIGNED_IN,
+        profile.photo,
+        "Your photo; its ETag spares the next transfer",
+        {200: MEDIA_TYPE, 304: None},
+        errors=(NotFound,),
+    ),
+    Route(
+        "PUT",
+        f"{_V1}/profile/photo",
+        Guard.SIGNED_IN,
+        profile.keep_photo,
+        "Give a photo: made anew, upright and small, with nothing but its pixels",
+        {200: schemas.Profile},
+        upload=Upload(MEDIA_TYPES, BYTES_LIMIT),
+        errors=(PictureRefused, FieldNotEditable, Busy),
+    ),
+    Route(
+        "DELETE",
+        f"{_V1}/profile/photo",
+        Guard.SIGNED_IN,
+        profile.remove_photo,
+        "Take the photo away",
+        {204: None},
     ),
     # Security information
     Route(

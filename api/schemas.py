@@ -42,12 +42,20 @@ class ProfileField(Answer, frozen=True, kw_only=True):
     last_synced_at: Moment | None
 
 
+class Photo(Answer, frozen=True, kw_only=True):
+    url: str
+    changed_at: Moment
+
+
 class Profile(Answer, frozen=True, kw_only=True):
     account_id: UUID
     sign_in_name: str
     fields: Annotated[
         dict[str, ProfileField], Meta(description="By name. What your organization does not show is absent.")
     ]
+    photo: Annotated[
+        Photo | UnsetType | None, Meta(description="Null: you have given none. Absent: your organization shows none.")
+    ] = UNSET
 
 
 Line = Annotated[str, Meta(max_length=1024, pattern=NO_NUL)]

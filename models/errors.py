@@ -139,6 +139,12 @@ class FieldNotEditable(DomainError):
     code = "field_not_editable"
 
 
+class PictureRefused(DomainError):
+    """It cannot be read as a picture, or it is too large; `reason` says which."""
+
+    code = "picture_refused"
+
+
 class NotOffered(DomainError):
     code = "not_offered"
 

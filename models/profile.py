@@ -23,6 +23,7 @@ from models import account
 from models.base import Id, Json, metadata
 from models.database import Transaction
 from models.organization import OrganizationSettings, organization
+from models.photo import photo
 from models.vocabulary import LANGUAGES
 
 profile = sa.Table(
@@ -45,6 +46,7 @@ class Section(StrEnum):
     JOB = "job"
     CONTACT = "contact"
     PREFERENCES = "preferences"
+    PHOTO = "photo"
 
 
 class Master(StrEnum):
@@ -195,6 +197,8 @@ class Profile:
     organization_id: UUID
     sign_in_name: str
     fields: Mapping[str, Shown]
+    shows_photo: bool
+    photo_changed_at: datetime | None
 
     @property
     def mark(self) -> str:
@@ -216,9 +220,11 @@ async def of_account(tx: Transaction, account_id: UUID) -> Profile:
             profile.c["values"].label("kept"),
             profile.c.masters,
             organization.c.settings,
+            photo.c.changed_at.label("photo_changed_at"),
         )
         .join_from(mine, organization, organization.c.id == mine.c.organization_id)
         .outerjoin(profile, profile.c.account_id == mine.c.id)
+        .outerjoin(photo, photo.c.account_id == mine.c.id)
         .where(mine.c.id == account_id)
     )
     row = (await tx.execute(statement)).one()
@@ -230,7 +236,14 @@ async def of_account(tx: Transaction, account_id: UUID) -> Profile:
         for field in FIELDS.values()
         if field.section.value not in hidden
     }
-    return Profile(account_id, row.organization_id, row.sign_in_name, fields)
+    return Profile(
+        account_id=account_id,
+        organization_id=row.organization_id,
+        sign_in_name=row.sign_in_name,
+        fields=fields,
+        shows_photo=Section.PHOTO.value not in hidden,
+        photo_changed_at=row.photo_changed_at,
+    )
 
 
 def _shown(field: Field, value: Any, mastered: Mapping[str, Any]) -> Shown:

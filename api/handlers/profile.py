@@ -5,6 +5,7 @@ import msgspec
 from api import render, schemas
 from api.call import Call, Reply
 from api.operations import profile
+from api.pictures import MEDIA_TYPE
 from models.profile import Profile
 
 
@@ -17,6 +18,25 @@ async def change(call: Call[schemas.ProfileChanged, None]) -> Reply:
         name: value for name in call.body.__struct_fields__ if (value := getattr(call.body, name)) is not msgspec.UNSET
     }
     return _shown(await profile.change(call.needs.database, call.person, given, matches=call.matches, actor=call.actor))
+
+
+async def photo(call: Call[None, None]) -> Reply:
+    held = await profile.photo_of(call.needs.database, call.person)
+    # The browser keeps it for its person alone, and asks each time whether it still is the one.
+    headers = {"ETag": held.mark, "Cache-Control": "private, no-cache"}
+    if call.if_none_match == held.mark:
+        return Reply(304, headers=headers)
+    return Reply(200, held.content, headers={**headers, "Content-Type": MEDIA_TYPE})
+
+
+async def keep_photo(call: Call[bytes, None]) -> Reply:
+    needs = call.needs
+    return _shown(await profile.keep_photo(needs.database, needs.pictures, call.person, call.body, actor=call.actor))
+
+
+async def remove_photo(call: Call[None, None]) -> Reply:
+    await profile.remove_photo(call.needs.database, call.person, actor=call.actor)
+    return Reply(204)
 
 
 def _shown(held: Profile) -> Reply:

@@ -1,13 +1,16 @@
 """The person's own page: what their organization knows of them, and what of it they may set themselves."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from api.operations.session import hold_account
-from models import event, profile
-from models.database import Database
-from models.errors import FieldNotEditable, Invalid, PreconditionFailed
+from api.pictures import Pictures
+from models import event, photo, profile
+from models.database import Database, Transaction
+from models.errors import FieldNotEditable, Invalid, NotFound, PreconditionFailed
 from models.event import Actor
+from models.photo import Photo
 from models.profile import FIELDS, BrokenRule, Editor, Profile, Value
 from models.session import Who
 
@@ -30,17 +33,53 @@ async def change(
         if not changes:
             return held
         await profile.write(tx, held, changes)
-        await event.record(
-            tx,
-            organization_id=held.organization_id,
-            action="account:profile:edit",
-            actor=actor,
-            now=now,
-            account_id=who.account_id,
-            # Names alone: what somebody is called is not the record's to keep.
-            facts={"fields": sorted(changes)},
-        )
+        await _record(tx, held, sorted(changes), actor=actor, now=now)
         return await profile.of_account(tx, who.account_id)
+
+
+async def photo_of(db: Database, who: Who) -> Photo:
+    """Raises NotFound: they have given none, or their organization shows none."""
+    async with db.read() as tx:
+        held = await profile.of_account(tx, who.account_id)
+        found = await photo.of_account(tx, who.account_id) if held.shows_photo else None
+    if found is None:
+        raise NotFound
+    return found
+
+
+async def keep_photo(db: Database, pictures: Pictures, who: Who, given: bytes, *, actor: Actor) -> Profile:
+    """Made anew before anything is held: it may take a second."""
+    content = await pictures.remake(given)
+    async with db.write() as tx:
+        _, now = await hold_account(tx, who)
+        held = await profile.of_account(tx, who.account_id)
+        if not held.shows_photo:
+            raise FieldNotEditable(field="photo")
+        await photo.keep(tx, organization_id=held.organization_id, account_id=held.account_id, content=content, now=now)
+        await _record(tx, held, ["photo"], actor=actor, now=now)
+        return await profile.of_account(tx, who.account_id)
+
+
+async def remove_photo(db: Database, who: Who, *, actor: Actor) -> None:
+    """Taken away twice is away."""
+    async with db.write() as tx:
+        _, now = await hold_account(tx, who)
+        if await photo.remove(tx, who.account_id):
+            held = await profile.of_account(tx, who.account_id)
+            await _record(tx, held, ["photo"], actor=actor, now=now)
+
+
+async def _record(tx: Transaction, held: Profile, fields: list[str], *, actor: Actor, now: datetime) -> None:
+    """Names alone: what somebody is called is not the record's to keep."""
+    await event.record(
+        tx,
+        organization_id=held.organization_id,
+        action="account:profile:edit",
+        actor=actor,
+        now=now,
+        account_id=held.account_id,
+        facts={"fields": fields},
+    )
 
 
 def _read(held: Profile, given: Mapping[str, Any], editor: Editor) -> dict[str, Value]:

@@ -130,7 +130,7 @@ class Held:
 
 async def hold(hasher: Hasher, held: Held) -> bool:
     with hasher.place() as place:
-        return await place._run(held)
+        return await place._seat.run(held)
 
 
 async def test_a_full_queue_says_busy_and_takes_work_again_when_there_is_room() -> None:

@@ -1,12 +1,15 @@
 """The person's own page over HTTP, on both databases: what is shown, and what of it is theirs to set (A1)."""
 
 import asyncio
+import io
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
+from api.pictures import BYTES_LIMIT
 from models.event import event
 from models.organization import organization
 from models.profile import FIELDS, profile
@@ -216,3 +219,100 @@ async def test_somebody_elses_page_is_not_reached(house: House, anna: Person) ->
 
     assert (await show(house, "b")).json["fields"]["time_zone"]["value"] is None
     assert (await house.ask("GET", "/profile")).status == 401
+
+
+# The photo
+
+
+async def give(house: House, content: bytes, kind: str = "image/png", token: str = "t") -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": kind, "X-Forwarded-For": "192.0.2.1"}
+    async with house.client.put("/api/v1/profile/photo", data=io.BytesIO(content), headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def look(house: House, token: str = "t", **headers: str) -> tuple[int, bytes, Any]:
+    headers |= {"Authorization": f"Bearer {token}", "X-Forwarded-For": "192.0.2.1"}
+    async with house.client.get("/api/v1/profile/photo", headers=headers) as response:
+        return response.status, await response.read(), response.headers
+
+
+def png(colour: str = "red") -> bytes:
+    into = io.BytesIO()
+    Image.new("RGB", (60, 40), colour).save(into, "PNG")
+    return into.getvalue()
+
+
+async def test_a_photo_is_given_looked_at_and_taken_away(house: House, anna: Person) -> None:
+    before = (await show(house)).json
+    status, after = await give(house, png())
+    looked = await look(house)
+
+    assert before["photo"] is None
+    assert (status, after["photo"]) == (
+        200,
+        {"url": "/api/v1/profile/photo", "changed_at": "2026-03-01T12:00:00Z"},
+    )
+    assert (looked[0], looked[2]["Content-Type"]) == (200, "image/jpeg")
+    assert looked[2]["X-Content-Type-Options"] == "nosniff"
+    assert looked[2]["Cache-Control"] == "private, no-cache"
+    assert Image.open(io.BytesIO(looked[1])).size == (60, 40)
+    assert (await house.ask("DELETE", "/profile/photo", token="t")).status == 204
+    assert (await house.ask("DELETE", "/profile/photo", token="t")).status == 204, "taken away twice is away"
+    assert (await look(house))[0] == 404
+    assert (await house.events(anna))["account:profile:edit", "success", None] == 2
+
+
+async def test_a_photo_that_is_known_is_not_sent_again(house: House, anna: Person) -> None:
+    await give(house, png())
+    mark = (await look(house))[2]["ETag"]
+
+    known = await look(house, **{"If-None-Match": mark})
+    await give(house, png("blue"))
+    changed = await look(house, **{"If-None-Match": mark})
+
+    assert (known[0], known[1]) == (304, b"")
+    assert (changed[0], changed[2]["ETag"] == mark) == (200, False)
+
+
+async def test_what_is_no_photo_is_refused_and_the_earlier_one_stays(house: House, anna: Person) -> None:
+    await give(house, png())
+    earlier = (await look(house))[1]
+
+    assert [
+        (status, problem["code"], problem.get("reason"))
+        for status, problem in (
+            await give(house, b"<svg/>"),
+            await give(house, b""),
+            await give(house, png(), "image/gif"),
+            await give(house, png(), "application/json"),
+            await give(house, bytes(BYTES_LIMIT + 1)),
+            await give(house, bytes(BYTES_LIMIT)),
+        )
+    ] == [
+        (422, "picture_refused", "unreadable"),
+        (422, "picture_refused", "unreadable"),
+        (415, "unsupported_media_type", None),
+        (415, "unsupported_media_type", None),
+        (413, "too_large", None),
+        (422, "picture_refused", "unreadable"),
+    ]
+    assert (await look(house))[1] == earlier
+
+
+async def test_where_photos_are_hidden_there_are_none(house: House, anna: Person) -> None:
+    await give(house, png())
+    await hide(house, "photo")
+
+    status, refused = await give(house, png("blue"))
+
+    assert "photo" not in (await show(house)).json
+    assert (await look(house))[0] == 404
+    assert (status, refused["code"], refused["field"]) == (403, "field_not_editable", "photo")
+
+
+async def test_a_photo_is_its_persons_alone(house: House, anna: Person) -> None:
+    await give(house, png())
+    await house.open_session(await house.hire("bert"), "b")
+
+    assert (await look(house, "b"))[0] == 404
+    assert (await look(house, "nobody"))[0] == 401

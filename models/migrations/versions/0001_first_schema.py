@@ -662,6 +662,18 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_profile")),
         comment="What the account's own row does not hold; made with the first edit.",
     )
+    op.create_table(
+        "photo",
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False, comment="JPEG"),
+        sa.Column("changed_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_photo_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_photo_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_photo")),
+    )
     for table in ("event", "event_seal"):
         for statement in insert_only(table, op.get_context().dialect.name):
             op.execute(statement)

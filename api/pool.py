@@ -1,0 +1,51 @@
+"""Work that takes a whole core, in a few threads off the event loop, with a bounded queue before them."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from models.errors import Busy
+
+T = TypeVar("T")
+
+
+class Seat:
+    """For one caller, who does one thing after the other in it."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
+        self.work: Future[Any] | None = None
+
+    async def run(self, work: Callable[[], T]) -> T:
+        self.work = future = self._threads.submit(work)
+        return await asyncio.wrap_future(future)
+
+
+class Pool:
+    """`waiting`: so many may wait for a thread; whoever comes later is told to come again."""
+
+    def __init__(self, name: str, *, threads: int, waiting: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._seats = threading.BoundedSemaphore(threads + waiting)
+
+    async def close(self) -> None:
+        """What is under way is finished."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    @contextmanager
+    def seat(self) -> Iterator[Seat]:
+        """Raises Busy."""
+        if not self._seats.acquire(blocking=False):
+            raise Busy
+        seat = Seat(self._threads)
+        try:
+            yield seat
+        finally:
+            # Free when the work is done, not when its caller has gone away.
+            if seat.work is None:
+                self._seats.release()
+            else:
+                seat.work.add_done_callback(lambda _: self._seats.release())
