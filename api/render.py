@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from api import schemas
 from models.browser import Browser
+from models.delivery import Attempt, Delivery
 from models.device import ActOffer, Device
 from models.job import Job
 from models.notification import Notification
@@ -117,6 +118,21 @@ def sign_in(line: SignIn) -> schemas.SignInLine:
         session_id=line.session_id,
         can_be_disowned=line.can_be_disowned and line.disowned_at is None,
         disowned_at=line.disowned_at,
+    )
+
+
+def delivery(sent: Delivery, attempts: list[Attempt]) -> schemas.Delivery:
+    return schemas.Delivery(
+        id=sent.id,
+        key=sent.key,
+        channel=sent.channel,
+        language=sent.language,
+        state=sent.state,
+        reason=sent.reason,
+        created_at=sent.created_at,
+        expires_at=sent.expires_at,
+        ended_at=sent.ended_at,
+        attempts=[schemas.DeliveryAttempt(at=one.at, outcome=one.outcome, error=one.error) for one in attempts],
     )
 
 

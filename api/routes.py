@@ -14,6 +14,7 @@ from api import schemas
 from api.call import Call, Reply, StreamReply
 from api.guards import Guard
 from api.handlers import (
+    delivery,
     device,
     document,
     enrollment,
@@ -283,6 +284,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         throttle.of_account,
         "What failed tries have counted up against an account, in each known browser, too; for operators",
         {200: schemas.ThrottleList},
+        errors=(NotFound,),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/accounts/{{account_id}}/deliveries",
+        Guard.ADMINISTRATOR,
+        delivery.page,
+        "What became of the mails and messages about a person of the organization, newest first; for administrators",
+        {200: schemas.DeliveryPage},
+        query=schemas.Paging,
         errors=(NotFound,),
     ),
     Route(

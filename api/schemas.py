@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from models.access_pass import LONGEST, SHORTEST, USUAL
+from models.delivery import AttemptOutcome, Channel, DeliveryState
 from models.device import NAME, NAME_LIMIT
 from models.errors import Invalid
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
@@ -326,6 +327,34 @@ class Throttle(Answer, frozen=True, kw_only=True):
 class ThrottleList(Answer, frozen=True, kw_only=True):
     items: list[Throttle]
     next_cursor: None
+
+
+class DeliveryAttempt(Answer, frozen=True, kw_only=True):
+    at: Moment
+    outcome: Annotated[
+        AttemptOutcome, Meta(description="`begun`: nothing more was heard of it. `unsure`: it may have been sent.")
+    ]
+    error: Annotated[str | None, Meta(description="A word of ours; never what the other side said.")]
+
+
+class Delivery(Answer, frozen=True, kw_only=True):
+    """Where it went and what it said are not told to anybody."""
+
+    id: UUID
+    key: Annotated[str, Meta(description="Which notice or message it is.")]
+    channel: Channel
+    language: str
+    state: Annotated[DeliveryState, Meta(description="`sent`: the mail server or gateway took it.")]
+    reason: str | None
+    created_at: Moment
+    expires_at: Annotated[Moment, Meta(description="So long it is tried.")]
+    ended_at: Moment | None
+    attempts: list[DeliveryAttempt]
+
+
+class DeliveryPage(Answer, frozen=True, kw_only=True):
+    items: list[Delivery]
+    next_cursor: UUID | None
 
 
 class BrowserList(Answer, frozen=True, kw_only=True):

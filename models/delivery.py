@@ -451,6 +451,41 @@ async def expire(tx: Transaction, held: Delivery, now: datetime) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    at: datetime
+    outcome: AttemptOutcome
+    error: str | None
+
+
+async def page(
+    tx: Transaction, organization_id: UUID, account_id: UUID, *, before: UUID | None, limit: int
+) -> list[Delivery]:
+    """All that was sent about a person, newest first."""
+    statement = (
+        sa.select(delivery)
+        .where(delivery.c.organization_id == organization_id, delivery.c.account_id == account_id)
+        .order_by(delivery.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        statement = statement.where(delivery.c.id < before)
+    return [Delivery.of(row) for row in await tx.execute(statement)]
+
+
+async def attempts_of(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
+    """The attempts of these deliveries, oldest first."""
+    found: dict[UUID, list[Attempt]] = {one: [] for one in ids}
+    statement = (
+        sa.select(delivery_attempt)
+        .where(delivery_attempt.c.delivery_id.in_(ids))
+        .order_by(delivery_attempt.c.delivery_id, delivery_attempt.c.attempt)
+    )
+    for row in await tx.execute(statement):
+        found[row.delivery_id].append(Attempt(row.at, AttemptOutcome(row.outcome), row.error))
+    return found
+
+
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
     """Those that were over long ago, with their attempts."""
     cutoff = now - DELIVERY_KEPT

@@ -86,6 +86,13 @@ async def roles_of(tx: Transaction, organization_id: UUID, account_id: UUID) -> 
     return tuple((await tx.execute(statement)).scalar_one_or_none() or ())
 
 
+async def is_member(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:
+    statement = sa.select(membership.c.account_id).where(
+        membership.c.organization_id == organization_id, membership.c.account_id == account_id
+    )
+    return (await tx.execute(statement)).one_or_none() is not None
+
+
 def new_organization(organization_id: UUID, name: str, settings: Mapping[str, Any], now: datetime) -> sa.Insert:
     return sa.insert(organization).values(id=organization_id, name=name, settings=dict(settings), created_at=now)
 
