@@ -178,6 +178,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             if_none_match=headers.get("If-None-Match"),
             last_event_id=headers.get("Last-Event-ID"),
             re_sign_in_token=guards.cookie(headers, CookieName.RE_SIGN_IN, needs.settings),
+            recovery_token=guards.recovery_token(headers, needs.settings),
             browser_token=guards.cookie(headers, CookieName.BROWSER, needs.settings),
             address_group=guards.group_of(here),
         )
@@ -371,6 +372,7 @@ def _response(reply: Reply, settings: ApiSettings) -> web.Response:
 _SAME_SITE: Final[Mapping[CookieName, str]] = {
     CookieName.SESSION: "Lax",
     CookieName.RE_SIGN_IN: "Strict",
+    CookieName.RECOVERY: "Strict",
     CookieName.BROWSER: "Strict",
 }
 

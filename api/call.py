@@ -73,6 +73,8 @@ class Call(Generic[Body, Query]):
     last_event_id: str | None = None
     re_sign_in_token: str | None = field(default=None, repr=False)
     """From the window's own cookie."""
+    recovery_token: str | None = field(default=None, repr=False)
+    """Of a way back in: as Bearer, or from its own cookie."""
     browser_token: str | None = field(default=None, repr=False)
     """From the cookie that outlives sessions."""
     address_group: str | None = None
@@ -104,6 +106,7 @@ class CookieName(StrEnum):
 
     SESSION = "latchkey-session"
     RE_SIGN_IN = "latchkey-re-sign-in"
+    RECOVERY = "latchkey-recovery"
     BROWSER = "latchkey-browser"
 
 

@@ -74,15 +74,26 @@ def cookie(headers: Mapping[str, str], name: CookieName, settings: ApiSettings) 
     return None
 
 
-def credentials(headers: Mapping[str, str], settings: ApiSettings) -> Credentials | None:
+def _bearer(headers: Mapping[str, str]) -> str | None:
     authorization = headers.get("Authorization")
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        token = token.strip()
-        if scheme.lower() == "bearer" and _is_token(token):
-            return Credentials(token, by_cookie=False)
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and _is_token(token) else None
+
+
+def credentials(headers: Mapping[str, str], settings: ApiSettings) -> Credentials | None:
+    token = _bearer(headers)
+    if token is not None:
+        return Credentials(token, by_cookie=False)
     value = cookie(headers, CookieName.SESSION, settings)
     return None if value is None else Credentials(value, by_cookie=True)
+
+
+def recovery_token(headers: Mapping[str, str], settings: ApiSettings) -> str | None:
+    """Of a way back in: a browser sends it in a cookie that comes with requests of our own pages alone."""
+    return _bearer(headers) or cookie(headers, CookieName.RECOVERY, settings)
 
 
 def csrf_token(token: str) -> str:
@@ -225,6 +236,7 @@ SECOND_FACTOR_FLOODS: Final = (
     Flood("second_factor_5m", 10, timedelta(minutes=5)),
     Flood("second_factor_1h", 50, timedelta(hours=1)),
 )
+RECOVERY_FLOODS: Final = (Flood("recovery_1h", 20, timedelta(hours=1)),)
 
 
 class Flooded(Exception):

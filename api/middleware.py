@@ -70,6 +70,8 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "label_taken": (409, "Another method is called so"),
     "last_method": (409, "The last method stays"),
     "no_default": (409, "This kind cannot be the default"),
+    "recovery_step": (409, "Not this step, where it stands"),
+    "recovery_over": (410, "This recovery is over"),
     "re_sign_in_lapsed": (410, "The five minutes are over"),
     "passcode_gone": (410, "The passcode is gone"),
     "precondition_failed": (412, "It was changed since"),

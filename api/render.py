@@ -8,13 +8,17 @@ from uuid import UUID
 from msgspec import UNSET
 
 from api import schemas
+from api.operations.recovery import Shown, Started
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
 from models.device import ActOffer, Device
 from models.job import Job
 from models.notification import Notification
+from models.organization import RecoverySettings
 from models.profile import Editor, Profile
 from models.re_sign_in import ReSignIn
+from models.recovery import Registrations
+from models.recovery_policy import Standing
 from models.session import Session, Who
 from models.sign_in import SignIn
 from models.throttle import Count
@@ -103,6 +107,57 @@ def profile(held: Profile) -> schemas.Profile:
         sign_in_name=held.sign_in_name,
         fields=fields,
         photo=photo if held.shows_photo else UNSET,
+    )
+
+
+def recovery(shown: Shown) -> schemas.Recovery:
+    return schemas.Recovery(**_recovery(shown))
+
+
+def recovery_started(started: Started) -> schemas.RecoveryStarted:
+    return schemas.RecoveryStarted(**_recovery(started), token=started.token)
+
+
+def _recovery(shown: Shown) -> dict[str, Any]:
+    return {
+        "id": shown.flow.id,
+        "state": shown.state.value,
+        "purpose": shown.flow.purpose,
+        "methods": [
+            schemas.RecoveryMethod(
+                id=one.id,
+                kind=one.kind.value,  # type: ignore[arg-type] # one of the four
+                hint=one.hint,
+                sent=one.is_sent,
+            )
+            for one in shown.options
+        ],
+        "started_at": shown.flow.started_at,
+        "closes_at": shown.flow.closes_at,
+        "server_time": shown.now,
+    }
+
+
+def recovery_registration(standing: Standing) -> schemas.RecoveryRegistration:
+    return schemas.RecoveryRegistration(
+        offered=standing.offered,
+        registered=standing.registered,
+        unlock=standing.offered and standing.settings.unlock,
+        gates=standing.gates,
+        kinds=cast("list[schemas.RecoveryKind]", standing.kinds),
+        can_add=cast("list[schemas.RecoveryKind]", standing.can_add),
+    )
+
+
+def recovery_rules(rules: RecoverySettings, counted: Registrations) -> schemas.RecoveryRules:
+    return schemas.RecoveryRules(
+        whom=rules.whom.value,
+        gates=rules.gates,
+        kinds=rules.as_json()["kinds"],
+        unlock=rules.unlock,
+        people=counted.people,
+        registered=counted.registered,
+        shut_out_by_two=counted.shut_out_by_two,
     )
 
 

@@ -11,6 +11,7 @@ from models.access_pass import LONGEST, SHORTEST, USUAL
 from models.delivery import AttemptOutcome, Channel, DeliveryState
 from models.device import NAME, NAME_LIMIT
 from models.errors import Invalid
+from models.recovery_policy import Purpose
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -18,6 +19,14 @@ Moment = Annotated[datetime, Meta(tz=True)]
 NO_NUL = r"^(?![\s\S]*\x00)"
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT, pattern=NAME)]
 Token = Annotated[str, Meta(min_length=1, max_length=128)]
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        description="15 to 256 characters, from 8 on where a second factor is asked for; any of them, spaces too.",
+    ),
+]
 Limit = Annotated[int, Meta(ge=1, le=100, description="How many at most.")]
 
 
@@ -212,14 +221,7 @@ class PasswordChangeRequired(Answer, tag_field="state", tag="password_change_req
 
 class PasswordChange(Given, frozen=True, kw_only=True):
     current: Annotated[str, Meta(min_length=1, max_length=1024)]
-    new: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=1024,
-            description="15 to 256 characters, from 8 on where a second factor is asked for; any of them, spaces too.",
-        ),
-    ]
+    new: NewPassword
 
 
 class PasswordChanged(Answer, frozen=True, kw_only=True):
@@ -236,6 +238,95 @@ class Proven(Answer, frozen=True, kw_only=True):
     token: str
     csrf_token: str
     proven_at: Moment
+
+
+# The way back in
+
+RecoveryKind = Literal["totp", "phone", "email", "recovery_codes"]
+
+
+class RecoveryAsked(Given, frozen=True, kw_only=True):
+    account: Annotated[str, Meta(min_length=1, max_length=320, pattern=NO_NUL, description="The sign-in name.")]
+    purpose: Annotated[
+        Purpose, Meta(description="Choose another password, or open a road that too many failures shut.")
+    ] = Purpose.RESET
+
+
+class RecoveryMethod(Answer, frozen=True, kw_only=True):
+    id: Annotated[UUID, Meta(description="For the next two steps; it is of this account name alone.")]
+    kind: RecoveryKind
+    hint: Annotated[str | None, Meta(description="As much of an address as its owner recognizes it by.")]
+    sent: Annotated[bool, Meta(description="Whether a code must be sent first, to the address typed in full.")]
+
+
+class Recovery(Answer, frozen=True, kw_only=True):
+    """The same for a name that nobody has: only whoever passes a gate learns that there was one."""
+
+    id: UUID
+    state: Literal["started", "gate1", "gate2", "proven", "done", "expired", "blocked", "cancelled"]
+    purpose: Purpose
+    methods: Annotated[list[RecoveryMethod], Meta(description="Of which one passes the gate where it stands.")]
+    started_at: Moment
+    closes_at: Moment
+    server_time: Moment
+
+
+class RecoveryStarted(Recovery, frozen=True, kw_only=True):
+    token: Annotated[str, Meta(description="As Bearer with every further step, where there is no cookie.")]
+
+
+class GateTried(Given, frozen=True, kw_only=True):
+    method_id: UUID
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class PasswordChosen(Given, frozen=True, kw_only=True):
+    new: NewPassword
+
+
+class RecoveryRegistration(Answer, frozen=True, kw_only=True):
+    """Whether you could get back in by yourself, and what is missing."""
+
+    offered: Annotated[bool, Meta(description="Whether your organization lets you.")]
+    registered: Annotated[bool, Meta(description="Whether you have enough methods for it.")]
+    unlock: Annotated[bool, Meta(description="Whether a shut road may be opened with the password kept.")]
+    gates: Annotated[int, Meta(description="How many different kinds it takes.")]
+    kinds: Annotated[list[RecoveryKind], Meta(description="That you have and that count.")]
+    can_add: Annotated[list[RecoveryKind], Meta(description="That would count, too.")]
+
+
+class RecoveryRules(Answer, frozen=True, kw_only=True):
+    """What an organization lets its people do who forgot their password."""
+
+    whom: Annotated[Literal["none", "group", "all"], Meta(description="`group`: those let in one by one.")]
+    gates: int
+    kinds: list[RecoveryKind]
+    unlock: bool
+    people: Annotated[int, Meta(description="Who may; everybody, while nobody may.")]
+    registered: Annotated[int, Meta(description="Of those, who have as many kinds as they need.")]
+    shut_out_by_two: Annotated[
+        int, Meta(description="Who have one kind alone: so many are shut out when two gates are demanded.")
+    ]
+
+
+class RecoveryRulesChanged(Given, frozen=True, kw_only=True):
+    whom: Literal["none", "group", "all"]
+    gates: Literal[1, 2] = 1
+    kinds: Annotated[
+        list[Literal["totp", "recovery_codes"]],
+        Meta(min_length=1, max_length=4, description="Whoever has a role or a second factor needs two of them."),
+    ]
+    unlock: bool = True
+
+
+class LetRecover(Given, frozen=True, kw_only=True):
+    may: Annotated[bool, Meta(description="Counts where the organization lets a group.")]
+
+
+class Reason(Given, frozen=True, kw_only=True):
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
+    ]
 
 
 # Security information

@@ -4,10 +4,11 @@ import base64
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
-from models.settings import SettingsError, throttle_key
+from models.settings import ANSWER_FLOOR, SettingsError, throttle_key
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -43,6 +44,8 @@ class ApiSettings:
     reuse_port: bool = False
     """Several api processes on one machine and one port."""
     cookie_rules: CookieRules = STRICT
+    answer_floor: timedelta = ANSWER_FLOOR
+    """No sooner is answered what must not tell by its time whether an account is there."""
 
     @property
     def production(self) -> bool:

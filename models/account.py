@@ -21,6 +21,7 @@ account = sa.Table(
     sa.Column("language", sa.Text, nullable=False, server_default="en"),
     sa.Column("password_hash", sa.Text, nullable=True),
     sa.Column("must_change_password", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("password_until", Moment, nullable=True, comment="of one that we made; empty: it has no end"),
     sa.Column("session_generation", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("notification_seq", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),

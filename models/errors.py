@@ -79,6 +79,18 @@ class NothingToDisown(DomainError):
     code = "nothing_to_disown"
 
 
+class RecoveryOver(DomainError):
+    """It has ended; `state` says how."""
+
+    code = "recovery_over"
+
+
+class RecoveryStep(DomainError):
+    """Not this step, where it stands; `state` says where."""
+
+    code = "recovery_step"
+
+
 class PasswordChangeRequired(DomainError):
     """Nothing is open until a new password is chosen."""
 

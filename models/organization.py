@@ -1,9 +1,11 @@
 """Where people belong: the tenant, what it demands, and whom it names for help. A membership ties an account to it."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -28,10 +30,54 @@ membership = sa.Table(
     sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), primary_key=True),
     sa.Column("account_id", Id, sa.ForeignKey("account.id"), primary_key=True, index=True),
     sa.Column("roles", Json, nullable=False),
+    sa.Column("may_recover", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", Moment, nullable=False),
 )
 
 STRENGTH = {Proof.NONE: 0, Proof.FRESH: 1, Proof.RE_SIGN_IN: 2}
+
+
+class RecoveryFor(StrEnum):
+    """Who may get back into an account without the helpdesk."""
+
+    NONE = "none"
+    GROUP = "group"
+    """Those whose membership says so."""
+    ALL = "all"
+
+
+RECOVERY_KINDS: Final = ("totp", "recovery_codes")
+"""The kinds of `models/verification.py` that can prove who somebody is without the password."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySettings:
+    """What an organization lets people do who forgot their password, or are shut out by too many failures."""
+
+    whom: RecoveryFor = RecoveryFor.NONE
+    gates: int = 1
+    """1 or 2. Whoever has a role or a second factor needs two, whatever stands here."""
+    kinds: frozenset[str] = frozenset(RECOVERY_KINDS)
+    unlock: bool = True
+    """Whether a shut road may be opened with the password kept."""
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "RecoverySettings":
+        return cls(
+            whom=RecoveryFor(settings.get("for", RecoveryFor.NONE)),
+            gates=2 if settings.get("gates") == 2 else 1,
+            kinds=frozenset(settings.get("kinds", RECOVERY_KINDS)) & frozenset(RECOVERY_KINDS),
+            unlock=bool(settings.get("unlock", True)),
+        )
+
+    @property
+    def mark(self) -> str:
+        """The ETag of what an administrator may edit."""
+        return f'"{hashlib.sha256(repr(sorted(self.as_json().items())).encode()).hexdigest()[:32]}"'
+
+    def as_json(self) -> dict[str, Any]:
+        kinds = [kind for kind in RECOVERY_KINDS if kind in self.kinds]
+        return {"for": self.whom.value, "gates": self.gates, "kinds": kinds, "unlock": self.unlock}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +93,9 @@ class OrganizationSettings:
     """That no password may lean on, beside those that the house bans for all (models/password_policy.py)."""
     hidden_sections: frozenset[str] = frozenset()
     """Of a profile (models/profile.py), that its person is not shown."""
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    administrators_reset_administrators: bool = False
+    """Whether an administrator may start a password reset for another one."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "OrganizationSettings":
@@ -59,6 +108,8 @@ class OrganizationSettings:
             unread_passcode=min(unread, UNREAD_PASSCODE_LIMIT),
             banned_words=tuple(settings.get("banned_words", ())),
             hidden_sections=frozenset(settings.get("hidden_sections", ())),
+            recovery=RecoverySettings.of(settings.get("recovery", {})),
+            administrators_reset_administrators=bool(settings.get("administrators_reset_administrators", False)),
         )
 
     def hides(self, platform: str, ownership: Ownership, act: Act) -> bool:
@@ -91,6 +142,50 @@ async def is_member(tx: Transaction, organization_id: UUID, account_id: UUID) ->
         membership.c.organization_id == organization_id, membership.c.account_id == account_id
     )
     return (await tx.execute(statement)).one_or_none() is not None
+
+
+async def hold_settings(tx: Transaction, organization_id: UUID) -> Mapping[str, Any]:
+    """As they are written, held until commit."""
+    statement = sa.select(organization.c.settings).where(organization.c.id == organization_id).with_for_update()
+    found: Mapping[str, Any] = (await tx.execute(statement)).scalar_one()
+    return found
+
+
+async def write_settings(tx: Transaction, organization_id: UUID, settings: Mapping[str, Any]) -> None:
+    await tx.execute(
+        sa.update(organization).where(organization.c.id == organization_id).values(settings=dict(settings))
+    )
+
+
+async def let_recover(tx: Transaction, organization_id: UUID, account_id: UUID, *, may: bool) -> bool:
+    """Into the group whose members may recover, or out of it. False: nothing was changed by it."""
+    statement = sa.update(membership).where(
+        membership.c.organization_id == organization_id,
+        membership.c.account_id == account_id,
+        membership.c.may_recover.is_not(may),
+    )
+    return (await tx.execute(statement.values(may_recover=may))).rowcount == 1
+
+
+ADMINISTRATOR: Final = "administrator"
+
+
+async def administrators_of(tx: Transaction, organization_id: UUID) -> list[UUID]:
+    """Looked for along one organization's memberships: asked seldom, of few."""
+    statement = sa.select(membership.c.account_id, membership.c.roles).where(
+        membership.c.organization_id == organization_id,
+        sa.cast(membership.c.roles, sa.Text).contains(ADMINISTRATOR, autoescape=True),
+    )
+    rows = (await tx.execute(statement)).all()
+    return sorted(row.account_id for row in rows if ADMINISTRATOR in row.roles)
+
+
+async def may_recover(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:
+    """Whether the membership says so; it counts where only a group may."""
+    statement = sa.select(membership.c.may_recover).where(
+        membership.c.organization_id == organization_id, membership.c.account_id == account_id
+    )
+    return bool((await tx.execute(statement)).scalar_one_or_none())
 
 
 def new_organization(organization_id: UUID, name: str, settings: Mapping[str, Any], now: datetime) -> sa.Insert:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, delivery, event, organization, place, re_sign_in, verification
+from models import account, delivery, event, organization, place, re_sign_in, reset_link, verification
 from models.base import Id, metadata
 from models.database import Transaction
 from models.event import Actor
@@ -56,31 +56,51 @@ async def earlier(tx: Transaction, held: Any) -> list[str]:
 
 
 async def replace(
-    tx: Transaction, held: Any, new_hash: str, *, keys: Keyring, why: str, actor: Actor, now: datetime
+    tx: Transaction,
+    held: Any,
+    new_hash: str,
+    *,
+    keys: Keyring,
+    why: str,
+    actor: Actor,
+    now: datetime,
+    told: str = "password.changed",
+    until: datetime | None = None,
 ) -> int:
     """Give the account another password, and end all that stood on the old one. Its new generation.
 
-    `held`: the account's row, locked. Whoever may stay signed in is signed in anew under that generation.
+    `held`: the account's row, locked. Whoever may stay signed in is signed in anew under that generation. `told`: the
+    key of the notice. `until`: of one that its owner did not choose, and must change.
     """
     if held.password_hash is not None:
         await _remember(tx, held, now)
     await tx.execute(
         sa.update(account.account)
         .where(account.account.c.id == held.id)
-        .values(password_hash=new_hash, must_change_password=False)
+        .values(password_hash=new_hash, must_change_password=until is not None, password_until=until)
     )
+    await reset_link.end_all(tx, held.id, now)
     generation = await end_all(tx, held.id, why, actor=actor, now=now)
     await _record(tx, held, "change", actor=actor, now=now, facts={"why": why})
+    # From where others acted is not theirs to know.
+    where = place.of(actor) if actor.id in {None, held.id} else {}
     await delivery.notify(
         tx,
         keys=keys,
         account=held,
-        key="password.changed",
-        params=place.of(actor),
+        key=told,
+        params=where,
         now=now,
         severity=Severity.WARNING,
     )
     return generation
+
+
+async def void(tx: Transaction, held: Any, now: datetime) -> None:
+    """What opened the account until now opens it no more, and is not chosen again; `held`: its row, locked."""
+    if held.password_hash is not None:
+        await _remember(tx, held, now)
+        await tx.execute(sa.update(account.account).where(account.account.c.id == held.id).values(password_hash=None))
 
 
 async def demand_change(tx: Transaction, held: Any, *, why: str, actor: Actor, now: datetime) -> int:

@@ -42,6 +42,16 @@ BROWSER_REMEMBERED: Final = timedelta(days=30)
 BROWSERS_PER_ACCOUNT: Final = 20
 """Known at a time; more than anybody has, fewer than a program makes that keeps no cookie."""
 
+RECOVERY_WINDOW: Final = timedelta(minutes=15)
+"""How long a person has to get back into an account, from the first step on; its last moment included. Nothing
+extends it."""
+RESET_LINK: Final = timedelta(hours=24)
+"""How long the link works by which an administrator lets somebody choose a password; its last moment included."""
+TEMPORARY_PASSWORD: Final = timedelta(hours=24)
+"""How long a password that we made opens an account, and then for nothing but choosing another."""
+ANSWER_FLOOR: Final = timedelta(milliseconds=500)
+"""No sooner is a recovery answered: how long the work took tells nothing of whether there was any."""
+
 # How long rows are kept after their end. The record (`models/event.py`) is never shortened.
 NOTIFICATION_KEPT: Final = timedelta(days=30)
 """From the last telling."""
@@ -52,6 +62,7 @@ BROWSER_KEPT: Final = timedelta(days=180)
 SESSION_KEPT: Final = timedelta(days=30)
 """From the latest moment that it could have lived to."""
 RE_SIGN_IN_KEPT: Final = timedelta(days=30)
+RECOVERY_KEPT: Final = timedelta(days=30)
 JOB_KEPT: Final = timedelta(days=90)
 """With its timeline, its passcode's row and what was told of it. So long an idempotency key is known, too."""
 DELIVERY_KEPT: Final = timedelta(days=30)

@@ -57,6 +57,19 @@ class Lockout:
         return min(self.first * (1 << min(failures - self.free, 30)), self.longest)
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """So many failures in a period, counted from the first one, shut the door for `pause` from the last of them on.
+
+    What is tried while it is shut is not counted, or a stranger could keep it shut for ever.
+    """
+
+    name: str
+    limit: int
+    period: timedelta
+    pause: timedelta
+
+
 FOR_EVER: Final = timedelta(days=36500)
 
 PASSWORD: Final = Lockout("password", 10, timedelta(seconds=60), timedelta(hours=1), 100)
@@ -77,6 +90,13 @@ CODE_SENDS: Final = (
 )
 """Codes to one address (`models/sent_code.py`), whoever asked for them: nobody's phone is flooded through us."""
 ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
+
+RECOVERY_STARTS: Final = (Budget("recovery_start_1h", 5, timedelta(hours=1)),)
+RECOVERY_TOLD: Final = (Budget("recovery_told_1d", 3, timedelta(days=1)),)
+"""How often somebody is written to because strangers ask for a reset that the account does not have."""
+RECOVERY: Final = Block("recovery", 5, timedelta(hours=24), timedelta(hours=24))
+RECOVERY_METHOD: Final = Block("recovery_method", 5, timedelta(hours=1), timedelta(hours=24))
+"""Of one method alone, beside it. Both shut recovery and nothing else: signing in goes on."""
 
 
 def key_of_name(sign_in_name: str, key: bytes) -> str:
@@ -150,11 +170,59 @@ async def count_failure_first(tx: Transaction, lockout: Lockout, who: str, now: 
     return None
 
 
-async def shut_for(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> timedelta | None:
+async def shut_for(tx: Transaction, lockout: Lockout | Block, who: str, now: datetime) -> timedelta | None:
     """How long the door stays shut, without counting anything. None: it is open."""
     statement = sa.select(throttle.c.shut_until).where(throttle.c.key == f"{lockout.name}:{who}")
     until = (await tx.execute(statement)).scalar_one_or_none()
     return None if until is None or until <= now else until - now
+
+
+Counted = tuple[tuple[Block, str], ...]
+"""Blocks, each with whose it is."""
+
+
+async def count_towards(tx: Transaction, blocks: Counted, now: datetime) -> timedelta | None:
+    """Count a try as failed in all of these before it is verified. None: it may be verified.
+
+    Else how long until it may be, and nothing was counted. The last that is let in is verified, too.
+    """
+    rows = []
+    wait = timedelta(0)
+    for block, who in blocks:
+        key = f"{block.name}:{who}"
+        tries, since, shut_until = await _hold(tx, key, now)
+        if now < shut_until:
+            wait = max(wait, shut_until - now)
+        elif tries >= block.limit or not since <= now < since + block.period:
+            tries, since = 0, now
+        rows.append((block, key, tries + 1, since))
+    if wait > timedelta(0):
+        return wait
+    for block, key, tries, since in rows:
+        shut_until = now + block.pause if tries >= block.limit else EPOCH
+        await _write(tx, key, tries, since, shut_until, now)
+    return None
+
+
+async def take_back(tx: Transaction, blocks: Counted, now: datetime) -> None:
+    """It was no failure: what was counted beforehand is as it was, and shuts nothing."""
+    for block, who in blocks:
+        key = f"{block.name}:{who}"
+        tries, since, shut_until = await _hold(tx, key, now)
+        tries = max(0, tries - 1)
+        await _write(tx, key, tries, since, EPOCH if tries < block.limit else shut_until, now)
+
+
+async def tries_left(tx: Transaction, blocks: Counted, now: datetime) -> int:
+    """How many more the nearest of these lets in."""
+    return min([block.limit - await _tries(tx, block, who, now) for block, who in blocks])
+
+
+async def _tries(tx: Transaction, block: Block, who: str, now: datetime) -> int:
+    statement = sa.select(throttle).where(throttle.c.key == f"{block.name}:{who}")
+    row = (await tx.execute(statement)).one_or_none()
+    counts = row is not None and (now < row.shut_until or row.since <= now < row.since + block.period)
+    return min(row.tries, block.limit) if row is not None and counts else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +267,19 @@ async def of_budgets(tx: Transaction, budgets: tuple[Budget, ...], who: str, now
     return found
 
 
+async def of_blocks(tx: Transaction, blocks: Mapping[str, tuple[Block, str]], now: datetime) -> list[Count]:
+    """How each stands in which anything is counted. `blocks`: by the name of its lane, with whose it is."""
+    lanes = {f"{block.name}:{who}": (block, lane) for lane, (block, who) in blocks.items()}
+    rows = await tx.execute(sa.select(throttle).where(throttle.c.key.in_(lanes)).order_by(throttle.c.key))
+    found = []
+    for row in rows:
+        block, lane = lanes[row.key]
+        shut = now < row.shut_until
+        if row.tries and (shut or row.since <= now < row.since + block.period):
+            found.append(Count(block.name, lane or None, row.tries, block.limit, row.shut_until if shut else None))
+    return found
+
+
 async def keep(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> None:
     """Nothing but the row's age: what is done for a name that nobody has, where others get a line in the record."""
     statement = sa.update(throttle).where(throttle.c.key == f"{lockout.name}:{who}")
@@ -212,7 +293,7 @@ async def keep(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> No
     )
 
 
-async def clear(tx: Transaction, lockout: Lockout, who: str) -> None:
+async def clear(tx: Transaction, lockout: Lockout | Block | Budget, who: str) -> None:
     """It was the right one after all: failures in a row begin at nought again."""
     await tx.execute(sa.delete(throttle).where(throttle.c.key == f"{lockout.name}:{who}"))
 

@@ -143,6 +143,12 @@ def test_every_open_route_is_one_that_is_meant_to_be() -> None:
     assert {(route.method, route.path) for route in ROUTES if route.guard is Guard.OPEN} == {
         ("POST", "/api/v1/sessions"),
         ("POST", "/api/v1/not-me"),
+        ("POST", "/api/v1/recoveries"),
+        ("GET", "/api/v1/recoveries/{recovery_id}"),
+        ("DELETE", "/api/v1/recoveries/{recovery_id}"),
+        ("POST", "/api/v1/recoveries/{recovery_id}/gate"),
+        ("POST", "/api/v1/recoveries/{recovery_id}/password"),
+        ("POST", "/api/v1/recoveries/{recovery_id}/unlock"),
         ("GET", "/not-me"),
         ("GET", "/not-me/script.js"),
         ("GET", "/api/v1/texts/{language}"),

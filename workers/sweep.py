@@ -23,6 +23,8 @@ from models import (
     notification,
     passcode,
     re_sign_in,
+    recovery,
+    reset_link,
     seen_message,
     sent_code,
     session,
@@ -36,6 +38,7 @@ from models.event import LONGEST_TRANSACTION, SWEEP
 from models.fault import Fault
 from models.job import Job, Words
 from models.re_sign_in import ReSignIn, ReSignInState
+from models.recovery import RecoveryState
 from models.sealed import Keyring
 from models.settings import UNREAD_PASSCODE_DEFAULT
 from models.vocabulary import DEPARTURES, Queue, Secret
@@ -62,7 +65,7 @@ class Sweep:
 
     async def round(self) -> None:
         """What must be quick."""
-        await each(self.seal, self.notice_lost_bells, self.jobs, self.deliveries, self.windows)
+        await each(self.seal, self.notice_lost_bells, self.jobs, self.deliveries, self.windows, self.recoveries)
 
     async def notice_lost_bells(self) -> None:
         """Redis was emptied or restarted: what it was to ring for is rung for again, at once."""
@@ -151,6 +154,12 @@ class Sweep:
             lapsed = await re_sign_in.lapse(tx, window, actor=SWEEP, now=now)
         if lapsed:
             self.door.nudge(due.account_id)
+
+    async def recoveries(self) -> None:
+        async with self.database.write() as tx:
+            now = await tx.now()
+            for flow in await recovery.due(tx, now, self.at_once):
+                await recovery.move(tx, flow, RecoveryState.EXPIRED, actor=SWEEP, now=now)
 
     async def seal(self) -> None:
         """Give every event its place in the chain."""
@@ -246,6 +255,8 @@ _ERASED: Final[tuple[Erase, ...]] = (
     sign_in.erase_due,
     browser.erase_due,
     re_sign_in.erase_due,
+    recovery.erase_due,
+    reset_link.erase_due,
     verification.erase_due,
     job.erase_due,
     delivery.erase_due,

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from api.operations import security, told
+from api.operations.reach import reached
 from api.passwords import Hasher
-from models import access_pass, account, re_sign_in, recovery_code, verification
+from models import access_pass, re_sign_in, recovery_code, verification
 from models.database import Database, Transaction
 from models.delivery import Person
-from models.errors import NotAllowed, NotFound
 from models.event import Actor
 from models.notification import Severity
 from models.sealed import Keyring
@@ -47,7 +46,7 @@ async def issue(
     with hasher.place() as room:
         hashed = await room.hash(recovery_code.plain(code))
     async with db.write() as tx:
-        held, now = await _whose(tx, who, account_id)
+        held, now = await reached(tx, who, account_id)
         whose = Person(account_id, who.organization_id)
         await _end_earlier(tx, whose, held.session_generation, actor=actor, now=now)
         issued = Issued(new_id(now), code, one_use, now + lifetime)
@@ -79,25 +78,10 @@ async def issue(
 async def withdraw(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> None:
     """Withdrawn twice is withdrawn."""
     async with db.write() as tx:
-        held, now = await _whose(tx, who, account_id)
+        held, now = await reached(tx, who, account_id)
         whose = Person(account_id, who.organization_id)
         if await _end_earlier(tx, whose, held.session_generation, actor=actor, now=now):
             await _tell(tx, keys, whose, key="security.access_pass_ended", actor=actor, now=now)
-
-
-async def _whose(tx: Transaction, who: Who, account_id: UUID) -> tuple[Any, datetime]:
-    """Whom it is for, held. Nobody lends themselves a factor, and no administrator reaches above their organization."""
-    for one in sorted((who.account_id, account_id)):  # in one order, so that two who do it to each other both can
-        await account.lock(tx, one)
-    await security.must_be_proven(tx, who)
-    if account_id == who.account_id:
-        raise NotAllowed
-    held = await account.lock(tx, account_id)
-    if held is None or held.organization_id != who.organization_id:
-        raise NotFound
-    if held.is_operator and not who.is_operator:
-        raise NotAllowed
-    return held, await tx.now()
 
 
 async def _end_earlier(tx: Transaction, whose: Person, generation: int, *, actor: Actor, now: datetime) -> bool:

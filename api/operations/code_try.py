@@ -13,6 +13,7 @@ from api.operations import told
 from api.passwords import Hasher
 from models import access_pass, recovery_code, throttle, verification
 from models.database import Database, Transaction
+from models.delivery import Person
 from models.errors import CodeRefused, DomainError, TooManyTries
 from models.event import Actor
 from models.notification import Severity
@@ -89,23 +90,30 @@ async def accept(
     if wait is not None:
         return TooManyTries(wait)
     method = await _method(tx, who, method_id, now)
-    method = None if method is None else await _spend(tx, keys, method, code, compared, now)
+    method = None if method is None else await spend(tx, keys, method, code, compared, now)
     if method is None:
         return CodeRefused()
     await throttle.give_back(tx, SECOND_FACTOR, counter)
+    await tell_of_stand_in(tx, keys, who, method, actor=actor, now=now)
+    return method
+
+
+async def tell_of_stand_in(
+    tx: Transaction, keys: Keyring, whose: Who | Person, method: Verification, *, actor: Actor, now: datetime
+) -> None:
+    """What stands in for an authenticator was used."""
     if method.kind is VerificationKind.RECOVERY_CODES:
         left = await recovery_code.left(tx, method.id)
         facts = {"left": left}
         if left <= recovery_code.FEW:
-            await _flag(tx, keys, who, method, facts, key="security.recovery_codes_low", actor=actor, now=now)
+            await _flag(tx, keys, whose, method, facts, key="security.recovery_codes_low", actor=actor, now=now)
         else:
-            await _flag(tx, keys, who, method, facts, key="security.recovery_code_used", actor=actor, now=now)
+            await _flag(tx, keys, whose, method, facts, key="security.recovery_code_used", actor=actor, now=now)
     elif method.kind is VerificationKind.ACCESS_PASS:
-        await _flag(tx, keys, who, method, {}, key="security.access_pass_used", actor=actor, now=now)
-    return method
+        await _flag(tx, keys, whose, method, {}, key="security.access_pass_used", actor=actor, now=now)
 
 
-async def _spend(
+async def spend(
     tx: Transaction, keys: Keyring, method: Verification, code: str, compared: Compared | None, now: datetime
 ) -> Verification | None:
     """The method as it is afterwards; None: the code is wrong, or was spent before."""
@@ -136,7 +144,7 @@ def _end_of_one_use(method: Verification, now: datetime) -> datetime:
 async def _flag(
     tx: Transaction,
     keys: Keyring,
-    who: Who,
+    whose: Who | Person,
     method: Verification,
     facts: dict[str, Any],
     *,
@@ -145,6 +153,6 @@ async def _flag(
     now: datetime,
 ) -> None:
     """What stands in for an authenticator stands out in the record, and its person hears of it."""
-    await told.record(tx, who, "use", method.id, method.kind, actor=actor, now=now, facts=facts)
+    await told.record(tx, whose, "use", method.id, method.kind, actor=actor, now=now, facts=facts)
     params = {name: str(value) for name, value in facts.items()}
-    await told.notify(tx, keys, who, key=key, params=params, severity=Severity.WARNING, actor=actor, now=now)
+    await told.notify(tx, keys, whose, key=key, params=params, severity=Severity.WARNING, actor=actor, now=now)

@@ -28,12 +28,14 @@ class Tried:
     wait: timedelta | None
     browser: Browser | None = None
     """In which it is tried, if that is known to the account: then it is counted there."""
+    lapsed: bool = False
     session_id: UUID | None = None
     """The session in which it is tried, where that one's own count is kept as well."""
 
     @property
     def password_hash(self) -> str | None:
-        return None if self.row is None else self.row.password_hash
+        """None, too, where a password that we made has outlived its time: then nothing is right any more."""
+        return None if self.row is None or self.lapsed else self.row.password_hash
 
     @property
     def blocked(self) -> bool:
@@ -66,7 +68,8 @@ async def count(
         wait = await throttle.count_failure_first(tx, PASSWORD, counter, now)
         if wait is None and session_id is not None:
             wait = await throttle.count_failure_first(tx, PASSWORD_IN_SESSION, str(session_id), now)
-        tried = Tried(counter, row, wait, known, session_id)
+        lapsed = row is not None and row.password_until is not None and row.password_until < now
+        tried = Tried(counter, row, wait, known, lapsed, session_id)
         if tried.wait is not None:
             await _remember(tx, tried, action, actor, now, TooManyTries.code)
         return tried

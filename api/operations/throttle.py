@@ -1,15 +1,16 @@
 """How the limits of an account stand, as its person and an operator see them."""
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, browser, throttle
+from models import account, browser, recovery, throttle, verification
 from models.database import Database, Transaction
 from models.errors import NotFound
 from models.session import Who, hash_token
-from models.throttle import PASSWORD, SECOND_FACTOR, Count
+from models.throttle import PASSWORD, RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, SECOND_FACTOR, Count
 
 STRANGERS: Final = "strangers"
 """All browsers in which nobody has signed in to the account."""
@@ -17,14 +18,15 @@ STRANGERS: Final = "strangers"
 
 async def mine(db: Database, throttle_key: bytes, who: Who, browser_token: str | None) -> list[Count]:
     """What strangers have counted up, and what this browser has."""
-    lanes = {throttle.key_of_name(account.fold(who.sign_in_name), throttle_key): STRANGERS}
+    strangers = throttle.key_of_name(account.fold(who.sign_in_name), throttle_key)
+    lanes = {strangers: STRANGERS}
     async with db.read() as tx:
         known = None
         if browser_token is not None:
             known = await browser.known(tx, who.account_id, hash_token(browser_token))
         if known is not None:
             lanes[known.lane] = "this_browser"
-        return await _counts(tx, who.account_id, lanes)
+        return await _counts(tx, throttle_key, who.account_id, strangers, lanes)
 
 
 async def of_account(db: Database, throttle_key: bytes, account_id: UUID) -> list[Count]:
@@ -33,13 +35,26 @@ async def of_account(db: Database, throttle_key: bytes, account_id: UUID) -> lis
         held = (await tx.execute(sa.select(account.account).where(account.account.c.id == account_id))).one_or_none()
         if held is None:
             raise NotFound
-        lanes = {throttle.key_of_name(held.sign_in_name, throttle_key): STRANGERS}
+        strangers = throttle.key_of_name(held.sign_in_name, throttle_key)
+        lanes = {strangers: STRANGERS}
         for known in await browser.of_account(tx, held.organization_id, held.id):
             lanes[known.lane] = known.lane
-        return await _counts(tx, account_id, lanes)
+        return await _counts(tx, throttle_key, account_id, strangers, lanes)
 
 
-async def _counts(tx: Transaction, account_id: UUID, lanes: dict[str, str]) -> list[Count]:
+async def _counts(
+    tx: Transaction, throttle_key: bytes, account_id: UUID, who: str, lanes: dict[str, str]
+) -> list[Count]:
     now = await tx.now()
     passwords = await throttle.of_lockout(tx, PASSWORD, lanes, now)
-    return [*passwords, *await throttle.of_budgets(tx, SECOND_FACTOR, str(account_id), now)]
+    factors = await throttle.of_budgets(tx, SECOND_FACTOR, str(account_id), now)
+    return [*passwords, *factors, *await _of_recovery(tx, throttle_key, account_id, who, now)]
+
+
+async def _of_recovery(tx: Transaction, throttle_key: bytes, account_id: UUID, who: str, now: datetime) -> list[Count]:
+    """Of the way back in: all methods together, and each that the person has."""
+    blocks = {"": (RECOVERY, who)}
+    for method in await verification.of_account(tx, account_id):
+        blocks[f"method:{method.id}"] = (RECOVERY_METHOD, recovery.lane(throttle_key, who, method))
+    counts = await throttle.of_blocks(tx, blocks, now)
+    return [*counts, *await throttle.of_budgets(tx, RECOVERY_STARTS, who, now)]

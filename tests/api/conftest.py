@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from aiohttp import DummyCookieJar
@@ -26,8 +27,19 @@ def stream_settings() -> StreamSettings:
 
 
 @pytest.fixture
+def answer_floor() -> timedelta:
+    """None: no test waits for time to pass, but the one that measures it."""
+    return timedelta(0)
+
+
+@pytest.fixture
 async def house(
-    database_settings: DatabaseSettings, clock: Clock, keys: Keyring, redis_url: str, stream_settings: StreamSettings
+    database_settings: DatabaseSettings,
+    clock: Clock,
+    keys: Keyring,
+    redis_url: str,
+    stream_settings: StreamSettings,
+    answer_floor: timedelta,
 ) -> AsyncIterator[House]:
     platform = Pocket()
     database = Database(database_settings, clock)
@@ -39,6 +51,7 @@ async def house(
             public_url=PUBLIC_URL,
             throttle_key=b"t" * 32,
             trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),),
+            answer_floor=answer_floor,
         ),
         database_settings,
         database=database,

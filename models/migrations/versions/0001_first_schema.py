@@ -64,6 +64,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("language", sa.Text, nullable=False, server_default="en"),
         sa.Column("password_hash", sa.Text, nullable=True),
         sa.Column("must_change_password", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("password_until", Moment, nullable=True, comment="of one that we made; empty: it has no end"),
         sa.Column("session_generation", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("notification_seq", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -141,6 +142,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("organization_id", Id, nullable=False),
         sa.Column("account_id", Id, nullable=False),
         sa.Column("roles", Json, nullable=False),
+        sa.Column("may_recover", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("created_at", Moment, nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_membership_account_id_account")),
         sa.ForeignKeyConstraint(
@@ -463,6 +465,65 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sqlite_where=sa.text("state IN ('queued', 'waiting', 'delivered')"),
         postgresql_where=sa.text("state IN ('queued', 'waiting', 'delivered')"),
     )
+    op.create_table(
+        "recovery",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=True),
+        sa.Column("account_id", Id, nullable=True, comment="empty: nobody has that name"),
+        sa.Column("who", sa.Text, nullable=False, comment="the counter of the typed name"),
+        sa.Column("purpose", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("decoy", sa.Text, nullable=True, comment="why nothing will be right; empty: something can be"),
+        sa.Column("why", sa.Text, nullable=True, comment="what ended it, where that was not the person"),
+        sa.Column(
+            "shown",
+            sa.Text,
+            nullable=True,
+            comment="the state that is told where the true one would tell of the account",
+        ),
+        sa.Column("token_hash", sa.LargeBinary, nullable=False),
+        sa.Column("generation", sa.BigInteger, nullable=True, comment="of the account when it began"),
+        sa.Column("passed", Json, nullable=False, comment="kind and method of each gate that was passed"),
+        sa.Column("started_at", Moment, nullable=False),
+        sa.Column("proven_at", Moment, nullable=True),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.Column("due_at", Moment, nullable=True, comment="when the sweep expires it; empty once it has ended"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_recovery_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_recovery_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_recovery_token_hash")),
+        comment="organization_id is empty where nobody has the typed name",
+    )
+    op.create_index(
+        op.f("ix_recovery_due"),
+        "recovery",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_table(
+        "reset_link",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("issued_by", Id, nullable=False),
+        sa.Column("token_hash", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.Column("ended_at", Moment, nullable=True, comment="when it was used, or a newer one took its place"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_reset_link_account_id_account")),
+        sa.ForeignKeyConstraint(["issued_by"], ["account.id"], name=op.f("fk_reset_link_issued_by_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_reset_link_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reset_link")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_reset_link_token_hash")),
+    )
+    op.create_index(op.f("ix_reset_link_account_id"), "reset_link", ["account_id"], unique=False)
+    op.create_index(op.f("ix_reset_link_expires_at"), "reset_link", ["expires_at"], unique=False)
     op.create_table(
         "re_sign_in",
         sa.Column("id", Id, nullable=False),

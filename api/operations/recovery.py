@@ -1,0 +1,489 @@
+"""The way back into an account without the password, step by step. Whoever asks is nobody yet.
+
+A name that nobody has, a blocked account and one that may not recover go the same way: the same rows, counts, answers
+and work, with methods that are made up and codes that are never right. The true reason goes into the record, and by
+mail to the account's owner. What is counted must stay, and so must what a step found out (that the time is over): a
+refusal is given back, not raised. Argon2 works between two transactions.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from api.operations import code_try
+from api.operations.code_try import Compared
+from api.passwords import Hasher, Place
+from models import (
+    account,
+    browser,
+    delivery,
+    event,
+    organization,
+    password,
+    place,
+    recovery,
+    recovery_code,
+    throttle,
+)
+from models.account import fold
+from models.database import Database, Transaction
+from models.delivery import Person
+from models.errors import (
+    CodeRefused,
+    DomainError,
+    NotFound,
+    PasswordRejected,
+    RecoveryOver,
+    RecoveryStep,
+    TooManyTries,
+)
+from models.event import Actor
+from models.notification import Severity
+from models.organization import RECOVERY_KINDS
+from models.password_policy import Broken, Rule, judge
+from models.recovery import LIVE, Recovery, RecoveryState
+from models.recovery_policy import Decoy, Option, Purpose, Standing, decoys, options
+from models.sealed import Keyring
+from models.session import hash_token, new_token
+from models.throttle import PASSWORD, RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, RECOVERY_TOLD, REFUSALS, Counted
+from models.verification import VerificationKind
+
+_LETTER: Final = re.compile(r"[A-Za-z]")
+_AT_A_GATE: Final = frozenset({RecoveryState.STARTED, RecoveryState.GATE1, RecoveryState.GATE2})
+
+
+_WHY_NOT: Final[Mapping[Decoy, str]] = {
+    Decoy.BLOCKED: "recovery.blocked",
+    Decoy.NOT_OFFERED: "recovery.not_offered",
+    Decoy.NOT_REGISTERED: "recovery.not_registered",
+}
+"""What its owner is told by mail of a way back in that leads nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A flow as whoever holds its token may see it."""
+
+    flow: Recovery
+    state: RecoveryState
+    options: list[Option]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Shown):
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A flow with its account's row, both locked."""
+
+    flow: Recovery
+    account: Any
+    now: datetime
+
+    @property
+    def state(self) -> RecoveryState:
+        return self.flow.seen_at(self.now)
+
+    @property
+    def person(self) -> Person:
+        if self.flow.account_id is None or self.flow.organization_id is None:
+            raise RuntimeError("nobody has this name, and nothing of theirs is ever proven")
+        return Person(self.flow.account_id, self.flow.organization_id)
+
+
+# Beginning
+
+
+async def start(
+    db: Database, keys: Keyring, throttle_key: bytes, *, name: str, purpose: Purpose, actor: Actor
+) -> Started | DomainError:
+    who = throttle.key_of_name(fold(name), throttle_key)
+    async with db.write() as tx:
+        found = await account.by_sign_in_name(tx, name)
+        held = None if found is None else await account.lock(tx, found.id)
+        now = await tx.now()
+        wait = await throttle.shut_for(tx, RECOVERY, who, now) or await throttle.take(tx, RECOVERY_STARTS, who, now)
+        if wait is not None:
+            if held is not None:
+                await _note_flood(tx, Person(held.id, held.organization_id), "start", actor=actor, now=now)
+            return TooManyTries(wait)
+        decoy: Decoy | None = Decoy.UNKNOWN
+        standing = None
+        if held is not None:
+            standing = await recovery.standing(tx, held, now)
+            decoy = standing.decoy(purpose, blocked=held.blocked_at is not None)
+        token = new_token()
+        flow = await recovery.start(
+            tx,
+            held=held,
+            who=who,
+            purpose=purpose,
+            decoy=decoy,
+            token_hash=hash_token(token),
+            actor=actor,
+            now=now,
+        )
+        if held is not None and decoy is not None:
+            await _tell_why_not(tx, keys, flow, held, decoy, actor=actor, now=now)
+        return Started(flow, flow.state, _options(keys, throttle_key, flow, standing), now, token)
+
+
+async def _tell_why_not(
+    tx: Transaction, keys: Keyring, flow: Recovery, held: Any, decoy: Decoy, *, actor: Actor, now: datetime
+) -> None:
+    """By mail to its owner, and nowhere else: whoever typed the name is told nothing."""
+    if await throttle.take(tx, RECOVERY_TOLD, flow.who, now) is not None:
+        return
+    await delivery.mail_notice(
+        tx, keys=keys, account=held, key=_WHY_NOT[decoy], params=place.of(actor), now=now, not_me=False
+    )
+
+
+def _options(keys: Keyring, throttle_key: bytes, flow: Recovery, standing: Standing | None) -> list[Option]:
+    """What is offered at the gate where the flow stands; of a kind that was passed, nothing more."""
+    if flow.decoy is not None or standing is None:
+        allowed = frozenset(RECOVERY_KINDS) if standing is None else standing.settings.kinds
+        return decoys(throttle_key, flow.who, allowed)
+    usable = [one for one in standing.usable if one.kind.value not in flow.passed_kinds]
+    return options(throttle_key, flow.who, usable, {})
+
+
+# Where it stands
+
+
+async def show(
+    db: Database, keys: Keyring, throttle_key: bytes, flow_id: UUID, token: str | None, *, actor: Actor
+) -> Shown:
+    async with db.write() as tx:
+        held = await _hold(tx, flow_id, token, actor=actor)
+        return await _shown(tx, keys, throttle_key, held)
+
+
+async def cancel(db: Database, flow_id: UUID, token: str | None, *, actor: Actor) -> None:
+    """Taken back twice is taken back."""
+    async with db.write() as tx:
+        held = await _hold(tx, flow_id, token, actor=actor)
+        if held.state in LIVE:
+            await recovery.move(tx, held.flow, RecoveryState.CANCELLED, actor=actor, now=held.now)
+
+
+async def _hold(tx: Transaction, flow_id: UUID, token: str | None, *, actor: Actor) -> _Held:
+    """The flow whose token this is, with what time and its account have made of it meanwhile. Raises NotFound."""
+    found = None if token is None else await recovery.by_token(tx, hash_token(token))
+    if found is None or found.id != flow_id:
+        raise NotFound
+    row = None if found.account_id is None else await account.lock(tx, found.account_id)
+    flow = await recovery.hold(tx, found.id)
+    now = await tx.now()
+    if flow.is_live and not flow.in_time(now):
+        flow = await recovery.move(tx, flow, RecoveryState.EXPIRED, actor=actor, now=now)
+    elif flow.is_live and flow.decoy is None:
+        why = await recovery.why_dead(tx, flow, row, now)
+        if why is not None:
+            flow = await recovery.move(tx, flow, RecoveryState.CANCELLED, actor=actor, now=now, why=why)
+    return _Held(flow, row, now)
+
+
+async def _shown(tx: Transaction, keys: Keyring, throttle_key: bytes, held: _Held) -> Shown:
+    offered = await _offered(tx, keys, throttle_key, held) if held.state in _AT_A_GATE else []
+    return Shown(held.flow, held.state, offered, held.now)
+
+
+async def _offered(tx: Transaction, keys: Keyring, throttle_key: bytes, held: _Held) -> list[Option]:
+    standing = None if held.account is None else await recovery.standing(tx, held.account, held.now)
+    return _options(keys, throttle_key, held.flow, standing)
+
+
+# The gates
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A counted try at a gate."""
+
+    option: Option
+    counted: Counted
+    known: str | None = field(repr=False)
+    """The hash that the code is compared with, where such are kept."""
+    typed: str = field(repr=False)
+
+
+async def gate(
+    db: Database,
+    hasher: Hasher,
+    keys: Keyring,
+    throttle_key: bytes,
+    flow_id: UUID,
+    token: str | None,
+    *,
+    option_id: UUID,
+    code: str,
+    actor: Actor,
+) -> Shown | DomainError:
+    """Counted as wrong before it is looked at, and committed, so that parallel guesses cannot all be the first."""
+    if _LETTER.search(code) is None:
+        tried = await _count(db, keys, throttle_key, flow_id, token, option_id=option_id, code=code, actor=actor)
+        compared = None
+    else:
+        with hasher.place() as room:
+            tried = await _count(db, keys, throttle_key, flow_id, token, option_id=option_id, code=code, actor=actor)
+            if isinstance(tried, DomainError):
+                return tried
+            # Where there is nothing to compare with it costs the same.
+            fits = await room.verify(tried.known, tried.typed)
+        compared = Compared(None, tried.known if fits else None)
+    if isinstance(tried, DomainError):
+        return tried
+    async with db.write() as tx:
+        held = await _hold(tx, flow_id, token, actor=actor)
+        if held.state not in _AT_A_GATE:
+            return RecoveryOver(state=held.state.value)
+        if await _is_right(tx, keys, held, tried.option, code, compared):
+            return await _pass(tx, keys, throttle_key, held, tried, actor=actor)
+        return await _refuse(tx, held, tried, actor=actor)
+
+
+async def _count(
+    db: Database,
+    keys: Keyring,
+    throttle_key: bytes,
+    flow_id: UUID,
+    token: str | None,
+    *,
+    option_id: UUID,
+    code: str,
+    actor: Actor,
+) -> _Tried | DomainError:
+    async with db.write() as tx:
+        held = await _hold(tx, flow_id, token, actor=actor)
+        flow, now = held.flow, held.now
+        if held.state not in _AT_A_GATE:
+            return await _too_late(tx, held)
+        option = next((one for one in await _offered(tx, keys, throttle_key, held) if one.id == option_id), None)
+        if option is None:
+            return NotFound()
+        counted: Counted = ((RECOVERY, flow.who), (RECOVERY_METHOD, recovery.lane_of(flow.who, option.id)))
+        wait = await throttle.count_towards(tx, counted, now)
+        if wait is not None:
+            if held.account is not None:
+                await _note_flood(tx, held.person, "try", actor=actor, now=now)
+            return TooManyTries(wait)
+        if held.state is RecoveryState.STARTED:
+            await recovery.move(tx, flow, RecoveryState.GATE1, actor=actor, now=now)
+        known, typed = None, code
+        if option.kind is VerificationKind.RECOVERY_CODES and option.method is not None:
+            read = recovery_code.read(code)
+            if read is not None:
+                known, typed = await recovery_code.hash_of(tx, option.method.id, read.number), read.secret
+        return _Tried(option, counted, known, typed)
+
+
+async def _too_late(tx: Transaction, held: _Held) -> DomainError:
+    """It does not stand at a gate."""
+    if held.state is RecoveryState.PROVEN:
+        return RecoveryStep(state=held.state.value)
+    wait = await throttle.shut_for(tx, RECOVERY, held.flow.who, held.now)
+    if held.state is RecoveryState.BLOCKED and wait is not None:
+        return TooManyTries(wait)
+    return RecoveryOver(state=held.state.value)
+
+
+async def _is_right(
+    tx: Transaction, keys: Keyring, held: _Held, option: Option, code: str, compared: Compared | None
+) -> bool:
+    """Spent at once. Of a flow that only seems to live, and of a kind that was passed meanwhile, nothing is."""
+    if option.method is None or not held.flow.is_live or option.kind.value in held.flow.passed_kinds:
+        return False
+    return await code_try.spend(tx, keys, option.method, code, compared, held.now) is not None
+
+
+async def _pass(
+    tx: Transaction, keys: Keyring, throttle_key: bytes, held: _Held, tried: _Tried, *, actor: Actor
+) -> Shown:
+    option, now = tried.option, held.now
+    if option.method is None:
+        raise RuntimeError("what nobody has proves nothing")
+    await throttle.take_back(tx, tried.counted, now)
+    await code_try.tell_of_stand_in(tx, keys, held.person, option.method, actor=actor, now=now)
+    flow = replace(held.flow, passed=(*held.flow.passed, (option.kind.value, str(option.method.id))))
+    gates = (await recovery.standing(tx, held.account, now)).gates
+    flow = await recovery.move(tx, flow, flow.after_gate(gates), actor=actor, now=now)
+    return await _shown(tx, keys, throttle_key, replace(held, flow=flow))
+
+
+async def _refuse(tx: Transaction, held: _Held, tried: _Tried, *, actor: Actor) -> DomainError:
+    await _note_try(tx, held, tried.option, CodeRefused.code, actor=actor)
+    left = await throttle.tries_left(tx, tried.counted, held.now)
+    if await throttle.shut_for(tx, RECOVERY, held.flow.who, held.now) is not None:
+        await recovery.move(tx, held.flow, RecoveryState.BLOCKED, actor=actor, now=held.now)
+    return CodeRefused(tries_left=left)
+
+
+async def _note_flood(tx: Transaction, whose: Person, verb: str, *, actor: Actor, now: datetime) -> None:
+    """Once a minute: a flood of them must not fill somebody's record."""
+    if await throttle.take(tx, REFUSALS, f"recovery_{verb}:{whose.id}", now) is None:
+        await event.record(
+            tx,
+            organization_id=whose.organization_id,
+            action=f"account:recovery:{verb}",
+            actor=actor,
+            now=now,
+            outcome="failure",
+            reason=TooManyTries.code,
+            account_id=whose.id,
+        )
+
+
+async def _note_try(tx: Transaction, held: _Held, option: Option, reason: str, *, actor: Actor) -> None:
+    facts = {"kind": option.kind.value}
+    await recovery.record(tx, held.flow, "try", actor=actor, now=held.now, reason=reason, facts=facts)
+
+
+# What it is for
+
+
+async def choose_password(
+    db: Database,
+    hasher: Hasher,
+    keys: Keyring,
+    throttle_key: bytes,
+    flow_id: UUID,
+    token: str | None,
+    *,
+    new: str,
+    actor: Actor,
+) -> list[UUID] | DomainError:
+    """Who is told of it, its owner first. Every session ends and nobody is signed in; a second factor stays.
+
+    A password that breaks rules changes nothing: what was proven stays so, within its fifteen minutes.
+    """
+    with hasher.place() as room:
+        async with db.write() as tx:
+            held = await _hold(tx, flow_id, token, actor=actor)
+            wrong = await _not_proven(tx, held, Purpose.RESET, actor=actor)
+            if wrong is not None:
+                return wrong
+            about = await password.about(tx, held.account, held.now)
+            before = await password.earlier(tx, held.account)
+            roles = await organization.roles_of(tx, held.person.organization_id, held.person.id)
+            privileged = bool(roles) or held.account.is_operator
+            watchers = await organization.administrators_of(tx, held.person.organization_id) if privileged else []
+        broken = await broken_rules(room, new, judge(new, about), before)
+        if broken:
+            return await _reject(db, held.flow, broken, actor=actor)
+        new_hash = await room.hash(new)
+    async with db.write() as tx:
+        for one in sorted({held.person.id, *watchers}):  # in one order, so that two who reset at once both can
+            await account.lock(tx, one)
+        held = await _hold(tx, flow_id, token, actor=actor)
+        wrong = await _not_proven(tx, held, Purpose.RESET, actor=actor)
+        if wrong is not None:
+            return wrong
+        now, acting = held.now, replace(actor, kind="account", id=held.person.id)
+        await recovery.move(tx, held.flow, RecoveryState.DONE, actor=acting, now=now)
+        await password.replace(
+            tx, held.account, new_hash, keys=keys, why="reset", actor=acting, now=now, told="password.reset"
+        )
+        await open_road(tx, held.account, held.flow.who)
+        await recovery.allow_again(tx, throttle_key, held.account, held.flow.who)
+        await tell_administrators(tx, keys, held.account, watchers, now=now)
+        return [held.person.id, *watchers]
+
+
+async def unlock(
+    db: Database, keys: Keyring, throttle_key: bytes, flow_id: UUID, token: str | None, *, actor: Actor
+) -> UUID | DomainError:
+    """Whose it is. The shut road is open again, and nothing else changes: the password and every session stay."""
+    async with db.write() as tx:
+        held = await _hold(tx, flow_id, token, actor=actor)
+        wrong = await _not_proven(tx, held, Purpose.UNLOCK, actor=actor)
+        if wrong is not None:
+            return wrong
+        now, acting = held.now, replace(actor, kind="account", id=held.person.id)
+        await recovery.move(tx, held.flow, RecoveryState.DONE, actor=acting, now=now)
+        await open_road(tx, held.account, held.flow.who)
+        await recovery.allow_again(tx, throttle_key, held.account, held.flow.who)
+        await delivery.notify(
+            tx,
+            keys=keys,
+            account=held.account,
+            key="account.unlocked",
+            params=place.of(actor),
+            now=now,
+            severity=Severity.WARNING,
+        )
+        return held.person.id
+
+
+async def _not_proven(tx: Transaction, held: _Held, purpose: Purpose, *, actor: Actor) -> DomainError | None:
+    """Why it may not be done now; None: every gate is passed, by what the rules and the methods are by now."""
+    if held.state is not RecoveryState.PROVEN:
+        over = held.state not in LIVE
+        return RecoveryOver(state=held.state.value) if over else RecoveryStep(state=held.state.value)
+    if held.flow.purpose is not purpose:
+        return RecoveryStep(state=held.state.value)
+    standing = await recovery.standing(tx, held.account, held.now)
+    if standing.offered and len(held.flow.passed_kinds) >= standing.gates and _in_force(held.flow, standing):
+        return None
+    flow = await recovery.move(tx, held.flow, RecoveryState.CANCELLED, actor=actor, now=held.now, why="policy_changed")
+    return RecoveryOver(state=flow.state.value)
+
+
+def _in_force(flow: Recovery, standing: Standing) -> bool:
+    """Whether all that was shown is still the person's; the last saved code is gone once it was used."""
+    have = {str(one.id) for one in standing.methods}
+    return all(method in have or kind == VerificationKind.RECOVERY_CODES for kind, method in flow.passed)
+
+
+async def broken_rules(room: Place, new: str, broken: list[Broken], before: Sequence[str]) -> list[Broken]:
+    """What is cheap first: hashes are compared only with what could be used.
+
+    One that was used lately is refused here as at a change: whoever forgot it may not be the only one who knows it.
+    """
+    if broken:
+        return broken
+    reused = False
+    for known in before:
+        reused = reused or await room.verify(known, new)
+    return [Broken(Rule.REUSED)] if reused else []
+
+
+async def _reject(db: Database, flow: Recovery, broken: list[Broken], *, actor: Actor) -> PasswordRejected:
+    async with db.write() as tx:
+        now = await tx.now()
+        facts = {"rules": [one.rule.value for one in broken]}
+        await recovery.record(
+            tx, flow, "choose_password", actor=actor, now=now, reason=PasswordRejected.code, facts=facts
+        )
+    return PasswordRejected(reasons=[{"rule": one.rule.value, **one.facts} for one in broken])
+
+
+async def open_road(tx: Transaction, held: Any, who: str) -> None:
+    """No failures in a row count against the account any more, strangers' nor those of a browser it knows."""
+    await throttle.clear(tx, PASSWORD, who)
+    for known in await browser.of_account(tx, held.organization_id, held.id):
+        await throttle.clear(tx, PASSWORD, known.lane)
+
+
+async def tell_administrators(
+    tx: Transaction, keys: Keyring, held: Any, watchers: Sequence[UUID], *, now: datetime
+) -> None:
+    """An account that reaches far got another password without the old one: whoever else can, looks at it."""
+    for one in watchers:
+        if one != held.id:
+            await delivery.notify(
+                tx,
+                keys=keys,
+                account=Person(one, held.organization_id),
+                key="password.administrator_reset",
+                params={"account": held.sign_in_name},
+                now=now,
+                severity=Severity.WARNING,
+                not_me=False,
+            )
