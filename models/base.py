@@ -1,7 +1,8 @@
 """What every table stands on: one metadata, and the column types that both databases read alike."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -25,6 +26,8 @@ metadata = sa.MetaData(
 
 Id = sa.Uuid
 """uuid on PostgreSQL, CHAR(32) on SQLite."""
+
+T = TypeVar("T")
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -98,6 +101,18 @@ def _with_where(element: sa.schema.CreateIndex, compiler: DDLCompiler, **options
 def labelled(table: sa.Table, prefix: str) -> list[sa.Label[Any]]:
     """A table's columns under a prefix, for a joined row in which names would meet; read them through `Labelled`."""
     return [column.label(f"{prefix}{column.name}") for column in table.c]
+
+
+def read_each(rows: Iterable[Any], of: Callable[[Any], T]) -> tuple[list[T], list[Any]]:
+    """What can be understood, and the rows that cannot: they were written by a newer version, or by hand."""
+    found: list[T] = []
+    strange = []
+    for row in rows:
+        try:
+            found.append(of(row))
+        except ValueError:
+            strange.append(row)
+    return found, strange
 
 
 class Labelled:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from models import address, not_me, notification
 from models.address import Letterbox
-from models.base import Id, Json, Moment, metadata, partial_index
+from models.base import Id, Json, Moment, metadata, partial_index, read_each
 from models.database import Transaction
 from models.hot import Hot
 from models.notification import Severity
@@ -411,8 +411,8 @@ def _over(ending: DeliveryState, reason: str | None, now: datetime) -> dict[str,
     }
 
 
-async def due(tx: Transaction, now: datetime, limit: int) -> list[Delivery]:
-    """Those that the sweep must look at, held for it."""
+async def due(tx: Transaction, now: datetime, limit: int) -> tuple[list[Delivery], list[Any]]:
+    """Those that the sweep must look at, held for it; and the rows that cannot be read."""
     statement = (
         sa.select(delivery)
         .where(delivery.c.due_at <= now)
@@ -420,7 +420,7 @@ async def due(tx: Transaction, now: datetime, limit: int) -> list[Delivery]:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [Delivery.of(row) for row in await tx.execute(statement)]
+    return read_each(await tx.execute(statement), Delivery.of)
 
 
 async def rung(tx: Transaction, held: Sequence[Delivery], now: datetime) -> None:

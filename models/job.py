@@ -15,7 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models import delivery, event, notification, passcode
-from models.base import Id, Json, Moment, metadata, partial_index
+from models.base import Id, Json, Moment, metadata, partial_index, read_each
 from models.database import Transaction
 from models.delivery import Person
 from models.errors import IllegalMove
@@ -870,12 +870,12 @@ async def page(
     return [Job.of(row) for row in await tx.execute(statement)]
 
 
-async def due(tx: Transaction, now: datetime, limit: int) -> list[Job]:
-    """Open jobs that the sweep must look at, held for it."""
+async def due(tx: Transaction, now: datetime, limit: int) -> tuple[list[Job], list[Any]]:
+    """Open jobs that the sweep must look at, held for it; and the rows that cannot be read."""
     statement = (
         sa.select(job).where(job.c.due_at <= now).order_by(job.c.due_at).limit(limit).with_for_update(skip_locked=True)
     )
-    return [Job.of(row) for row in await tx.execute(statement)]
+    return read_each(await tx.execute(statement), Job.of)
 
 
 async def rung(tx: Transaction, held: Sequence[Job], now: datetime) -> None:

@@ -2,11 +2,11 @@
 or two rounds at once, do no harm. A round looks at so many rows at most."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -47,6 +47,8 @@ from workers.queue import Errand, QueueDoor, QueueDown
 _LOG = logging.getLogger(__name__)
 
 AT_ONCE: Final = 1000
+PUT_ASIDE: Final = timedelta(hours=1)
+"""How long a row that cannot be read is left alone."""
 
 
 @dataclass(slots=True)
@@ -85,7 +87,8 @@ class Sweep:
     async def jobs(self) -> None:
         async with self.database.write() as tx:
             now = await tx.now()
-            due = await job.due(tx, now, self.at_once)
+            due, strange = await job.due(tx, now, self.at_once)
+            await _put_aside(tx, job.job, strange, now)
             expired = [held for held in due if held.is_expired(now)]
             waiting = [held for held in due if not held.is_expired(now)]
             await job.rung(tx, waiting, now)
@@ -126,7 +129,8 @@ class Sweep:
         """Like jobs, but that nobody is told of an end."""
         async with self.database.write() as tx:
             now = await tx.now()
-            due = await delivery.due(tx, now, self.at_once)
+            due, strange = await delivery.due(tx, now, self.at_once)
+            await _put_aside(tx, delivery.delivery, strange, now)
             waiting = [held for held in due if not held.is_expired(now)]
             await delivery.rung(tx, waiting, now)
             for held in due:
@@ -183,6 +187,23 @@ class Sweep:
 
         await each(*(partial(erase, erase_due) for erase_due in _ERASED))
         return any(count >= self.at_once for count in erased)
+
+
+async def _put_aside(tx: Transaction, table: sa.Table, strange: Sequence[Any], now: datetime) -> None:
+    """Rows that nobody here understands hold up no other, and are looked at again: a newer version may be there."""
+    for row in strange:
+        _LOG.error("a row cannot be read, and is put aside", extra={"table": table.name, "row": str(row.id)})
+        await tx.execute(sa.update(table).where(table.c.id == row.id).values(due_at=now + PUT_ASIDE))
+        await event.record(
+            tx,
+            organization_id=row.organization_id,
+            action=f"system:{table.name}:put_aside",
+            actor=SWEEP,
+            now=now,
+            outcome="failure",
+            reason="unreadable",
+            subject=(table.name, row.id),
+        )
 
 
 async def each(*steps: Callable[[], Awaitable[None]]) -> None:

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,13 @@ def build(
 
     @asynccontextmanager
     async def built(
-        *, api: Sequence[str] = (), worker: Sequence[str] = (), tick: Sequence[str] = ()
+        *,
+        api: Sequence[str] = (),
+        worker: Sequence[str] = (),
+        tick: Sequence[str] = (),
+        more: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Installation]:
+        """`more`: settings that only this test has."""
         files = simulation.make_demo_keys(tmp_path / "keys")
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -110,6 +115,7 @@ def build(
                 **{name: str(file) for name, file in files.items()},
                 **{f"{name.upper()}_KEY": "ec" for name in services},
                 **{f"{name.upper()}_PUSH_URL": service.url for name, service in services.items()},
+                **(more or {}),
             }
             modules: dict[str, tuple[str, Sequence[str]]] = {
                 "api": ("api", api),

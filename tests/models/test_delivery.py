@@ -242,7 +242,7 @@ async def test_an_expired_code_is_not_sent(
 
     assert await claim(database, delivery_id, clock) is None
     async with database.write() as tx:
-        (held,) = await delivery.due(tx, clock.now, 10)
+        (held,), _ = await delivery.due(tx, clock.now, 10)
         assert held.is_expired(clock.now)
         await delivery.expire(tx, held, clock.now)
     row = await one(database)

@@ -381,7 +381,7 @@ async def test_a_run_releases_nothing_that_moved_meanwhile(desk: Desk) -> None:
 
 async def due(desk: Desk) -> list[UUID]:
     async with desk.db.write() as tx:
-        held = await job.due(tx, desk.clock.now, 100)
+        held, _ = await job.due(tx, desk.clock.now, 100)
         await job.rung(tx, held, desk.clock.now)
     return [one.id for one in held]
 

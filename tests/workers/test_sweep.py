@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from models import event, heartbeat, job, notification, passcode, re_sign_in
+from models import delivery, event, heartbeat, job, notification, passcode, re_sign_in
 from models.database import Database, DatabaseDown
 from models.device import DeviceState, device
 from models.enrollment import UNFINISHED, enrollment, invite, open_link
@@ -592,20 +592,67 @@ async def test_a_round_does_all_that_must_be_quick(shop: Shop) -> None:
     assert await _whole(shop)
 
 
-async def test_a_row_that_cannot_be_understood_holds_up_nothing_else(shop: Shop) -> None:
-    """Written by a newer version, say: every round meets it again."""
-    broken = await shop.ask()
-    await shop.change(sa.update(job.job).where(job.job.c.id == broken).values(kind="of tomorrow"))
+async def test_a_row_that_cannot_be_understood_is_put_aside_and_holds_up_nothing_else(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Written by a newer version, say. The operator is told each hour, in the log and in the record."""
+    other = await give_device(shop.db, shop.person, shop.clock.now)
+    broken, sound = await shop.ask(), await shop.ask(device_id=other)
+    strange = sa.update(job.job).where(job.job.c.id == broken)
+    await shop.change(strange.values(kind="of tomorrow"))
     await _window(shop)
     await _happen(shop)
     shop.clock.forward(RE_SIGN_IN_WINDOW + MOMENT)
 
     for _ in range(2):
-        with pytest.raises(ValueError, match="of tomorrow"):
-            await shop.sweep.round()
+        await shop.sweep.round()
 
+    assert shop.bell.heard() == [sound]
     assert [key for key, _ in await shop.told()] == ["re_sign_in.lapsed"]
     assert await _whole(shop)
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [(record.table, record.row) for record in said] == [("job", str(broken))]
+    assert await _put_aside(shop) == [broken]
+
+    shop.clock.forward(sweep.PUT_ASIDE)
+    await shop.change(strange.values(kind="refresh"))
+    await shop.sweep.jobs()
+    assert broken in shop.bell.heard(), "whoever understands it goes on with it"
+
+
+async def test_a_delivery_that_cannot_be_understood_is_put_aside(shop: Shop) -> None:
+    ids = []
+    for _ in range(2):
+        async with shop.db.write() as tx:
+            sent = await delivery.send(
+                tx,
+                keys=shop.keys,
+                organization_id=shop.person.organization_id,
+                account_id=shop.person.id,
+                channel=delivery.Channel.MAIL,
+                to="anna@example.org",
+                key="a.notice",
+                params={},
+                language="en",
+                now=shop.clock.now,
+            )
+            ids.append(sent)
+    broken, sound = ids
+    table = delivery.delivery
+    await shop.change(sa.update(table).where(table.c.id == broken).values(channel="of tomorrow"))
+    shop.clock.forward(60)
+
+    await shop.sweep.deliveries()
+
+    assert shop.bell.heard() == [sound]
+    assert await _put_aside(shop) == [broken]
+
+
+async def _put_aside(shop: Shop) -> list[UUID]:
+    """As the record has it."""
+    async with shop.db.read() as tx:
+        statement = sa.select(event.event.c.subject_id).where(event.event.c.reason == "unreadable")
+        return list((await tx.execute(statement)).scalars())
 
 
 async def test_what_cannot_be_erased_holds_up_nothing_else(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
