@@ -284,6 +284,39 @@ class PasswordChosen(Given, frozen=True, kw_only=True):
     new: NewPassword
 
 
+Why = Annotated[
+    str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
+]
+
+
+class ResetAsked(Given, frozen=True, kw_only=True):
+    reason: Why
+    end_sessions: Annotated[
+        bool,
+        Meta(
+            description="Whether every sign-in ends now, and what opens the account now opens it no more; for whenever "
+            "somebody else may know it."
+        ),
+    ] = False
+
+
+class ResetStarted(Answer, frozen=True, kw_only=True):
+    sent: Annotated[bool, Meta(description="Whether a link went to the person's addresses.")]
+    expires_at: Moment
+    password: Annotated[
+        str | None,
+        Meta(
+            description="Told once, where the person has no address: to be handed over. It opens nothing but choosing "
+            "another, and every sign-in has ended."
+        ),
+    ]
+
+
+class ResetByLink(Given, frozen=True, kw_only=True):
+    token: Annotated[Token, Meta(description="From the mail's link, behind its `#`.")]
+    new: NewPassword
+
+
 class RecoveryRegistration(Answer, frozen=True, kw_only=True):
     """Whether you could get back in by yourself, and what is missing."""
 
@@ -324,9 +357,7 @@ class LetRecover(Given, frozen=True, kw_only=True):
 
 
 class Reason(Given, frozen=True, kw_only=True):
-    reason: Annotated[
-        str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
-    ]
+    reason: Why
 
 
 # Security information

@@ -92,6 +92,7 @@ class Link(StrEnum):
     `#`: no server, proxy or log ever sees that part."""
 
     NOT_ME = "/not-me"
+    RESET_PASSWORD = "/reset-password"
 
 
 LIFE: Final = timedelta(hours=72)

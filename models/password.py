@@ -96,11 +96,21 @@ async def replace(
     return generation
 
 
-async def void(tx: Transaction, held: Any, now: datetime) -> None:
-    """What opened the account until now opens it no more, and is not chosen again; `held`: its row, locked."""
+async def start_reset(tx: Transaction, held: Any, *, end_sessions: bool, actor: Actor, now: datetime) -> None:
+    """Another one must be chosen, by whichever road its owner comes; `held`: the account's row, locked.
+
+    Whoever has the sessions ended doubts who is behind them: then what is known now opens nothing any more, and only a
+    link does.
+    """
+    if not end_sessions:
+        await tx.execute(
+            sa.update(account.account).where(account.account.c.id == held.id).values(must_change_password=True)
+        )
+        return
     if held.password_hash is not None:
         await _remember(tx, held, now)
         await tx.execute(sa.update(account.account).where(account.account.c.id == held.id).values(password_hash=None))
+    await demand_change(tx, held, why="administrator_reset", actor=actor, now=now)
 
 
 async def demand_change(tx: Transaction, held: Any, *, why: str, actor: Actor, now: datetime) -> int:

@@ -4,8 +4,6 @@ What is offered to somebody who may not, or to a name that nobody has, is made h
 that name is typed, and nothing about it says that none of it can ever be right.
 """
 
-import hashlib
-import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from models.keyed import keyed
 from models.organization import RecoveryFor, RecoverySettings
 from models.verification import Use, Verification, VerificationKind, asked_for
 
@@ -122,15 +121,9 @@ class Option:
         return self.kind in SENT
 
 
-def _mac(key: bytes, *parts: bytes) -> bytes:
-    return hmac.digest(
-        key, b"latchkey/recovery" + b"".join(len(one).to_bytes(4) + one for one in parts), hashlib.sha256
-    )
-
-
 def option_id(key: bytes, who: str, what: bytes) -> UUID:
     """`who`: the counter of the typed name."""
-    return UUID(bytes=_mac(key, who.encode(), what)[:16], version=4)
+    return UUID(bytes=keyed(key, "recovery", who.encode(), what)[:16], version=4)
 
 
 def mail_hint(address: str) -> str:
@@ -160,7 +153,7 @@ _LETTERS: Final = "aabcdeeefghijjjkllmmmnnoprrsstvwy"
 
 def decoys(key: bytes, who: str, allowed: Collection[str]) -> list[Option]:
     """The same for the same name, like what a person's methods look like."""
-    drawn = _mac(key, who.encode(), b"decoy")
+    drawn = keyed(key, "recovery", who.encode(), b"decoy")
     look = [kind for kind in _LOOKS[drawn[0] % len(_LOOKS)] if kind.value in allowed]
     look = look or [kind for kind in ORDER if kind.value in allowed][:1] or [VerificationKind.EMAIL]
     mail = f"{_LETTERS[drawn[1] % len(_LETTERS)]}•••@{_DOMAINS[drawn[2] % len(_DOMAINS)]}"

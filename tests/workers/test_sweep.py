@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from models import delivery, event, heartbeat, job, notification, passcode, re_sign_in
+from models import delivery, event, heartbeat, job, notification, passcode, re_sign_in, recovery
 from models.database import Database, DatabaseDown
 from models.device import DeviceState, device
 from models.enrollment import UNFINISHED, enrollment, invite, open_link
@@ -16,8 +16,16 @@ from models.event import LONGEST_TRANSACTION, Actor, event_seal
 from models.job import LEASE, ring_pause
 from models.notification import Severity
 from models.re_sign_in import ReSignInState
+from models.recovery_policy import Decoy, Purpose
 from models.sealed import Keyring
-from models.settings import CONFIRMATION, ENROLLMENT_LINK, NOTIFICATION_KEPT, RE_SIGN_IN_WINDOW
+from models.settings import (
+    CONFIRMATION,
+    ENROLLMENT_LINK,
+    NOTIFICATION_KEPT,
+    RE_SIGN_IN_WINDOW,
+    RECOVERY_KEPT,
+    RECOVERY_WINDOW,
+)
 from models.vocabulary import Act, JobState, PasscodeKind, Queue, Reason, Secret, new_id
 from tests.clock import NOON, Clock
 from tests.people import give_device
@@ -684,3 +692,35 @@ async def test_without_a_database_no_step_is_tried_after_the_first() -> None:
         await sweep.each(down, never)
 
     assert done == ["down"]
+
+
+# The way back in
+
+
+async def test_a_way_back_in_expires_after_its_last_inclusive_moment(shop: Shop) -> None:
+    async with shop.db.write() as tx:
+        flow = await recovery.start(
+            tx,
+            held=None,
+            who="nobody",
+            purpose=Purpose.RESET,
+            decoy=Decoy.UNKNOWN,
+            token_hash=b"t",
+            actor=Actor("anonymous"),
+            now=shop.clock.now,
+        )
+
+    async def state() -> str:
+        async with shop.db.read() as tx:
+            return str((await tx.execute(sa.select(recovery.recovery.c.state))).scalar_one())
+
+    shop.clock.forward(RECOVERY_WINDOW)
+    await shop.sweep.recoveries()
+    assert await state() == "started"
+    shop.clock.forward(MOMENT)
+    await shop.sweep.recoveries()
+    assert await state() == "expired"
+    shop.clock.now = flow.closes_at + RECOVERY_KEPT + SECOND
+    await shop.sweep.erase()
+    async with shop.db.read() as tx:
+        assert (await tx.execute(sa.select(recovery.recovery))).one_or_none() is None
