@@ -180,6 +180,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             re_sign_in_token=guards.cookie(headers, CookieName.RE_SIGN_IN, needs.settings),
             recovery_token=guards.recovery_token(headers, needs.settings),
             browser_token=guards.cookie(headers, CookieName.BROWSER, needs.settings),
+            passkey_token=guards.cookie(headers, CookieName.PASSKEY, needs.settings),
             address_group=guards.group_of(here),
         )
 
@@ -374,6 +375,7 @@ _SAME_SITE: Final[Mapping[CookieName, str]] = {
     CookieName.RE_SIGN_IN: "Strict",
     CookieName.RECOVERY: "Strict",
     CookieName.BROWSER: "Strict",
+    CookieName.PASSKEY: "Strict",
 }
 
 

@@ -77,6 +77,8 @@ class Call(Generic[Body, Query]):
     """Of a way back in: as Bearer, or from its own cookie."""
     browser_token: str | None = field(default=None, repr=False)
     """From the cookie that outlives sessions."""
+    passkey_token: str | None = field(default=None, repr=False)
+    """From the cookie of a challenge for a sign-in without a password."""
     address_group: str | None = None
     """The caller's /24 or /64: what floods are counted by."""
 
@@ -108,6 +110,7 @@ class CookieName(StrEnum):
     RE_SIGN_IN = "latchkey-re-sign-in"
     RECOVERY = "latchkey-recovery"
     BROWSER = "latchkey-browser"
+    PASSKEY = "latchkey-passkey"
 
 
 @dataclass(frozen=True, slots=True)

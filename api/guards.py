@@ -239,6 +239,11 @@ SECOND_FACTOR_FLOODS: Final = (
 RECOVERY_FLOODS: Final = (Flood("recovery_1h", 20, timedelta(hours=1)),)
 
 
+PASSKEY_FLOODS: Final = (Flood("passkey_5m", 300, timedelta(minutes=5)),)
+"""Challenges for whoever is not signed in: a page asks for one each time it is opened, so this is no count of failures.
+It bounds the rows that one neighbourhood can make."""
+
+
 class Flooded(Exception):
     """`began`: this one is the first that the window refuses. Whoever counts makes it TooManyTries."""
 

@@ -69,6 +69,8 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "nothing_to_reveal": (409, "There is no passcode to read"),
     "label_taken": (409, "Another method is called so"),
     "last_method": (409, "The last method stays"),
+    "no_passkey": (409, "There is no passkey to show"),
+    "passkeys_unavailable": (409, "No passkeys at this address"),
     "no_default": (409, "This kind cannot be the default"),
     "recovery_step": (409, "Not this step, where it stands"),
     "recovery_over": (410, "This recovery is over"),

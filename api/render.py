@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 from msgspec import UNSET
 
-from api import schemas
+from api import passkeys, schemas
+from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
+from api.passkeys import Party
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
 from models.device import ActOffer, Device
 from models.job import Job
 from models.notification import Notification
 from models.organization import RecoverySettings
+from models.passkey import CHALLENGE_LIFE
 from models.profile import Editor, Profile
 from models.re_sign_in import ReSignIn
 from models.recovery import Registrations
@@ -22,9 +25,12 @@ from models.recovery_policy import Standing
 from models.session import Session, Who
 from models.sign_in import SignIn
 from models.throttle import Count
-from models.verification import Verification
+from models.verification import Verification, VerificationKind
 from models.vocabulary import JobState
 from platforms.base import Reach
+
+_PASSKEY_TIMEOUT: Final = int(CHALLENGE_LIFE.total_seconds() * 1000)
+"""What a browser is told, in its milliseconds."""
 
 
 def account(who: Who) -> schemas.Account:
@@ -84,6 +90,7 @@ def method(held: Verification, codes_left: int | None = None) -> schemas.Securit
         used_at=held.used_at,
         expires_at=held.expires_at,
         codes_left=UNSET if codes_left is None else codes_left,
+        signs_in_alone=held.verifies_person if held.kind is VerificationKind.PASSKEY else UNSET,
     )
 
 
@@ -159,6 +166,59 @@ def recovery_rules(rules: RecoverySettings, counted: Registrations) -> schemas.R
         registered=counted.registered,
         shut_out_by_two=counted.shut_out_by_two,
     )
+
+
+def passkey_begun(begun: Begun, party: Party, who: Who) -> schemas.PasskeyBegun:
+    return schemas.PasskeyBegun(
+        id=begun.id,
+        label=begun.label,
+        expires_at=begun.asked.expires_at,
+        public_key=schemas.PasskeyCreation(
+            rp=schemas.RelyingParty(id=party.id, name=passkeys.NAME),
+            user=schemas.PasskeyUser(
+                id=passkeys.text_of(begun.handle), name=who.sign_in_name, display_name=who.display_name
+            ),
+            challenge=passkeys.text_of(begun.asked.challenge),
+            algorithms=[schemas.PasskeyAlgorithm(type="public-key", alg=one) for one in passkeys.ALGORITHMS],
+            timeout=_PASSKEY_TIMEOUT,
+            exclude=_descriptors(begun.asked),
+            selection=schemas.PasskeySelection(
+                resident_key="preferred", require_resident_key=False, user_verification="preferred"
+            ),
+            attestation="none",
+        ),
+    )
+
+
+def passkey_asked(asked: Asked, party: Party) -> schemas.PasskeyAsked:
+    return schemas.PasskeyAsked(expires_at=asked.expires_at, public_key=_request(asked, party, "preferred"))
+
+
+def passkey_asked_alone(made: AskedAlone, party: Party) -> schemas.PasskeySignInAsked:
+    return schemas.PasskeySignInAsked(
+        token=made.token,
+        expires_at=made.asked.expires_at,
+        public_key=_request(made.asked, party, "required"),
+    )
+
+
+def _request(asked: Asked, party: Party, verification: Literal["preferred", "required"]) -> schemas.PasskeyRequest:
+    return schemas.PasskeyRequest(
+        challenge=passkeys.text_of(asked.challenge),
+        rp_id=party.id,
+        timeout=_PASSKEY_TIMEOUT,
+        allow=_descriptors(asked),
+        user_verification=verification,
+    )
+
+
+def _descriptors(asked: Asked) -> list[schemas.PasskeyDescriptor]:
+    return [
+        schemas.PasskeyDescriptor(
+            type="public-key", id=passkeys.text_of(one.credential_id), transports=list(one.transports)
+        )
+        for one in asked.among
+    ]
 
 
 def sign_in(line: SignIn) -> schemas.SignInLine:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
+from api import passkeys
 from models.access_pass import LONGEST, SHORTEST, USUAL
 from models.delivery import AttemptOutcome, Channel, DeliveryState
 from models.device import NAME, NAME_LIMIT
@@ -103,20 +104,89 @@ class SignIn(Given, frozen=True, kw_only=True):
     re_sign_in: Annotated[Token, Meta(description="The window's token, where there is no cookie.")] | None = None
 
 
+Base64Url = r"^[A-Za-z0-9_-]*$"
+CredentialId = Annotated[str, Meta(min_length=1, max_length=1364, pattern=Base64Url)]
+"""1023 bytes, as everything below in base64url without padding."""
+ClientData = Annotated[str, Meta(min_length=1, max_length=4096, pattern=Base64Url)]
+
+
+class AssertionResponse(msgspec.Struct, frozen=True, kw_only=True):
+    client_data: ClientData = field(name="clientDataJSON")
+    authenticator_data: Annotated[str, Meta(min_length=1, max_length=2048, pattern=Base64Url)] = field(
+        name="authenticatorData"
+    )
+    signature: Annotated[str, Meta(min_length=1, max_length=1024, pattern=Base64Url)]
+    user_handle: Annotated[str, Meta(max_length=88, pattern=Base64Url)] | None = field(name="userHandle", default=None)
+
+
+class Assertion(msgspec.Struct, frozen=True, kw_only=True):
+    """What `navigator.credentials.get()` gave, as its `toJSON()` says it. Other fields are the browser's affair."""
+
+    id: CredentialId
+    type: Literal["public-key"]
+    response: AssertionResponse
+
+    def read(self) -> passkeys.Assertion:
+        """Its bytes. Raises Invalid."""
+        handle = self.response.user_handle
+        return passkeys.Assertion(
+            credential_id=passkeys.bytes_of(self.id, "id"),
+            client_data=passkeys.bytes_of(self.response.client_data, "clientDataJSON"),
+            authenticator_data=passkeys.bytes_of(self.response.authenticator_data, "authenticatorData"),
+            signature=passkeys.bytes_of(self.response.signature, "signature"),
+            user_handle=None if handle is None else passkeys.bytes_of(handle, "userHandle"),
+        )
+
+
+class AttestationResponse(msgspec.Struct, frozen=True, kw_only=True):
+    client_data: ClientData = field(name="clientDataJSON")
+    attestation_object: Annotated[str, Meta(min_length=1, max_length=16384, pattern=Base64Url)] = field(
+        name="attestationObject"
+    )
+    transports: Annotated[list[Annotated[str, Meta(max_length=32)]], Meta(max_length=16)] = field(default_factory=list)
+
+
+class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `navigator.credentials.create()` gave, as its `toJSON()` says it. Other fields are the browser's affair."""
+
+    id: CredentialId
+    type: Literal["public-key"]
+    response: AttestationResponse
+
+    def read(self) -> passkeys.Attestation:
+        """Its bytes. Raises Invalid."""
+        return passkeys.Attestation(
+            credential_id=passkeys.bytes_of(self.id, "id"),
+            client_data=passkeys.bytes_of(self.response.client_data, "clientDataJSON"),
+            attestation_object=passkeys.bytes_of(self.response.attestation_object, "attestationObject"),
+            transports=tuple(self.response.transports),
+        )
+
+
 class SecondFactor(Given, frozen=True, kw_only=True):
-    method_id: UUID
-    code: Annotated[str, Meta(min_length=1, max_length=64)]
+    """Either a method and its code, or what a passkey said; a method beside it must be that passkey."""
+
+    method_id: UUID | None = None
+    code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    assertion: Assertion | None = None
     remember_browser: Annotated[
         bool, Meta(description="Skip the second factor in this browser for 30 days; it needs its cookie for that.")
     ] = False
 
 
 class ProofGiven(Given, frozen=True, kw_only=True):
-    """Either the password, or a method and its code."""
+    """Either the password, or a method and its code, or what a passkey said; a method beside it must be that one."""
 
     password: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
     method_id: UUID | None = None
     code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    assertion: Assertion | None = None
+
+
+class PasskeySignIn(Given, frozen=True, kw_only=True):
+    assertion: Assertion
+    token: Annotated[Token, Meta(description="The challenge's own, where there is no cookie.")] | None = None
+    re_sign_in: Annotated[Token, Meta(description="The window's token, where there is no cookie.")] | None = None
 
 
 class Confirmation(Given, frozen=True, kw_only=True):
@@ -162,7 +232,9 @@ class Session(Answer, frozen=True, kw_only=True):
     account: Account
     signed_in_at: Moment
     proven_at: Moment
-    strength: Annotated[int, Meta(description="How many different factors were shown.")]
+    strength: Annotated[
+        int, Meta(description="1: one factor; 2: two different ones; 3: a passkey that made sure who holds it.")
+    ]
     current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
     where: Annotated[str | None, Meta(description="The address from which it was opened.")]
     client: str | None
@@ -377,6 +449,10 @@ class SecurityMethod(Answer, frozen=True, kw_only=True):
     used_at: Moment | None
     expires_at: Annotated[Moment | None, Meta(description="Of what is temporary.")]
     codes_left: Annotated[int, Meta(description="Of saved codes; three or fewer are a warning.")] | UnsetType = UNSET
+    signs_in_alone: (
+        Annotated[bool, Meta(description="Of passkeys: whether it makes sure who holds it, and so needs no password.")]
+        | UnsetType
+    ) = UNSET
 
 
 class SecurityMethods(Answer, frozen=True, kw_only=True):
@@ -388,7 +464,81 @@ class MethodNamed(Given, frozen=True, kw_only=True):
 
 
 class MethodConfirmed(Given, frozen=True, kw_only=True):
-    code: Code
+    """Either a code of an authenticator app, or what a new passkey said."""
+
+    code: Code | None = None
+    credential: Attestation | None = None
+
+
+class RelyingParty(Answer, frozen=True, kw_only=True):
+    id: str
+    name: str
+
+
+class PasskeyUser(Answer, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(description="Random, and the same for all passkeys of the account.")]
+    name: str
+    display_name: str = field(name="displayName")
+
+
+class PasskeyAlgorithm(Answer, frozen=True, kw_only=True):
+    type: Literal["public-key"]
+    alg: int
+
+
+class PasskeyDescriptor(Answer, frozen=True, kw_only=True):
+    type: Literal["public-key"]
+    id: str
+    transports: list[str]
+
+
+class PasskeySelection(Answer, frozen=True, kw_only=True):
+    resident_key: Literal["preferred"] = field(name="residentKey")
+    require_resident_key: bool = field(name="requireResidentKey")
+    user_verification: Literal["preferred"] = field(name="userVerification")
+
+
+class PasskeyCreation(Answer, frozen=True, kw_only=True):
+    """For `PublicKeyCredential.parseCreationOptionsFromJSON()`."""
+
+    rp: RelyingParty
+    user: PasskeyUser
+    challenge: str
+    algorithms: list[PasskeyAlgorithm] = field(name="pubKeyCredParams")
+    timeout: int
+    exclude: list[PasskeyDescriptor] = field(name="excludeCredentials")
+    selection: PasskeySelection = field(name="authenticatorSelection")
+    attestation: Literal["none"]
+
+
+class PasskeyBegun(Answer, frozen=True, kw_only=True):
+    """It counts when its device has answered the challenge, once."""
+
+    id: UUID
+    label: str
+    expires_at: Moment
+    public_key: PasskeyCreation
+
+
+class PasskeyRequest(Answer, frozen=True, kw_only=True):
+    """For `PublicKeyCredential.parseRequestOptionsFromJSON()`."""
+
+    challenge: str
+    rp_id: str = field(name="rpId")
+    timeout: int
+    allow: Annotated[list[PasskeyDescriptor], Meta(description="None: any that the device keeps for us.")] = field(
+        name="allowCredentials"
+    )
+    user_verification: Literal["preferred", "required"] = field(name="userVerification")
+
+
+class PasskeyAsked(Answer, frozen=True, kw_only=True):
+    expires_at: Moment
+    public_key: PasskeyRequest
+
+
+class PasskeySignInAsked(PasskeyAsked, frozen=True, kw_only=True):
+    token: Annotated[str, Meta(description="Also in a cookie; binds the challenge to whoever asked for it.")]
 
 
 class MethodChanged(Given, frozen=True, kw_only=True):
@@ -411,7 +561,7 @@ class TotpBegun(Answer, frozen=True, kw_only=True):
 class SignInLine(Answer, frozen=True, kw_only=True):
     id: UUID
     at: Moment
-    outcome: Literal["succeeded", "password_failed", "second_factor_failed"]
+    outcome: Literal["succeeded", "password_failed", "passkey_failed", "second_factor_failed"]
     reason: str | None
     advice: Annotated[str, Meta(description="Words for it are at `/api/v1/texts/{language}`.")]
     where: str | None
@@ -520,7 +670,7 @@ class ActOffer(Answer, frozen=True, kw_only=True):
     available: bool
     reason: Annotated[str | None, Meta(description="Why it is not available; a word for `/texts`.")]
     proof: Proof
-    strength: Annotated[int, Meta(description="How many different factors the session must stand on.")]
+    strength: Annotated[int, Meta(description="How strong the session must be, 1 to 3.")]
 
 
 class PasscodeWaiting(Answer, frozen=True, kw_only=True):

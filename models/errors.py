@@ -237,6 +237,18 @@ class MethodQuota(DomainError):
     code = "method_quota"
 
 
+class PasskeysUnavailable(DomainError):
+    """A browser ties a passkey to a name, and this address is a number."""
+
+    code = "passkeys_unavailable"
+
+
+class NoPasskey(DomainError):
+    """The person has none to show."""
+
+    code = "no_passkey"
+
+
 class NoDefault(DomainError):
     """This kind is not asked for by itself."""
 

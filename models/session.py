@@ -58,10 +58,17 @@ def hash_token(token: str) -> bytes:
 
 
 PASSWORD_METHOD: Final = "password"
+VERIFIED_PASSKEY: Final = "verified_passkey"
+"""A passkey whose device has made sure who holds it, by a finger, a face or a code that stays there."""
 
 
 def strength_of(methods: Collection[str]) -> int:
-    """1: one factor; 2: two different ones. Two things that one has are one factor, like two that one knows."""
+    """1: one factor; 2: two different ones; 3: what cannot be handed to a false page, and two factors in one.
+
+    Two things that one has are one factor, like two that one knows.
+    """
+    if VERIFIED_PASSKEY in methods:
+        return 3
     return min(2, (PASSWORD_METHOD in methods) + bool(set(methods) - {PASSWORD_METHOD}))
 
 

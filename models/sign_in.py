@@ -37,6 +37,8 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "succeeded"
     PASSWORD_FAILED = "password_failed"
+    PASSKEY_FAILED = "passkey_failed"
+    """Without a password."""
     SECOND_FACTOR_FAILED = "second_factor_failed"
     """The password was right: whoever it was knows it."""
 
@@ -67,8 +69,8 @@ class SignIn:
 
     @property
     def can_be_disowned(self) -> bool:
-        """Whoever did not even know the password has got nothing that must be taken from him."""
-        return self.outcome is not Outcome.PASSWORD_FAILED
+        """Whoever did not even pass the first step has got nothing that must be taken from him."""
+        return self.outcome not in {Outcome.PASSWORD_FAILED, Outcome.PASSKEY_FAILED}
 
 
 async def note(

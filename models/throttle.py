@@ -80,6 +80,12 @@ SECOND_FACTOR: Final = (
     Budget("second_factor_1h", 20, timedelta(hours=1)),
     Budget("second_factor_1d", 50, timedelta(days=1)),
 )
+PASSKEY: Final = (
+    Budget("passkey_5m", 5, timedelta(minutes=5)),
+    Budget("passkey_1h", 20, timedelta(hours=1)),
+    Budget("passkey_1d", 50, timedelta(days=1)),
+)
+"""Of one passkey without a password, whether it is anybody's or not."""
 RE_SIGN_INS: Final = (Budget("re_sign_in_1h", 5, timedelta(hours=1)),)
 REFUSALS: Final = (Budget("refusal_1m", 1, timedelta(minutes=1)),)
 """How often one kind of refusal is written into one person's record: a flood of them must not fill it."""

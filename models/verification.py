@@ -6,7 +6,7 @@ step of drift either way, each step once.
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -44,6 +44,13 @@ verification = sa.Table(
     sa.Column("last_step", sa.BigInteger, nullable=False, comment="the newest time step that was accepted"),
     sa.Column("tries", sa.SmallInteger, nullable=False, server_default="0", comment="wrong codes while it was pending"),
     sa.Column("is_default", sa.Boolean, nullable=False),
+    sa.Column(
+        "verifies_person",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="a passkey that asked its device who holds it when it was added",
+    ),
     sa.Column("begun_in", Id, nullable=True, comment="the session that may confirm it"),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("used_at", Moment, nullable=True),
@@ -92,9 +99,11 @@ USABLE_FOR: Final[Mapping[VerificationKind, tuple[Use, ...]]] = {
     VerificationKind.RECOVERY_CODES: (Use.MFA, Use.RECOVERY),
     VerificationKind.ACCESS_PASS: (Use.MFA,),
 }
+STAND_INS: Final = frozenset({VerificationKind.RECOVERY_CODES, VerificationKind.ACCESS_PASS})
+"""Kinds for the day on which the others are lost: counted, written down and told each time."""
 STANDING: Final = (VerificationKind.PASSKEY, VerificationKind.TOTP, VerificationKind.PHONE)
 """Kinds that are asked for at every sign-in once a person has one, the strongest first. One of them is the default."""
-NAMED: Final = frozenset(VerificationKind) - {VerificationKind.RECOVERY_CODES, VerificationKind.ACCESS_PASS}
+NAMED: Final = frozenset(VerificationKind) - STAND_INS
 """Kinds of which somebody has several, each with a name of its own."""
 MOST: Final[Mapping[VerificationKind, int]] = {
     VerificationKind.TOTP: 5,
@@ -123,6 +132,7 @@ class Verification:
     begun_in: UUID | None = None
     used_at: datetime | None = None
     expires_at: datetime | None = None
+    verifies_person: bool = False
 
     @classmethod
     def of(cls, row: Any) -> "Verification":
@@ -141,6 +151,7 @@ class Verification:
             begun_in=row.begun_in,
             used_at=row.used_at,
             expires_at=row.expires_at,
+            verifies_person=row.verifies_person,
         )
 
     @property
@@ -217,6 +228,25 @@ def new_totp(
     )
 
 
+def new_passkey(
+    *, verification_id: UUID, organization_id: UUID, account_id: UUID, label: str, begun_in: UUID, now: datetime
+) -> sa.Insert:
+    """Pending until its device has answered the challenge."""
+    return sa.insert(verification).values(
+        id=verification_id,
+        organization_id=organization_id,
+        account_id=account_id,
+        kind=VerificationKind.PASSKEY.value,
+        state=VerificationState.PENDING.value,
+        label=label,
+        last_step=-1,
+        is_default=False,
+        begun_in=begun_in,
+        created_at=now,
+        expires_at=now + PENDING,
+    )
+
+
 def new_unnamed(
     *,
     verification_id: UUID,
@@ -273,7 +303,18 @@ def asked_for(methods: Sequence[Verification], now: datetime) -> list[Verificati
 
 def best_strength(methods: Sequence[Verification]) -> int:
     """The strongest session that these can make, with the password."""
+    if any(one.verifies_person for one in methods):
+        return 3
     return 2 if any(one.kind in STANDING for one in methods) else 1
+
+
+def strength_to_change(methods: Sequence[Verification], shown: Collection[str]) -> int:
+    """What a change of methods takes: the best that the person has.
+
+    Or a stand-in, which was made for whoever has lost it: else a lost passkey could never be replaced.
+    """
+    best = best_strength(methods)
+    return min(best, 2) if STAND_INS & set(shown) else best
 
 
 # What may be added, and taken away
@@ -336,7 +377,9 @@ async def renew(tx: Transaction, renewed: Verification, now: datetime) -> None:
     await _set(tx, renewed.id, created_at=now, used_at=None)
 
 
-async def activate(tx: Transaction, pending: Verification, now: datetime, *, last_step: int = -1) -> None:
+async def activate(
+    tx: Transaction, pending: Verification, now: datetime, *, last_step: int = -1, verifies_person: bool = False
+) -> None:
     await _set(
         tx,
         pending.id,
@@ -345,6 +388,7 @@ async def activate(tx: Transaction, pending: Verification, now: datetime, *, las
         begun_in=None,
         created_at=now,
         expires_at=None,
+        verifies_person=verifies_person,
     )
 
 
@@ -356,6 +400,11 @@ async def count_wrong(tx: Transaction, pending: Verification) -> bool:
     else:
         await _set(tx, pending.id, tries=pending.tries + 1)
     return over
+
+
+async def drop(tx: Transaction, pending: Verification) -> None:
+    """It cannot be confirmed any more: nothing was ever proven with it."""
+    await tx.execute(sa.delete(verification).where(verification.c.id == pending.id))
 
 
 async def drop_pending(tx: Transaction, account_id: UUID, kind: VerificationKind) -> None:
@@ -371,7 +420,8 @@ async def drop_pending(tx: Transaction, account_id: UUID, kind: VerificationKind
 
 async def revoke(tx: Transaction, removed: Verification) -> None:
     """It stays as a line of what was there; its secret goes."""
-    await _set(tx, removed.id, state=VerificationState.REVOKED.value, secret=None, is_default=False)
+    gone = {"state": VerificationState.REVOKED.value, "secret": None, "is_default": False, "verifies_person": False}
+    await _set(tx, removed.id, **gone)
 
 
 async def use_up(tx: Transaction, once: Verification, end: datetime) -> Verification:

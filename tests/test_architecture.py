@@ -142,6 +142,8 @@ def test_every_route_has_a_guard() -> None:
 def test_every_open_route_is_one_that_is_meant_to_be() -> None:
     assert {(route.method, route.path) for route in ROUTES if route.guard is Guard.OPEN} == {
         ("POST", "/api/v1/sessions"),
+        ("POST", "/api/v1/sessions/passkey/options"),
+        ("POST", "/api/v1/sessions/passkey"),
         ("POST", "/api/v1/not-me"),
         ("POST", "/api/v1/recoveries"),
         ("GET", "/api/v1/recoveries/{recovery_id}"),

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from api import render, schemas
 from api.call import Call, Reply
-from api.operations import access_pass, security
+from api.operations import access_pass, passkey, security
+from api.passkeys import Party
 from api.qr import picture_of
 from models.device import clean_name
 from models.errors import DomainError, Invalid
@@ -38,11 +39,30 @@ async def begin_totp(call: Call[schemas.MethodNamed, None]) -> Reply:
     return Reply(201, body)
 
 
+async def begin_passkey(call: Call[schemas.MethodNamed, None]) -> Reply:
+    party = Party.at(call.needs.settings.public_url)
+    begun = await passkey.begin(call.needs.database, call.person, label=_label(call.body.label), actor=call.actor)
+    return Reply(201, render.passkey_begun(begun, party, call.person))
+
+
 async def confirm(call: Call[schemas.MethodConfirmed, None]) -> Reply:
-    needs = call.needs
-    done = await security.confirm(
-        needs.database, needs.keys, call.person, call.id("method_id"), code=call.body.code, actor=call.actor
-    )
+    needs, given, method_id = call.needs, call.body, call.id("method_id")
+    if given.code is not None and given.credential is None:
+        done = await security.confirm(
+            needs.database, needs.keys, call.person, method_id, code=given.code, actor=call.actor
+        )
+    elif given.code is None and given.credential is not None:
+        done = await passkey.confirm(
+            needs.database,
+            needs.keys,
+            call.person,
+            method_id,
+            party=Party.at(needs.settings.public_url),
+            given=given.credential.read(),
+            actor=call.actor,
+        )
+    else:
+        raise Invalid(errors=[{"field": "code", "rule": "either a code, or a credential"}])
     if isinstance(done, DomainError):
         raise done
     needs.door.nudge(call.person.account_id)

@@ -8,6 +8,7 @@ from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, Flood, Flooded, cou
 from api.operations import refusal
 from api.operations import session as operations
 from api.operations.session import HalfSignedIn, OwesPassword, SignedIn
+from api.passkeys import Party
 from models.database import DatabaseDown
 from models.errors import Busy, DomainError, Invalid, TooManyTries
 from models.session import SessionState
@@ -21,7 +22,7 @@ NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_
 
 async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
     needs, group = call.needs, call.address_group or "unknown"
-    await _count_floods(call, SIGN_IN_FLOODS, group, name=call.body.account)
+    await must_not_flood(call, SIGN_IN_FLOODS, group, name=call.body.account)
     try:
         done = await operations.sign_in(
             needs.database,
@@ -42,32 +43,49 @@ async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
     await forgive(needs.door, SIGN_IN_FLOODS, group)
     if isinstance(done, HalfSignedIn):
         return _half_signed_in(done)
-    return _owes_password(done) if isinstance(done, OwesPassword) else _signed_in(call, done)
+    return owes_password(done) if isinstance(done, OwesPassword) else signed_in(call, done)
 
 
 async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
-    needs, group = call.needs, call.address_group or "unknown"
-    await _count_floods(call, SECOND_FACTOR_FLOODS, group)
-    done = await operations.second_factor(
-        needs.database,
-        needs.hasher,
-        needs.keys,
-        call.person,
-        method_id=call.body.method_id,
-        code=call.body.code,
-        browser_token=call.browser_token,
-        remember=call.body.remember_browser,
-        actor=call.actor,
-    )
+    needs, given, group = call.needs, call.body, call.address_group or "unknown"
+    if given.assertion is not None and given.code is None:
+        party, assertion = Party.at(needs.settings.public_url), given.assertion.read()
+        await must_not_flood(call, SECOND_FACTOR_FLOODS, group)
+        done = await operations.second_factor_by_passkey(
+            needs.database,
+            needs.keys,
+            call.person,
+            party=party,
+            given=assertion,
+            method_id=given.method_id,
+            browser_token=call.browser_token,
+            remember=given.remember_browser,
+            actor=call.actor,
+        )
+    elif given.assertion is None and given.method_id is not None and given.code is not None:
+        await must_not_flood(call, SECOND_FACTOR_FLOODS, group)
+        done = await operations.second_factor(
+            needs.database,
+            needs.hasher,
+            needs.keys,
+            call.person,
+            method_id=given.method_id,
+            code=given.code,
+            browser_token=call.browser_token,
+            remember=given.remember_browser,
+            actor=call.actor,
+        )
+    else:
+        raise Invalid(errors=[{"field": "code", "rule": "either a method_id and a code, or an assertion"}])
     # A wrong code is told at once, and so is a browser that was not seen before.
     needs.door.nudge(call.person.account_id)
     if isinstance(done, DomainError):
         raise done
     await forgive(needs.door, SECOND_FACTOR_FLOODS, group)
-    return _owes_password(done) if isinstance(done, OwesPassword) else _signed_in(call, done)
+    return owes_password(done) if isinstance(done, OwesPassword) else signed_in(call, done)
 
 
-async def _count_floods(
+async def must_not_flood(
     call: Call[Any, None], floods: tuple[Flood, ...], group: str, *, name: str | None = None
 ) -> None:
     needs = call.needs
@@ -82,7 +100,19 @@ async def _count_floods(
 
 async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
     needs, given = call.needs, call.body
-    if given.password is not None and given.method_id is None and given.code is None:
+    if given.assertion is not None and given.password is None and given.code is None:
+        done = await operations.prove_by_passkey(
+            needs.database,
+            needs.keys,
+            call.person,
+            party=Party.at(needs.settings.public_url),
+            given=given.assertion.read(),
+            method_id=given.method_id,
+            actor=call.actor,
+        )
+    elif given.assertion is not None:
+        raise Invalid(errors=[{"field": "assertion", "rule": "alone, or with its method_id"}])
+    elif given.password is not None and given.method_id is None and given.code is None:
         done = await operations.prove_by_password(
             needs.database,
             needs.hasher,
@@ -103,8 +133,10 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
             actor=call.actor,
         )
     else:
-        raise Invalid(errors=[{"field": "password", "rule": "either a password, or a method_id and a code"}])
+        raise Invalid(errors=[{"field": "password", "rule": "a password, or a method_id and a code, or an assertion"}])
     if isinstance(done, DomainError):
+        # A passkey that may have been copied is told at once.
+        needs.door.nudge(call.person.account_id)
         raise done
     body = schemas.Proven(token=done.token, csrf_token=csrf_token(done.token), proven_at=done.proven_at)
     left = done.who.session.expires_at - done.proven_at
@@ -143,7 +175,7 @@ async def sign_out_everywhere(call: Call[schemas.Confirmation, None]) -> Reply:
     return Reply(204, headers=FORGET_ALL, cookies=NO_COOKIES)
 
 
-def _signed_in(call: Call[schemas.SignIn, None] | Call[schemas.SecondFactor, None], done: SignedIn) -> Reply:
+def signed_in(call: Call[Any, None], done: SignedIn) -> Reply:
     call.needs.door.nudge(done.who.account_id)
     body = schemas.SignedIn(
         token=done.token,
@@ -172,7 +204,7 @@ def _half_signed_in(done: HalfSignedIn) -> Reply:
     return Reply(202, body, cookies=(session_cookie(done.token, int(SECOND_FACTOR_WAIT.total_seconds())),))
 
 
-def _owes_password(done: OwesPassword) -> Reply:
+def owes_password(done: OwesPassword) -> Reply:
     body = schemas.PasswordChangeRequired(token=done.token, csrf_token=csrf_token(done.token))
     cookies = (
         session_cookie(done.token, int(PASSWORD_CHANGE_WAIT.total_seconds())),

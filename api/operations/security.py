@@ -15,7 +15,7 @@ import pyotp
 from api.operations import session as sign_ins
 from api.operations import told
 from api.passwords import Hasher
-from models import access_pass, browser, re_sign_in, recovery_code, session, verification
+from models import access_pass, browser, passkey, re_sign_in, recovery_code, session, verification
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import CodeRefused, DomainError, NoDefault, NotFound, PreconditionFailed, ProofRequired
@@ -89,13 +89,15 @@ async def confirm(
         pending = await verification.by_id(tx, who.account_id, method_id)
         if pending is None or not pending.is_pending(now) or pending.begun_in != who.session.id:
             raise NotFound
+        if pending.kind is not VerificationKind.TOTP:
+            raise NotFound
         step = pending.step_of(code, keys, now)
         if step is None:
             return await _refuse(tx, who, pending, pending.clock_off(code, keys, now), actor=actor, now=now)
         methods = await verification.of_account(tx, who.account_id)
         verification.must_have_room(methods, pending.kind, pending.label)
         await verification.activate(tx, pending, now, last_step=step)
-        return await _added(tx, keys, who, pending, actor=actor, now=now)
+        return await added(tx, keys, who, pending, actor=actor, now=now)
 
 
 async def change(
@@ -135,6 +137,7 @@ async def remove(db: Database, keys: Keyring, who: Who, method_id: UUID, *, acto
         await verification.revoke(tx, method)
         await recovery_code.forget(tx, method.id)
         await access_pass.forget(tx, method.id)
+        await passkey.forget(tx, method.id)
         await end_what_stood_on(
             tx,
             Person(who.account_id, who.organization_id),
@@ -167,7 +170,7 @@ async def must_be_proven(tx: Transaction, who: Who) -> list[Verification]:
     generation, now = await sign_ins.hold_account(tx, who)
     methods = await verification.of_account(tx, who.account_id)
     held = await session.by_id(tx, who, who.session.id)
-    strength = verification.best_strength(methods)
+    strength = verification.strength_to_change(methods, () if held is None else held.methods)
     if held is None or not held.lives(generation, now) or not held.is_fresh(now) or held.strength < strength:
         raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=strength)
     return methods
@@ -195,7 +198,7 @@ async def _refuse(
     return CodeRefused(tries_left=left, **facts)
 
 
-async def _added(
+async def added(
     tx: Transaction, keys: Keyring, who: Who, added: Verification, *, actor: Actor, now: datetime
 ) -> Verification:
     await told.record(tx, who, "add", added.id, added.kind, actor=actor, now=now)

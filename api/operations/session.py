@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from api.operations import arrival, code_try, password_try
+from api.operations import arrival, code_try, passkey_try, password_try
 from api.operations.password_try import OPEN
+from api.passkeys import Assertion, Party
 from api.passwords import Hasher
 from models import account, delivery, event, organization, place, re_sign_in, session, verification
 from models.browser import Browser
@@ -20,9 +21,19 @@ from models.device import LEAST_STRENGTH
 from models.errors import CodeRefused, DomainError, NotFound, NotSignedIn, ProofRequired, SignInFailed, TooManyTries
 from models.event import Actor
 from models.notification import Severity
+from models.passkey import Purpose
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
-from models.session import PASSWORD_METHOD, Session, SessionState, Who, hash_token, new_token, strength_of
+from models.session import (
+    PASSWORD_METHOD,
+    VERIFIED_PASSKEY,
+    Session,
+    SessionState,
+    Who,
+    hash_token,
+    new_token,
+    strength_of,
+)
 from models.settings import PASSWORD_CHANGE_WAIT, RECENT_PROOF, SECOND_FACTOR_WAIT, SessionLife, session_life
 from models.verification import NAMED, Verification
 
@@ -145,42 +156,163 @@ async def second_factor(
     """The last factor: half a sign-in becomes a session with a new token."""
     compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code)
     async with db.write() as tx:
-        held = await hold_row(tx, who)
-        generation, now = held.session_generation, await tx.now()
-        half = await session.by_id(tx, who, who.session.id)
-        if half is None or not half.lives(generation, now):
-            raise NotSignedIn
-        if half.state is not SessionState.SECOND_FACTOR:
-            raise CodeRefused
-        window = None if half.re_sign_in_id is None else await re_sign_in.by_id(tx, half.re_sign_in_id, hold=True)
+        at = await _hold_half(tx, who)
         accepted = await code_try.accept(
-            tx, keys, who, method_id=method_id, code=code, compared=compared, actor=actor, now=now
+            tx, keys, who, method_id=method_id, code=code, compared=compared, actor=actor, now=at.now
         )
         if isinstance(accepted, DomainError):
-            await record(tx, half, "second_factor", actor=actor, now=now, reason=accepted.code)
-            await arrival.failed_second_factor(tx, keys, half, accepted.code, actor=actor, now=now)
-            return accepted
-        token = new_token()
-        methods = (*half.methods, accepted.kind.value)
-        state = _after_last_factor(held)
-        if not await session.complete(
+            return await _refuse_second_factor(tx, keys, at, accepted, actor=actor)
+        word = accepted.kind.value
+        return await _finish(tx, keys, who, at, accepted, word, browser_token, actor=actor, remember=remember)
+
+
+async def second_factor_by_passkey(
+    db: Database,
+    keys: Keyring,
+    who: Who,
+    *,
+    party: Party,
+    given: Assertion,
+    method_id: UUID | None,
+    browser_token: str | None,
+    remember: bool,
+    actor: Actor,
+) -> SignedIn | OwesPassword | DomainError:
+    async with db.write() as tx:
+        at = await _hold_half(tx, who)
+        accepted = await passkey_try.accept(
             tx,
-            half,
-            token_hash=hash_token(token),
+            keys,
+            who,
+            Purpose.SECOND_FACTOR,
+            party=party,
+            given=given,
+            method_id=method_id,
+            actor=actor,
+            now=at.now,
+        )
+        if isinstance(accepted, DomainError):
+            return await _refuse_second_factor(tx, keys, at, accepted, actor=actor)
+        method, word = accepted.method, accepted.word
+        return await _finish(tx, keys, who, at, method, word, browser_token, actor=actor, remember=remember)
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """Half a sign-in; its account and its window are held."""
+
+    row: Any
+    session: Session
+    window: ReSignIn | None
+    now: datetime
+
+
+async def _hold_half(tx: Transaction, who: Who) -> _Half:
+    row = await hold_row(tx, who)
+    now = await tx.now()
+    half = await session.by_id(tx, who, who.session.id)
+    if half is None or not half.lives(row.session_generation, now):
+        raise NotSignedIn
+    if half.state is not SessionState.SECOND_FACTOR:
+        raise CodeRefused
+    window = None if half.re_sign_in_id is None else await re_sign_in.by_id(tx, half.re_sign_in_id, hold=True)
+    return _Half(row, half, window, now)
+
+
+async def _refuse_second_factor(
+    tx: Transaction, keys: Keyring, at: _Half, refused: DomainError, *, actor: Actor
+) -> DomainError:
+    await record(tx, at.session, "second_factor", actor=actor, now=at.now, reason=refused.code)
+    await arrival.failed_second_factor(tx, keys, at.session, refused.code, actor=actor, now=at.now)
+    return refused
+
+
+async def _finish(
+    tx: Transaction,
+    keys: Keyring,
+    who: Who,
+    at: _Half,
+    accepted: Verification,
+    word: str,
+    browser_token: str | None,
+    *,
+    actor: Actor,
+    remember: bool,
+) -> SignedIn | OwesPassword:
+    """`word`: what the session remembers of the method."""
+    token, half, now = new_token(), at.session, at.now
+    methods = (*half.methods, word)
+    state = _after_last_factor(at.row)
+    if not await session.complete(
+        tx,
+        half,
+        token_hash=hash_token(token),
+        strength=strength_of(methods),
+        methods=methods,
+        method_ids=(str(accepted.id),),
+        life=_no_longer_than(_life_of(state, who.session_life), accepted.expires_at, now),
+        now=now,
+        state=state,
+    ):
+        raise CodeRefused
+    if state is SessionState.MUST_CHANGE_PASSWORD:
+        await record(tx, half, "second_factor", actor=actor, now=now, facts={"owes": "password"})
+        return OwesPassword(token, await arrival.arrive(tx, keys, half, browser_token, actor=actor, now=now))
+    # A stand-in is no reason to spare somebody the second factor for weeks.
+    by = accepted.id if remember and accepted.kind in NAMED else None
+    return await _signed_in(tx, keys, half, token, at.window, browser_token, actor=actor, now=now, remember=by)
+
+
+async def sign_in_by_passkey(
+    db: Database,
+    keys: Keyring,
+    *,
+    party: Party,
+    given: Assertion,
+    token: str | None,
+    re_sign_in_token: str | None,
+    browser_token: str | None,
+    throttle_key: bytes,
+    actor: Actor,
+) -> SignedIn | OwesPassword | DomainError:
+    """All factors at once: the device is one, and what it asks of its holder the other. No name, no password."""
+    async with db.write() as tx:
+        known = await passkey_try.accept_alone(
+            tx, keys, party=party, given=given, token=token, throttle_key=throttle_key, actor=actor
+        )
+        if isinstance(known, DomainError):
+            return known
+        held, now = known.row, known.now
+        window = None
+        if re_sign_in_token is not None:
+            window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
+        roles = await organization.roles_of(tx, held.organization_id, held.id)
+        state = _after_last_factor(held)
+        life = _life_of(state, session_life(roles, is_operator=held.is_operator))
+        session_token, methods = new_token(), (VERIFIED_PASSKEY,)
+        opened = await session.open_session(
+            tx,
+            organization_id=held.organization_id,
+            account_id=held.id,
+            token_hash=hash_token(session_token),
+            generation=held.session_generation,
+            state=state,
             strength=strength_of(methods),
             methods=methods,
-            method_ids=(str(accepted.id),),
-            life=_no_longer_than(_life_of(state, who.session_life), accepted.expires_at, now),
+            method_ids=(str(known.method.id),),
+            lifetime=life.absolute,
+            idle=life.idle,
             now=now,
-            state=state,
-        ):
-            raise CodeRefused
+            re_sign_in_id=None if window is None else window.id,
+            address=actor.address,
+            client=actor.client,
+        )
+        person = as_person(actor, opened)
         if state is SessionState.MUST_CHANGE_PASSWORD:
-            await record(tx, half, "second_factor", actor=actor, now=now, facts={"owes": "password"})
-            return OwesPassword(token, await arrival.arrive(tx, keys, half, browser_token, actor=actor, now=now))
-        # A stand-in is no reason to spare somebody the second factor for weeks.
-        by = accepted.id if remember and accepted.kind in NAMED else None
-        return await _signed_in(tx, keys, half, token, window, browser_token, actor=actor, now=now, remember=by)
+            await record(tx, opened, "begin", actor=person, now=now, facts={"owes": "password"})
+            kept = await arrival.arrive(tx, keys, opened, browser_token, actor=person, now=now)
+            return OwesPassword(session_token, kept)
+        return await _signed_in(tx, keys, opened, session_token, window, browser_token, actor=person, now=now)
 
 
 async def prove_by_password(
@@ -230,6 +362,22 @@ async def prove_by_code(
             method=accepted.kind.value,
             method_id=accepted.id,
             end=accepted.expires_at,
+        )
+
+
+async def prove_by_passkey(
+    db: Database, keys: Keyring, who: Who, *, party: Party, given: Assertion, method_id: UUID | None, actor: Actor
+) -> Proven | DomainError:
+    async with db.write() as tx:
+        generation, now = await hold_account(tx, who)
+        accepted = await passkey_try.accept(
+            tx, keys, who, Purpose.PROOF, party=party, given=given, method_id=method_id, actor=actor, now=now
+        )
+        if isinstance(accepted, DomainError):
+            await record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)
+            return accepted
+        return await _proven(
+            tx, who, generation, actor=actor, now=now, method=accepted.word, method_id=accepted.method.id
         )
 
 

@@ -94,7 +94,9 @@ class House:
             body["re_sign_in"] = re_sign_in
         return await self.ask("POST", "/sessions", body, **more)
 
-    async def open_session(self, person: Person, token: str, *, strength: int = 1) -> UUID:
+    async def open_session(
+        self, person: Person, token: str, *, strength: int = 1, methods: tuple[str, ...] = ("password",)
+    ) -> UUID:
         """Signed in without the way there."""
         async with self.db.write() as tx:
             opened = await session.open_session(
@@ -105,7 +107,7 @@ class House:
                 generation=0,
                 state=SessionState.SIGNED_IN,
                 strength=strength,
-                methods=("password",),
+                methods=methods,
                 lifetime=SESSION_ABSOLUTE,
                 now=self.clock.now,
                 re_sign_in_id=None,

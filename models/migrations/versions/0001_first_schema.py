@@ -289,6 +289,13 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
             "tries", sa.SmallInteger, server_default="0", nullable=False, comment="wrong codes while it was pending"
         ),
         sa.Column("is_default", sa.Boolean, nullable=False),
+        sa.Column(
+            "verifies_person",
+            sa.Boolean,
+            server_default=sa.false(),
+            nullable=False,
+            comment="a passkey that asked its device who holds it when it was added",
+        ),
         sa.Column("begun_in", Id, nullable=True, comment="the session that may confirm it"),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("used_at", Moment, nullable=True),
@@ -324,6 +331,59 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sqlite_where=sa.text("state IN ('active', 'suspended') AND kind NOT IN ('recovery_codes', 'access_pass')"),
         postgresql_where=sa.text("state IN ('active', 'suspended') AND kind NOT IN ('recovery_codes', 'access_pass')"),
     )
+    op.create_table(
+        "passkey",
+        sa.Column("verification_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("credential_id", sa.LargeBinary, nullable=False),
+        sa.Column("public_key", sa.LargeBinary, nullable=False, comment="COSE"),
+        sa.Column("sign_count", sa.BigInteger, nullable=False, comment="the newest that it told; 0: it keeps none"),
+        sa.Column("aaguid", Id, nullable=False, comment="what it says its model is; nobody has vouched for that"),
+        sa.Column("transports", Json, nullable=False),
+        sa.Column("backup_eligible", sa.Boolean, nullable=False),
+        sa.Column("backed_up", sa.Boolean, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_passkey_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_passkey_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(
+            ["verification_id"], ["verification.id"], name=op.f("fk_passkey_verification_id_verification")
+        ),
+        sa.PrimaryKeyConstraint("verification_id", name=op.f("pk_passkey")),
+        sa.UniqueConstraint("credential_id", name=op.f("uq_passkey_credential_id")),
+    )
+    op.create_index(op.f("ix_passkey_account"), "passkey", ["account_id"], unique=False)
+    op.create_table(
+        "passkey_handle",
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("handle", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_passkey_handle_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_passkey_handle_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_passkey_handle")),
+        sa.UniqueConstraint("handle", name=op.f("uq_passkey_handle_handle")),
+    )
+    op.create_table(
+        "passkey_challenge",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=True, comment="null: nobody's yet"),
+        sa.Column("purpose", sa.Text, nullable=False),
+        sa.Column("challenge_hash", sa.LargeBinary, nullable=False),
+        sa.Column("session_id", Id, nullable=True, comment="whose it is, unless it is a browser's"),
+        sa.Column("verification_id", Id, nullable=True, comment="what it may confirm"),
+        sa.Column("token_hash", sa.LargeBinary, nullable=True, comment="of the browser that was given it"),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_passkey_challenge_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkey_challenge")),
+        sa.UniqueConstraint("challenge_hash", name=op.f("uq_passkey_challenge_challenge_hash")),
+    )
+    op.create_index(op.f("ix_passkey_challenge_expires_at"), "passkey_challenge", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_passkey_challenge_session"), "passkey_challenge", ["session_id", "purpose"], unique=False)
     op.create_table(
         "recovery_code",
         sa.Column("verification_id", Id, nullable=False),
