@@ -31,13 +31,15 @@ import sqlalchemy as sa
 import tenacity
 
 from models.base import Moment
-from models.hot import Answer, Hot, Question, Values
+from models.hot import Answer, Hot, Message, Question, Values
 from models.settings import DatabaseSettings, SettingsError
 
 if TYPE_CHECKING:
     import psycopg
     from sqlalchemy.dialects.postgresql import Insert
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from models.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -538,6 +540,19 @@ class _Sqlite:
         return connection
 
 
+_PIPELINE: Final = "pipeline"
+
+
+def _pipeline_of(driver: "psycopg.AsyncConnection[Any]", known: dict[Any, Any]) -> "Pipeline":
+    """The connection's own: `known` is what the pool keeps beside it."""
+    if _PIPELINE not in known:
+        from models.pipeline import Pipeline  # noqa: PLC0415 - SQLite needs none of it
+
+        known[_PIPELINE] = Pipeline(driver)
+    kept: Pipeline = known[_PIPELINE]
+    return kept
+
+
 class _PostgreSQLConnection:
     """A connection that does nothing unasked: BEGIN, COMMIT and ROLLBACK are ours, so that they travel with others."""
 
@@ -548,6 +563,7 @@ class _PostgreSQLConnection:
             raise TypeError("the connection was not begun")
         self._dialect = pooled.dialect
         self._driver: psycopg.AsyncConnection[Any] = pooled.connection.driver_connection  # type: ignore[assignment] # psycopg's own
+        self._pipeline = _pipeline_of(self._driver, pooled.info)
         self._begins = writes
 
     async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]:
@@ -566,32 +582,24 @@ class _PostgreSQLConnection:
 
     async def _send(self, questions: Sequence[Question], *, commit: bool = False) -> list[Answer]:
         """In one round trip: BEGIN where it is due, the statements, and COMMIT where it is wanted."""
-        sent: list[tuple[Any, Any, bool]] = []
+        sent: list[Message] = []
         if self._begins and (questions or not commit):
             self._begins = False
-            sent.append((b"BEGIN", None, False))
+            sent.append(Message("BEGIN"))
+        begun = len(sent)
         spelled = [(hot.compiled(self._dialect, values), values) for hot, values in questions]
-        sent += [(compiled.text, compiled.bind(values), True) for compiled, values in spelled]
+        sent += [compiled.message(values) for compiled, values in spelled]
         if commit and not self._begins:
-            sent.append((b"COMMIT", None, False))
-        driver = self._driver
+            sent.append(Message("COMMIT"))
+        if not sent:
+            return []
         try:
-            if len(sent) == 1:
-                text, bound, prepared = sent[0]
-                cursors = [await driver.execute(text, bound, prepare=prepared)]
-            elif sent:
-                async with driver.pipeline():
-                    cursors = [await driver.execute(text, bound, prepare=prepared) for text, bound, prepared in sent]
-            else:
-                return []
-            asked = [cursor for cursor, (_, _, prepared) in zip(cursors, sent, strict=True) if prepared]
-            return [
-                compiled.answer(await cursor.fetchall() if compiled.gives_rows else (), cursor.rowcount)
-                for (compiled, _), cursor in zip(spelled, asked, strict=True)
-            ]
+            given = await self._pipeline.send(sent)
         except Exception as error:
-            _tell_as_sqlalchemy(error, spelled[0][0].text if spelled else "COMMIT", lost=driver.closed)
+            _tell_as_sqlalchemy(error, spelled[0][0].text if spelled else "COMMIT", lost=self._driver.closed)
             raise
+        asked = given[begun : begun + len(spelled)]
+        return [compiled.answer(one.rows, one.count) for (compiled, _), one in zip(spelled, asked, strict=True)]
 
     def insert(self, table: sa.Table) -> "Insert":
         from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert  # noqa: PLC0415 - as for SQLite
@@ -620,8 +628,9 @@ class _PostgreSQLConnection:
         try:
             if driver.pgconn.pipeline_status:
                 await driver.close()  # cut off amid a pipeline, with answers still under way
-            elif not driver.closed:
-                await driver.rollback()  # sends nothing where nothing is open
+            elif not driver.closed and driver.pgconn.transaction_status:
+                # Not psycopg's rollback(), after which it would have every prepared statement forgotten.
+                await self._pipeline.send([Message("ROLLBACK")])
         except Error as error:
             log.warning("a connection was lost: %s", _first_line(error))
             await driver.close()  # nobody knows what is open on it

@@ -6,10 +6,12 @@ times the statement itself. `Transaction.ask` sends one, or several in one round
 that nobody waits for until the next is sent.
 """
 
+import re
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -61,16 +63,27 @@ class Hot:
 Question = tuple[Hot, Values]
 
 
+class Message(NamedTuple):
+    """A statement as PostgreSQL reads it, its values in the order of `$1` on; `name` where it is to be prepared."""
+
+    text: str
+    values: Sequence[Any] = ()
+    name: str = ""
+
+
 class Compiled:
-    """One spelling of a statement."""
+    """One spelling of a statement. `name`: what a connection may remember it by."""
 
     def __init__(self, statement: Any, dialect: Dialect, values: Values) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=list(values))
         if any(name in compiled.binds and compiled.binds[name].expanding for name in values):
             raise TypeError("a list is spelled out once and for all: it stands in the statement, or is no hot one's")
         spelled = compiled.construct_expanded_state(dict(values), escape_names=False)
-        self.text: Final[str] = spelled.statement
-        self._order: Final = spelled.positiontup
+        by_place = spelled.positiontup
+        text, order = _numbered(spelled.statement) if by_place is None else (spelled.statement, by_place)
+        self.text: Final = text
+        self._order: Final[Sequence[str]] = order
+        self.name: Final = f"hot_{next(_NUMBERS)}"
         self._fixed: Final = {}
         self._given: Final[list[tuple[str, Process]]] = []
         for name, value in spelled.parameters.items():
@@ -85,19 +98,21 @@ class Compiled:
             else:
                 self._fixed[name] = value if process is None else process(value)
         columns = _columns(statement)
-        self.gives_rows: Final = bool(columns)
         row: Any = namedtuple("Row", [str(column.key) for column in columns])  # type: ignore[misc] # noqa: PYI024 - its names are the statement's
         self._row: Final = row._make
         processes = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
         self._processes: Final = [(n, process) for n, process in enumerate(processes) if process is not None]
 
-    def bind(self, values: Values) -> Any:
-        """The values as the driver takes them: by place where the text counts places, else by name."""
+    def message(self, values: Values) -> Message:
+        return Message(self.text, self.bind(values), self.name)
+
+    def bind(self, values: Values) -> list[Any]:
+        """The values as the driver takes them, place by place."""
         bound = dict(self._fixed)
         for name, process in self._given:
             value = values[name]
             bound[name] = value if process is None else process(value)
-        return bound if self._order is None else [bound[name] for name in self._order]
+        return [bound[name] for name in self._order]
 
     def answer(self, found: Sequence[Sequence[Any]], count: int) -> Answer:
         if not self._processes:
@@ -109,6 +124,21 @@ class Compiled:
         for n, process in self._processes:
             values[n] = process(values[n])
         return values
+
+
+_NUMBERS: Final = count()
+_PLACE: Final = re.compile(r"%%|%\((\w+)\)s")
+
+
+def _numbered(text: str) -> tuple[str, list[str]]:
+    """`%(name)s` as psycopg reads it, spelled as PostgreSQL itself does: `$1`, and the names in this order."""
+    names: dict[str, str] = {}
+
+    def place(found: re.Match[str]) -> str:
+        name = found[1]
+        return "%" if name is None else names.setdefault(name, f"${len(names) + 1}")
+
+    return _PLACE.sub(place, text), list(names)
 
 
 def _columns(statement: Any) -> list[sa.ColumnElement[Any]]:

@@ -539,10 +539,12 @@ async def test_a_connection_that_cannot_be_cleaned_is_nobody_elses(
 ) -> None:
     import psycopg
 
+    from models.pipeline import Pipeline
+
     database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
     pid = sa.select(sa.func.pg_backend_pid())
 
-    async def refused(_: object) -> None:
+    async def refused(*_: object) -> None:
         raise psycopg.OperationalError("another command is already in progress")
 
     seen = []
@@ -551,7 +553,7 @@ async def test_a_connection_that_cannot_be_cleaned_is_nobody_elses(
         async with database.write() as tx:
             seen.append((await tx.execute(pid)).scalar_one())
             await tx.execute(line("a"))
-            monkeypatch.setattr(psycopg.AsyncConnection, "rollback", refused)
+            monkeypatch.setattr(Pipeline, "send", refused)
             raise LookupError
 
     with pytest.raises(LookupError):

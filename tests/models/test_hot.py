@@ -238,6 +238,56 @@ async def test_a_connection_lost_amid_a_transaction_is_an_outage_and_replaced(
     await database.close()
 
 
+async def test_more_than_a_socket_holds_goes_there_and_back(database: Database) -> None:
+    """Either side has more to say than the other has taken up yet."""
+    long = "\u00e9" * 4_000_000
+    async with database.write() as tx:
+        answers = await tx.together(
+            *((INSERT, line(f"{n}", long)) for n in range(4)), *((HOLDER, {"wanted": f"{n}"}) for n in range(4))
+        )
+
+    assert all(answer.one().holder == long for answer in answers[4:])
+
+
+async def test_what_failed_amid_others_may_be_asked_again_on_the_same_connection(
+    postgresql_settings: DatabaseSettings,
+) -> None:
+    """A statement is prepared once, whether or not what was sent before or after it could be carried out."""
+    database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
+    wrong = Hot(sa.select((sa.literal(1) // sa.bindparam("by", type_=sa.Integer)).label("share")))
+
+    for _ in range(3):
+        with pytest.raises(sa.exc.DataError):
+            async with database.write() as tx:
+                await tx.together((AMONG, {}), (wrong, {"by": 0}), (HOLDER, {"wanted": "a"}))
+        async with database.write() as tx:
+            answers = await tx.together((HOLDER, {"wanted": "a"}), (wrong, {"by": 1}), (AMONG, {}))
+        assert answers[1].one().share == 1
+    await database.close()
+
+
+async def test_a_connection_that_forgot_what_was_prepared_is_replaced(postgresql_settings: DatabaseSettings) -> None:
+    database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
+    async with database.read() as tx:
+        await tx.ask(AMONG, {})
+        await tx.execute(sa.text("DEALLOCATE ALL"))
+        with pytest.raises(DatabaseDown):
+            await tx.ask(AMONG, {})
+
+    async with database.read() as tx:
+        assert (await tx.ask(AMONG, {})).rows == []
+    await database.close()
+
+
+async def test_numbers_of_every_size_fit_where_the_statement_has_them(postgresql_settings: DatabaseSettings) -> None:
+    database = Database(DatabaseSettings(postgresql_settings.url, connections=1))
+    sizes = Hot(sa.select((sa.bindparam("one", type_=sa.BigInteger) + sa.literal(1, sa.BigInteger)).label("more")))
+    async with database.read() as tx:
+        for number in (0, -1, 1 << 15, 1 << 31, 1 << 62):
+            assert (await tx.ask(sizes, {"one": number})).one().more == number + 1
+    await database.close()
+
+
 async def test_a_list_that_varies_is_refused(database: Database) -> None:
     """Spelled out with its first values, it would be asked with those for ever."""
     hot = Hot(sa.select(duty.c.name).where(duty.c.name.in_(sa.bindparam("wanted", expanding=True))))
