@@ -55,6 +55,9 @@ START_PATIENCE: Final = 60.0
 NOW_COLUMN: Final = sa.func.clock_timestamp(type_=Moment).label("now")
 """What `Transaction.now_column` is where only the database knows the time: PostgreSQL's clock."""
 
+STATEMENT_NOW: Final = sa.func.statement_timestamp(type_=Moment)
+"""For a WHERE, where only the database knows the time: one value for the whole statement, which an index can use."""
+
 _CLOCK: Final = Hot(sa.select(NOW_COLUMN))
 
 
@@ -66,6 +69,24 @@ class DatabaseDown(Exception):
     """
 
 
+class Soon:
+    """An answer that comes with the next statement of its transaction."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self) -> None:
+        self._answer: Answer | None = None
+
+    def come(self, answer: Answer) -> None:
+        self._answer = answer
+
+    @property
+    def answer(self) -> Answer:
+        if self._answer is None:
+            raise RuntimeError("nothing was sent since it was asked")
+        return self._answer
+
+
 class Transaction:
     """One transaction. It remembers what time it is."""
 
@@ -74,6 +95,7 @@ class Transaction:
         self._clock = clock
         self._now: datetime | None = None
         self._later: list[Question] = []
+        self._soon: dict[int, Soon] = {}
         self._posted: list[UUID] = []
         self._failed: BaseException | None = None
         self._ended = False
@@ -96,11 +118,15 @@ class Transaction:
         self._must_live()
         kept = len(self._later)
         sent, self._later = [*self._later, *questions], []
+        awaited, self._soon = self._soon, {}
         try:
-            return (await self._connection.ask(sent))[kept:]
+            answers = await self._connection.ask(sent)
         except BaseException as error:
             self._failed = error
             raise
+        for place, soon in awaited.items():
+            soon.come(answers[place])
+        return answers[kept:]
 
     async def together_and_now(self, *questions: Question) -> list[Answer]:
         """And what time it is after all of them, which waits for their locks; `now` then asks nothing more."""
@@ -117,6 +143,12 @@ class Transaction:
         """
         self._must_live()
         self._later.append((hot, values))
+
+    def soon(self, hot: Hot, values: Values) -> Soon:
+        """A question that can wait for the next statement, and travels with it."""
+        soon = self._soon[len(self._later)] = Soon()
+        self.later(hot, values)
+        return soon
 
     def posted(self, delivery_id: UUID) -> None:
         """A delivery was left to the workers: they are rung once this transaction is kept."""

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import delivery, event, notification, passcode
+from models import address, delivery, event, notification, passcode
 from models.base import Id, Json, Moment, metadata, partial_index, read_each
-from models.database import Transaction
+from models.database import STATEMENT_NOW, Transaction
 from models.delivery import Person
 from models.errors import IllegalMove
 from models.event import Actor
@@ -249,25 +249,32 @@ class Words:
 # What every job asks of the database: written and compiled once.
 _INSERT: Final = Hot(sa.insert(job))
 _INSERT_MOVE: Final = Hot(sa.insert(job_move))
-_CLAIM: Final = Hot(
-    sa.update(job)
-    .where(
-        job.c.id == sa.bindparam("wanted"),
-        job.c.state.in_([state.value for state in OPEN]),
-        job.c.available_at <= sa.bindparam("now"),
-        sa.or_(job.c.lease_until.is_(None), job.c.lease_until <= sa.bindparam("now")),
-        # Past its end it is the sweep's: nobody is woken for it.
-        sa.or_(job.c.expires_at.is_(None), job.c.expires_at > sa.bindparam("now")),
+
+
+def _claiming(now: sa.ColumnElement[datetime], lease: sa.ColumnElement[datetime]) -> Hot:
+    return Hot(
+        sa.update(job)
+        .where(
+            job.c.id == sa.bindparam("wanted"),
+            job.c.state.in_([state.value for state in OPEN]),
+            job.c.available_at <= now,
+            sa.or_(job.c.lease_until.is_(None), job.c.lease_until <= now),
+            # Past its end it is the sweep's: nobody is woken for it.
+            sa.or_(job.c.expires_at.is_(None), job.c.expires_at > now),
+        )
+        .values(
+            attempt=job.c.attempt + 1,
+            crashes=job.c.crashes + sa.case((job.c.lease_until.is_not(None), 1), else_=0),
+            rings=0,
+            lease_until=lease,
+            due_at=lease,
+        )
+        .returning(job)
     )
-    .values(
-        attempt=job.c.attempt + 1,
-        crashes=job.c.crashes + sa.case((job.c.lease_until.is_not(None), 1), else_=0),
-        rings=0,
-        lease_until=sa.bindparam("lease"),
-        due_at=sa.bindparam("lease"),
-    )
-    .returning(job)
-)
+
+
+_CLAIM: Final = _claiming(sa.bindparam("now", type_=Moment), sa.bindparam("lease", type_=Moment))
+_CLAIM_NOW: Final = _claiming(STATEMENT_NOW, STATEMENT_NOW + sa.literal(LEASE, sa.Interval))
 
 
 @lru_cache
@@ -360,9 +367,18 @@ async def ask(
     )
 
 
-async def claim(tx: Transaction, job_id: UUID, now: datetime) -> Job | None:
-    """Take the lease. None: somebody has it, it is not due, or the job has ended; a doubled message stops here."""
-    row = (await tx.ask(_CLAIM, {"wanted": job_id, "now": now, "lease": now + LEASE})).one_or_none()
+async def claim(tx: Transaction, job_id: UUID, now: datetime | None = None) -> Job | None:
+    """Take the lease. None: somebody has it, it is not due, or the job has ended; a doubled message stops here.
+
+    Where the database has the clock it looks at it in the same breath, unless it is told what time it is.
+    """
+    if now is None and tx.knows_time:
+        now = await tx.now()
+    if now is None:
+        claimed = await tx.ask(_CLAIM_NOW, {"wanted": job_id})
+    else:
+        claimed = await tx.ask(_CLAIM, {"wanted": job_id, "now": now, "lease": now + LEASE})
+    row = claimed.one_or_none()
     return None if row is None else Job.of(row)
 
 
@@ -587,11 +603,13 @@ async def settle(
     if outcome.state is None:
         raise ValueError("an outcome that is not final settles nothing")
     values: dict[str, Any] = {"detail": dict(outcome.detail) or None, "superseded_by": superseded_by}
+    succeeded = outcome.state is JobState.SUCCEEDED
+    mailed = succeeded and held.kind is Act.RESET_PASSCODE
+    box = tx.soon(*address.question(held.account_id)) if mailed else None
     if not await move(
         tx, held, outcome.state, by=by or actor.kind, why=outcome.reason, now=now, fence=fence, values=values
     ):
         return False
-    succeeded = outcome.state is JobState.SUCCEEDED
     code_unknown = outcome.reason == Reason.CODE_UNKNOWN
     if held.device_id is not None and (outcome.passcode is not None or code_unknown):
         passcode.tell_replaced(tx, held.organization_id, held.device_id, held.account_id)
@@ -623,13 +641,14 @@ async def settle(
             readable_until=now + unread_passcode,
             now=now,
         )
-    if succeeded and held.kind is Act.RESET_PASSCODE:
+    if box is not None:
         await delivery.mail_notice(
             tx,
             keys=keys,
             account=Person(held.account_id, held.organization_id),
             key="passcode.reset_done",
             params={"device": words.device_name},
+            letterbox=address.read(box.answer),
             now=now,
         )
     await event.record(

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
-from models.hot import Hot
+from models.hot import Hot, Question
 from models.settings import NOTIFICATION_KEPT
 from models.vocabulary import new_id
 
@@ -211,18 +211,19 @@ _UNREAD: Final = Hot(
 )
 
 
-async def after(
-    tx: Transaction, organization_id: UUID, account_id: UUID, seq: int, now: datetime, limit: int
-) -> list[Notification]:
+def after_question(organization_id: UUID, account_id: UUID, seq: int, now: datetime, limit: int) -> Question:
     """What a stream has not shown yet, oldest first."""
-    values = {"organization": organization_id, "account": account_id, "seq": seq, "now": now, "most": limit}
-    return [Notification.of(row) for row in (await tx.ask(_AFTER, values)).rows]
+    return _AFTER, {"organization": organization_id, "account": account_id, "seq": seq, "now": now, "most": limit}
+
+
+def unread_question(organization_id: UUID, account_id: UUID, now: datetime) -> Question:
+    """`unread`: at most one more than is shown."""
+    return _UNREAD, {"organization": organization_id, "account": account_id, "now": now}
 
 
 async def unread(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> int:
-    """At most one more than is shown."""
-    values = {"organization": organization_id, "account": account_id, "now": now}
-    return int((await tx.ask(_UNREAD, values)).one().unread)
+    answer = await tx.ask(*unread_question(organization_id, account_id, now))
+    return int(answer.one().unread)
 
 
 async def mark(

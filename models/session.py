@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from models.account import account
 from models.base import Id, Json, Moment, metadata
 from models.database import NOW_COLUMN, Transaction
-from models.hot import Hot
+from models.hot import Hot, Question
 from models.organization import membership, organization
 from models.settings import FRESH_PROOF, SESSION_IDLE, SESSION_KEPT, SESSION_TOUCH, SessionLife, session_life
 from models.vocabulary import id_after, new_id
@@ -430,20 +430,25 @@ async def touch(tx: Transaction, held: Session, life: SessionLife, now: datetime
     await tx.execute(sa.update(session).where(session.c.id == held.id, session.c.used_at < now).values(**values))
 
 
-# Not Hot: how many ids there are changes its text.
-_LIVING_AMONG: Final = (
-    sa.select(session.c.id, account.c.notification_seq)
-    .join_from(session, account, account.c.id == session.c.account_id)
-    .where(
-        session.c.id.in_(sa.bindparam("ids", expanding=True)),
-        session.c.state == SessionState.SIGNED_IN.value,
-        session.c.generation == account.c.session_generation,
-        session.c.ended_at.is_(None),
-        session.c.expires_at > sa.bindparam("now"),
-        session.c.idle_at > sa.bindparam("now"),
-        account.c.blocked_at.is_(None),
+def _living(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return (
+        sa.select(session.c.id, account.c.notification_seq)
+        .join_from(session, account, account.c.id == session.c.account_id)
+        .where(
+            which,
+            session.c.state == SessionState.SIGNED_IN.value,
+            session.c.generation == account.c.session_generation,
+            session.c.ended_at.is_(None),
+            session.c.expires_at > sa.bindparam("now"),
+            session.c.idle_at > sa.bindparam("now"),
+            account.c.blocked_at.is_(None),
+        )
     )
-)
+
+
+# Not Hot: how many ids there are changes its text.
+_LIVING_AMONG: Final = _living(session.c.id.in_(sa.bindparam("ids", expanding=True)))
+_LIVING: Final = Hot(_living(session.c.id == sa.bindparam("session")))
 
 
 async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) -> dict[UUID, int]:
@@ -451,6 +456,11 @@ async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) 
     themselves with, many in one question."""
     rows = await tx.execute(_LIVING_AMONG, {"ids": session_ids, "now": now})
     return {row.id: row.notification_seq for row in rows}
+
+
+def living_question(session_id: UUID, now: datetime) -> Question:
+    """The same of one, for who asks other things in the same breath: no row, or `notification_seq`."""
+    return _LIVING, {"session": session_id, "now": now}
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

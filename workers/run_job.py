@@ -80,7 +80,7 @@ class _Target:
 
 async def run_job(needs: Needs, job_id: UUID) -> None:
     async with needs.database.write() as tx:
-        held = await job.claim(tx, job_id, await tx.now())
+        held = await job.claim(tx, job_id)
     if held is None:
         return
     needs.fault.mark("claimed")

@@ -64,14 +64,17 @@ async def news(db: Database, watch: Watch, seen: int | None, limit: int) -> News
     """What was told since `seen` (None: nothing yet, begin here). None: the session has ended."""
     async with db.read() as tx:
         now = await tx.now()
-        living = await session.living_among(tx, [watch.session_id], now)
-        if watch.session_id not in living:
-            return None
-        seq = living[watch.session_id]
-        lines = []
-        if seen is not None and seen < seq:
-            lines = await notification.after(tx, watch.organization_id, watch.account_id, seen, now, limit)
-        return News(lines, seq, await notification.unread(tx, watch.organization_id, watch.account_id, now))
+        whose = watch.organization_id, watch.account_id
+        # The count first: a line that is told meanwhile has a number above it, and is not passed over.
+        living, told, unread = await tx.together(
+            session.living_question(watch.session_id, now),
+            notification.after_question(*whose, seen or 0, now, limit if seen is not None else 0),
+            notification.unread_question(*whose, now),
+        )
+    if not living.rows:
+        return None
+    lines = [Notification.of(row) for row in told.rows]
+    return News(lines, living.one().notification_seq, unread.one().unread)
 
 
 async def counts(db: Database, session_ids: list[UUID]) -> dict[UUID, int]:

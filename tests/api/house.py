@@ -126,8 +126,8 @@ class House:
     async def told(self, person: Person) -> list[str]:
         """The keys of what the person was told, oldest first."""
         async with self.db.read() as tx:
-            lines = await notification.after(tx, person.organization_id, person.id, 0, self.clock.now, 100)
-        return [line.key for line in lines]
+            after = notification.after_question(person.organization_id, person.id, 0, self.clock.now, 100)
+            return [line.key for line in (await tx.ask(*after)).rows]
 
     async def rows(self, statement: sa.Select[Any]) -> list[Any]:
         async with self.db.read() as tx:

@@ -117,6 +117,20 @@ async def test_what_comes_later_comes_before_whatever_is_sent_next(database: Dat
         assert (await tx.ask(HOLDER, {"wanted": "a"})).one().holder == "they"
 
 
+async def test_what_comes_soon_is_answered_with_the_next_statement(database: Database) -> None:
+    async with database.write() as tx:
+        tx.later(INSERT, line("a"))
+        before = tx.soon(HOLDER, {"wanted": "a"})
+        tx.later(HAND_OVER, {"wanted": "a", "new_holder": "you"})
+        after = tx.soon(HOLDER, {"wanted": "a"})
+        with pytest.raises(RuntimeError, match="nothing was sent"):
+            _ = before.answer
+        assert [row.name for row in (await tx.ask(AMONG, {})).rows] == ["a"]
+        await tx.ask(AMONG, {})
+
+    assert (before.answer.one().holder, after.answer.one().holder) == ("me", "you")
+
+
 async def test_what_comes_later_is_kept_with_the_rest_at_the_end(database: Database) -> None:
     async with database.write() as tx:
         tx.later(INSERT, line("a"))

@@ -177,7 +177,8 @@ async def test_one_open_job_of_a_kind_for_a_device(desk: Desk) -> None:
 async def lines_of(desk: Desk) -> list[notification.Notification]:
     """As a stream would show them."""
     async with desk.db.read() as tx:
-        return await notification.after(tx, desk.person.organization_id, desk.person.id, 0, desk.clock.now, 10)
+        after = notification.after_question(desk.person.organization_id, desk.person.id, 0, desk.clock.now, 10)
+        return [notification.Notification.of(row) for row in (await tx.ask(*after)).rows]
 
 
 async def test_of_two_passcodes_the_older_is_told_as_replaced_and_the_newest_stands_last(desk: Desk) -> None:

@@ -56,10 +56,9 @@ class Flag:
 
     async def after(self, seq: int, limit: int = 200) -> list[int]:
         async with self.db.read() as tx:
-            lines = await notification.after(
-                tx, self.person.organization_id, self.person.id, seq, self.clock.now, limit
-            )
-        return [line.seq for line in lines]
+            whose = self.person.organization_id, self.person.id
+            after = notification.after_question(*whose, seq, self.clock.now, limit)
+            return [line.seq for line in (await tx.ask(*after)).rows]
 
     async def unread(self) -> int:
         async with self.db.read() as tx:
