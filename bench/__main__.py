@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import http_figures, platform_figures, stream_figures, worker_figures
-from bench.figures import Figure, as_json, table
+from bench.figures import Figure, as_json, revision, table
 from bench.house import House, open_house, utc_now
 
 MEASURES: Final[Mapping[str, Callable[[House], Awaitable[list[Figure]]]]] = {
@@ -52,8 +52,10 @@ def main() -> int:
     stream_figures.allow_many_files(20_000)
     names = given.only or list(MEASURES)
     now = utc_now()
+    how = f"commit {revision()}, {given.rounds} rounds in turn after one to warm up"
+    if given.quick:
+        how += ", quick: smaller numbers"
     figures = asyncio.run(measure(names, quick=given.quick, rounds=given.rounds))
-    how = f"{given.rounds} rounds in turn after one to warm up" + (", quick: smaller numbers" if given.quick else "")
     text = table(figures, now, how)
     sys.stdout.write(text)
     if not given.only and not given.quick:

@@ -3,6 +3,7 @@
 import json
 import os
 import statistics
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -81,6 +82,16 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     version = ".".join(str(part) for part in sys.version_info[:3])
     return f"{model}, {os.cpu_count()} cores, {memory:.0f} GB, {sys.platform}, Python {version}"
+
+
+def revision() -> str:
+    """Which commit was measured; `-dirty` where the tree was not quite that."""
+    asked = ("git", "describe", "--always", "--dirty")
+    try:
+        found = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, check=True, text=True)  # noqa: S603 - as it stands here
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
 
 
 def table(figures: Sequence[Figure], now: datetime, how: str) -> str:

@@ -89,7 +89,7 @@ async def check_in(house: House) -> list[Figure]:
     organizations = {}
     for name, database in fleets.items():
         organizations[name] = rows.found(database, utc_now())
-        await _enrol(database, organizations[name], enrolled[name] - count * (house.rounds + 1))
+        _enrol(database, organizations[name], enrolled[name])
     few, many, f2 = (list[float]() for _ in range(3))
     async with (
         house.floor_api(fleets["few"]) as floor,
@@ -115,15 +115,15 @@ async def check_in(house: House) -> list[Figure]:
     ]
 
 
-async def _enrol(database: Loader, organization_id: UUID, count: int) -> None:
-    if count > 0:
-        now = utc_now()
-        for begun in range(0, count, 10_000):
-            some = min(10_000, count - begun)
-            people = rows.invent(some, now)
-            rows.hire(database, organization_id, people, now)
-            rows.equip(database, organization_id, people, rows.strangers(some), now)
-    database.run("ANALYZE")
+def _enrol(database: Loader, organization_id: UUID, count: int) -> None:
+    """Those that stay silent; the ones that speak come on top of them, in either fleet as many."""
+    now = utc_now()
+    for begun in range(0, count, 10_000):
+        some = min(10_000, count - begun)
+        people = rows.invent(some, now)
+        rows.hire(database, organization_id, people, now)
+        rows.equip(database, organization_id, people, rows.strangers(some), now)
+    database.rest()
 
 
 def _talks(house: House, database: Loader, organization_id: UUID, count: int) -> list[list[bytes]]:
@@ -217,7 +217,7 @@ async def lists(house: House) -> list[Figure]:
         people = rows.invent(count // EACH, now)
         rows.hire(database, organization_id, people, now)
         rows.history(database, organization_id, people, EACH, now)
-        database.run("VACUUM ANALYZE")
+        database.rest()
         apis[name] = database, people
     times: dict[tuple[str, str], list[float]] = {(what, name): [] for what in LISTS for name in apis}
     async with house.api(apis["few"][0]) as few, house.api(apis["many"][0]) as many:

@@ -95,6 +95,11 @@ class Loader:
                 for some in _batches(rows):
                     copy.write("".join("\t".join(_encoded(row, encode, "\\N")) + "\n" for row in some))
 
+    def rest(self) -> None:
+        """What PostgreSQL does by itself within minutes of so many rows is done now, and not amid a measure."""
+        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+            self.run(statement)
+
     def run(self, statement: str) -> None:
         """One statement of SQL that both databases read."""
         if self.url.startswith("sqlite"):
