@@ -67,6 +67,8 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "password_changed": (409, "The password was changed meanwhile"),
     "too_late_to_cancel": (409, "Too late to cancel"),
     "nothing_to_reveal": (409, "There is no passcode to read"),
+    "address_in_use": (409, "You have this address already"),
+    "address_quota": (409, "No room for another account with this address"),
     "label_taken": (409, "Another method is called so"),
     "last_method": (409, "The last method stays"),
     "no_passkey": (409, "There is no passkey to show"),

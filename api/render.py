@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any, Final, Literal, cast
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from api import passkeys, schemas
+from api.operations.code_send import CodeSent
+from api.operations.contact import ContactBegun
 from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
 from api.passkeys import Party
@@ -22,6 +24,7 @@ from models.profile import Editor, Profile
 from models.re_sign_in import ReSignIn
 from models.recovery import Registrations
 from models.recovery_policy import Standing
+from models.sent_code import SentCode
 from models.session import Session, Who
 from models.sign_in import SignIn
 from models.throttle import Count
@@ -91,7 +94,27 @@ def method(held: Verification, codes_left: int | None = None) -> schemas.Securit
         expires_at=held.expires_at,
         codes_left=UNSET if codes_left is None else codes_left,
         signs_in_alone=held.verifies_person if held.kind is VerificationKind.PASSKEY else UNSET,
+        hint=hint(held),
     )
+
+
+def hint(held: Verification) -> str | UnsetType:
+    return UNSET if held.hint is None else held.hint
+
+
+def code_sent(sent: CodeSent) -> schemas.CodeSent:
+    return schemas.CodeSent(method_id=sent.method_id, hint=sent.hint, **_times(sent.code))
+
+
+def contact_begun(begun: ContactBegun) -> schemas.ContactBegun:
+    code = schemas.CodeSent(method_id=begun.id, hint=begun.hint, **_times(begun.code))
+    return schemas.ContactBegun(
+        id=begun.id, label=begun.label, hint=begun.hint, expires_at=begun.expires_at, code_sent=code
+    )
+
+
+def _times(sent: SentCode) -> dict[str, datetime]:
+    return {"sent_at": sent.sent_at, "expires_at": sent.expires_at, "again_at": sent.again_at}
 
 
 def profile(held: Profile) -> schemas.Profile:

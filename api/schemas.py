@@ -271,17 +271,35 @@ class SignedIn(Answer, tag_field="state", tag="signed_in", frozen=True, kw_only=
     re_sign_in: ReSignIn | None = None
 
 
+Hint = Annotated[str, Meta(description="Where its codes go, masked.")]
+
+
 class Method(Answer, frozen=True, kw_only=True):
     id: UUID
     kind: str
     label: str
     default: bool
+    hint: Hint | UnsetType = UNSET
+
+
+class CodeSent(Answer, frozen=True, kw_only=True):
+    """It is under way; an older one for the same is dead."""
+
+    method_id: UUID
+    hint: Hint | None
+    sent_at: Moment
+    expires_at: Moment
+    again_at: Annotated[Moment, Meta(description="No other is sent to this address before then.")]
 
 
 class SecondFactorRequired(Answer, tag_field="state", tag="second_factor_required", frozen=True, kw_only=True):
     token: str
     csrf_token: str
     methods: list[Method]
+    code_sent: (
+        Annotated[CodeSent, Meta(description="Where the default is a phone, and its number had not as many as it may.")]
+        | UnsetType
+    ) = UNSET
 
 
 class PasswordChangeRequired(Answer, tag_field="state", tag="password_change_required", frozen=True, kw_only=True):
@@ -453,6 +471,7 @@ class SecurityMethod(Answer, frozen=True, kw_only=True):
         Annotated[bool, Meta(description="Of passkeys: whether it makes sure who holds it, and so needs no password.")]
         | UnsetType
     ) = UNSET
+    hint: Hint | UnsetType = UNSET
 
 
 class SecurityMethods(Answer, frozen=True, kw_only=True):
@@ -461,6 +480,35 @@ class SecurityMethods(Answer, frozen=True, kw_only=True):
 
 class MethodNamed(Given, frozen=True, kw_only=True):
     label: Label
+
+
+class ContactNamed(Given, frozen=True, kw_only=True):
+    label: Label
+    address: Annotated[
+        str,
+        Meta(
+            min_length=3,
+            max_length=320,
+            description="A mail address; or a phone's number with its country, as in +31 6 12345678.",
+        ),
+    ]
+    replaces: Annotated[
+        UUID | None, Meta(description="One of the same kind that goes when this one is confirmed: a change of address.")
+    ] = None
+
+
+class ContactBegun(Answer, frozen=True, kw_only=True):
+    """It counts when the code that was sent there has come back."""
+
+    id: UUID
+    label: str
+    hint: Hint
+    expires_at: Moment
+    code_sent: CodeSent
+
+
+class CodeAsked(Given, frozen=True, kw_only=True):
+    method_id: UUID
 
 
 class MethodConfirmed(Given, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from models import delivery, enrollment, job, passcode, verification
+from models import contact, delivery, enrollment, job, passcode, verification
 from models.database import Database
 from models.sealed import Keyring, SealBroken
 from models.settings import DatabaseSettings, SettingsError, resolve_files
@@ -34,11 +34,12 @@ class Sealed:
 
 def _columns() -> tuple[Sealed, ...]:
     bonds, codes, jobs, proofs = enrollment.enrollment.c, passcode.passcode.c, job.job.c, verification.verification.c
-    letters = delivery.delivery.c
+    letters, contacts = delivery.delivery.c, contact.contact.c
     return (
         Sealed(letters.content, delivery.PURPOSE, (letters.organization_id, letters.id)),
         Sealed(bonds.memory, enrollment.PURPOSE, (bonds.organization_id, bonds.id)),
         Sealed(proofs.secret, verification.PURPOSE, (proofs.organization_id, proofs.account_id, proofs.id)),
+        Sealed(contacts.address, contact.PURPOSE, (contacts.organization_id, contacts.id)),
         Sealed(jobs.plan, job.PLAN_PURPOSE, (jobs.organization_id, jobs.id)),
         Sealed(codes.sealed, passcode.PURPOSE, (codes.organization_id, codes.device_id, codes.job_id)),
     )

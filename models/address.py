@@ -3,6 +3,7 @@
 One place for both, so that a way of reaching somebody is added here and nowhere else.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -12,8 +13,11 @@ import idna
 import sqlalchemy as sa
 
 from models.account import account
+from models.contact import Contact, contact
 from models.database import Transaction
 from models.hot import Answer, Hot, Question
+from models.sealed import Keyring, SealBroken
+from models.verification import VerificationKind
 
 LONGEST: Final = 254
 """RFC 5321, 4.5.3.1.3, without its angle brackets."""
@@ -59,7 +63,17 @@ class Letterbox:
 
 
 _ACCOUNT: Final = Hot(
-    sa.select(account.c.sign_in_name, account.c.language).where(account.c.id == sa.bindparam("whose"))
+    sa.select(account.c.sign_in_name, account.c.language, contact)
+    .outerjoin(
+        contact,
+        sa.and_(
+            contact.c.account_id == account.c.id,
+            contact.c.kind == VerificationKind.EMAIL.value,
+            contact.c.confirmed_at.is_not(None),
+        ),
+    )
+    .where(account.c.id == sa.bindparam("whose"))
+    .order_by(contact.c.id)
 )
 
 
@@ -68,13 +82,19 @@ def question(account_id: UUID) -> Question:
     return _ACCOUNT, {"whose": account_id}
 
 
-async def of_account(tx: Transaction, account_id: UUID) -> Letterbox:
-    """Every address that notices about this account go to."""
+async def of_account(tx: Transaction, account_id: UUID, keys: Keyring) -> Letterbox:
+    """Every address that notices about this account go to: its name where that is one, and each that was confirmed."""
     (answer,) = await tx.together(question(account_id))
-    return read(answer)
+    return read(answer, keys)
 
 
-def read(answer: Answer) -> Letterbox:
-    row = answer.one()
-    name = mail_address(row.sign_in_name)
-    return Letterbox(() if name is None else (name,), row.language)
+def read(answer: Answer, keys: Keyring) -> Letterbox:
+    first = answer.rows[0]
+    name = mail_address(first.sign_in_name)
+    mails = [] if name is None else [name]
+    for row in answer.rows:
+        if row.id is not None:
+            # One that no key opens any more keeps the notice from none of the others.
+            with contextlib.suppress(SealBroken):
+                mails.append(Contact.of(row).open(keys))
+    return Letterbox(tuple(dict.fromkeys(mails)), first.language)

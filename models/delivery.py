@@ -312,7 +312,7 @@ async def mail_notice(
 
     `letterbox`: where it was asked for already.
     """
-    letterbox = letterbox or await address.of_account(tx, account.id)
+    letterbox = letterbox or await address.of_account(tx, account.id, keys)
     mails = dict.fromkeys([*letterbox.mails, *also])
     if not mails:
         return

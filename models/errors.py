@@ -249,6 +249,18 @@ class NoPasskey(DomainError):
     code = "no_passkey"
 
 
+class AddressInUse(DomainError):
+    """The person has a method with this address already."""
+
+    code = "address_in_use"
+
+
+class AddressQuota(DomainError):
+    """As many accounts as may share one address have it. Told to whoever reads what goes there, and to nobody else."""
+
+    code = "address_quota"
+
+
 class NoDefault(DomainError):
     """This kind is not asked for by itself."""
 

@@ -648,7 +648,7 @@ async def settle(
             account=Person(held.account_id, held.organization_id),
             key="passcode.reset_done",
             params={"device": words.device_name},
-            letterbox=address.read(box.answer),
+            letterbox=address.read(box.answer, keys),
             now=now,
         )
     await event.record(

@@ -26,6 +26,7 @@ from models.errors import TooManyTries
 from models.keyed import keyed, of_address
 from models.sealed import Keyring
 from models.throttle import CODE_SENDS
+from models.verification import VerificationKind
 from models.vocabulary import Secret, new_id
 
 LIFE: Final = timedelta(minutes=10)
@@ -36,6 +37,8 @@ SENDS: Final = 5
 """In one flow."""
 WRONG_CODES: Final = 5
 """So many in one flow, and no code of it fits any more; sending another changes nothing of that."""
+CHANNELS: Final = {VerificationKind.PHONE: Channel.SMS, VerificationKind.EMAIL: Channel.MAIL}
+"""How a code of a method gets there."""
 DIGITS: Final = {Channel.MAIL: 8, Channel.SMS: 6}
 
 sent_code = sa.Table(

@@ -95,6 +95,11 @@ CODE_SENDS: Final = (
     Budget("code_1d", 10, timedelta(days=1)),
 )
 """Codes to one address (`models/sent_code.py`), whoever asked for them: nobody's phone is flooded through us."""
+ENROL_CODES: Final = (
+    Budget("enrol_code_1h", 5, timedelta(hours=1)),
+    Budget("enrol_code_1d", 10, timedelta(days=1)),
+)
+"""Codes that one person has sent to addresses they say are theirs: nobody makes us write to a list of numbers."""
 ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
 
 RECOVERY_STARTS: Final = (Budget("recovery_start_1h", 5, timedelta(hours=1)),)

@@ -133,6 +133,8 @@ class Verification:
     used_at: datetime | None = None
     expires_at: datetime | None = None
     verifies_person: bool = False
+    hint: str | None = field(default=None, repr=False)
+    """Where its codes go, masked; of a kind that has an address, where somebody is shown it."""
 
     @classmethod
     def of(cls, row: Any) -> "Verification":
@@ -266,6 +268,33 @@ def new_unnamed(
         label=kind.value,
         last_step=-1,
         is_default=False,
+        created_at=now,
+        expires_at=expires_at,
+    )
+
+
+def new_contact(
+    *,
+    verification_id: UUID,
+    organization_id: UUID,
+    account_id: UUID,
+    kind: VerificationKind,
+    label: str,
+    begun_in: UUID,
+    expires_at: datetime,
+    now: datetime,
+) -> sa.Insert:
+    """Of a kind that has an address (models/contact.py): pending until a code that was sent there has come back."""
+    return sa.insert(verification).values(
+        id=verification_id,
+        organization_id=organization_id,
+        account_id=account_id,
+        kind=kind.value,
+        state=VerificationState.PENDING.value,
+        label=label,
+        last_step=-1,
+        is_default=False,
+        begun_in=begun_in,
         created_at=now,
         expires_at=expires_at,
     )

@@ -4,21 +4,23 @@ from datetime import timedelta
 
 from api import render, schemas
 from api.call import Call, Reply
-from api.operations import access_pass, passkey, security
+from api.operations import access_pass, contact, passkey, security
 from api.passkeys import Party
 from api.qr import picture_of
+from models.address import mail_address, phone_number
 from models.device import clean_name
 from models.errors import DomainError, Invalid
-from models.verification import Verification
+from models.verification import Verification, VerificationKind
 
 
 async def page(call: Call[None, None]) -> Reply:
-    found = await security.page(call.needs.database, call.person)
+    found = await security.page(call.needs.database, call.needs.keys, call.person)
     return Reply(200, schemas.SecurityMethods(items=[render.method(one, left) for one, left in found]))
 
 
 async def show(call: Call[None, None]) -> Reply:
-    return _shown(*await security.show(call.needs.database, call.person, call.id("method_id")))
+    needs = call.needs
+    return _shown(*await security.show(needs.database, needs.keys, call.person, call.id("method_id")))
 
 
 async def begin_totp(call: Call[schemas.MethodNamed, None]) -> Reply:
@@ -45,11 +47,55 @@ async def begin_passkey(call: Call[schemas.MethodNamed, None]) -> Reply:
     return Reply(201, render.passkey_begun(begun, party, call.person))
 
 
+async def begin_phone(call: Call[schemas.ContactNamed, None]) -> Reply:
+    number = phone_number(call.body.address)
+    if number is None:
+        raise Invalid(errors=[{"field": "address", "rule": "a number with its country, as in +31 6 12345678"}])
+    return await _begin_contact(call, VerificationKind.PHONE, number)
+
+
+async def begin_email(call: Call[schemas.ContactNamed, None]) -> Reply:
+    address = mail_address(call.body.address)
+    if address is None:
+        raise Invalid(errors=[{"field": "address", "rule": "a mail address, as in name@example.org"}])
+    return await _begin_contact(call, VerificationKind.EMAIL, address)
+
+
+async def _begin_contact(call: Call[schemas.ContactNamed, None], kind: VerificationKind, address: str) -> Reply:
+    needs = call.needs
+    begun = await contact.begin(
+        needs.database,
+        needs.keys,
+        needs.throttle_key,
+        call.person,
+        kind=kind,
+        address=address,
+        label=_label(call.body.label),
+        replaces=call.body.replaces,
+        actor=call.actor,
+    )
+    return Reply(201, render.contact_begun(begun))
+
+
+async def send_again(call: Call[None, None]) -> Reply:
+    needs = call.needs
+    begun = await contact.send_again(
+        needs.database, needs.keys, needs.throttle_key, call.person, call.id("method_id"), actor=call.actor
+    )
+    return Reply(200, render.contact_begun(begun))
+
+
 async def confirm(call: Call[schemas.MethodConfirmed, None]) -> Reply:
     needs, given, method_id = call.needs, call.body, call.id("method_id")
     if given.code is not None and given.credential is None:
         done = await security.confirm(
-            needs.database, needs.keys, call.person, method_id, code=given.code, actor=call.actor
+            needs.database,
+            needs.keys,
+            call.person,
+            method_id,
+            code=given.code,
+            server_key=needs.throttle_key,
+            actor=call.actor,
         )
     elif given.code is None and given.credential is not None:
         done = await passkey.confirm(

@@ -2,15 +2,18 @@
 
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from api import render, schemas
 from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, Flood, Flooded, count_floods, csrf_token, forgive
-from api.operations import refusal
+from api.operations import code_send, refusal
 from api.operations import session as operations
 from api.operations.session import HalfSignedIn, OwesPassword, SignedIn
 from api.passkeys import Party
 from models.database import DatabaseDown
 from models.errors import Busy, DomainError, Invalid, TooManyTries
+from models.sent_code import Purpose
 from models.session import SessionState
 from models.settings import BROWSER_KEPT, PASSWORD_CHANGE_WAIT, SECOND_FACTOR_WAIT
 
@@ -73,6 +76,7 @@ async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
             code=given.code,
             browser_token=call.browser_token,
             remember=given.remember_browser,
+            throttle_key=needs.throttle_key,
             actor=call.actor,
         )
     else:
@@ -83,6 +87,31 @@ async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
         raise done
     await forgive(needs.door, SECOND_FACTOR_FLOODS, group)
     return owes_password(done) if isinstance(done, OwesPassword) else signed_in(call, done)
+
+
+async def send_code(call: Call[schemas.CodeAsked, None]) -> Reply:
+    await must_not_flood(call, SECOND_FACTOR_FLOODS, call.address_group or "unknown")
+    return await _send_code(call, Purpose.SIGN_IN)
+
+
+async def send_proof_code(call: Call[schemas.CodeAsked, None]) -> Reply:
+    return await _send_code(call, Purpose.PROVE)
+
+
+async def _send_code(call: Call[schemas.CodeAsked, None], purpose: Purpose) -> Reply:
+    needs = call.needs
+    done = await code_send.send(
+        needs.database,
+        needs.keys,
+        needs.throttle_key,
+        call.person,
+        purpose,
+        method_id=call.body.method_id,
+        actor=call.actor,
+    )
+    if isinstance(done, DomainError):
+        raise done
+    return Reply(200, render.code_sent(done))
 
 
 async def must_not_flood(
@@ -130,6 +159,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
             call.person,
             method_id=given.method_id,
             code=given.code,
+            throttle_key=needs.throttle_key,
             actor=call.actor,
         )
     else:
@@ -197,9 +227,12 @@ def _half_signed_in(done: HalfSignedIn) -> Reply:
         token=done.token,
         csrf_token=csrf_token(done.token),
         methods=[
-            schemas.Method(id=one.id, kind=one.kind.value, label=one.label, default=one.is_default)
+            schemas.Method(
+                id=one.id, kind=one.kind.value, label=one.label, default=one.is_default, hint=render.hint(one)
+            )
             for one in done.methods
         ],
+        code_sent=UNSET if done.sent is None else render.code_sent(done.sent),
     )
     return Reply(202, body, cookies=(session_cookie(done.token, int(SECOND_FACTOR_WAIT.total_seconds())),))
 

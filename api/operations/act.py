@@ -257,7 +257,7 @@ async def _ask(
             facts={"device_id": str(device_id)},
         )
         told = await _make_room(tx, made, waiting, row.name, actor=actor, keys=keys, now=now)
-        await _mail_it(tx, keys, who, act, row.name, address.read(box), actor=actor, now=now)
+        await _mail_it(tx, keys, who, act, row.name, address.read(box, keys), actor=actor, now=now)
         fault.mark("accept.before_commit")
     fault.mark("accept.after_commit")
     return Asked(made, made=True, reach=reach_of(platforms, row, now), told=told)

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from api.operations import told
+from api.operations import code_send, told
 from api.passwords import Hasher
-from models import access_pass, recovery_code, throttle, verification
+from models import access_pass, recovery_code, sent_code, throttle, verification
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import CodeRefused, DomainError, TooManyTries
@@ -81,6 +81,7 @@ async def accept(
     method_id: UUID,
     code: str,
     compared: Compared | None,
+    server_key: bytes,
     actor: Actor,
     now: datetime,
 ) -> Verification | DomainError:
@@ -90,7 +91,10 @@ async def accept(
     if wait is not None:
         return TooManyTries(wait)
     method = await _method(tx, who, method_id, now)
-    method = None if method is None else await spend(tx, keys, method, code, compared, now)
+    if method is not None and method.kind is VerificationKind.PHONE:
+        method = await _spend_sent(tx, server_key, who, method, code, now)
+    elif method is not None:
+        method = await spend(tx, keys, method, code, compared, now)
     if method is None:
         return CodeRefused()
     await throttle.give_back(tx, SECOND_FACTOR, counter)
@@ -111,6 +115,17 @@ async def tell_of_stand_in(
             await _flag(tx, keys, whose, method, facts, key="security.recovery_code_used", actor=actor, now=now)
     elif method.kind is VerificationKind.ACCESS_PASS:
         await _flag(tx, keys, whose, method, {}, key="security.access_pass_used", actor=actor, now=now)
+
+
+async def _spend_sent(
+    tx: Transaction, server_key: bytes, who: Who, method: Verification, code: str, now: datetime
+) -> Verification | None:
+    """A code that was sent for this sign-in or this proof, and for no other. None: as below."""
+    aim = code_send.aim_of(who.session, method.id)
+    if not (await sent_code.spend(tx, server_key=server_key, aim=aim, code=code, now=now)).fits:
+        return None
+    await verification.touch(tx, method, now)
+    return method
 
 
 async def spend(

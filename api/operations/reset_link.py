@@ -64,7 +64,7 @@ async def start(
 ) -> Started:
     async with db.write() as tx:
         held, now = await _whose(tx, who, account_id)
-        letterbox = await address.of_account(tx, held.id)
+        letterbox = await address.of_account(tx, held.id, keys)
         if letterbox.mails:
             return await _send(
                 tx, keys, who, held, letterbox, reason=reason, end_sessions=end_sessions, actor=actor, now=now

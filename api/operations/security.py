@@ -4,7 +4,8 @@ Each change takes a fresh proof of the best that the person has. What was begun 
 it; the proof that began it is the proof.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -15,15 +16,26 @@ import pyotp
 from api.operations import session as sign_ins
 from api.operations import told
 from api.passwords import Hasher
-from models import access_pass, browser, passkey, re_sign_in, recovery_code, session, verification
+from models import (
+    access_pass,
+    browser,
+    contact,
+    passkey,
+    re_sign_in,
+    recovery_code,
+    sent_code,
+    session,
+    verification,
+)
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import CodeRefused, DomainError, NoDefault, NotFound, PreconditionFailed, ProofRequired
 from models.event import Actor
-from models.sealed import Keyring
+from models.sealed import Keyring, SealBroken
+from models.sent_code import Aim, Purpose
 from models.session import Who
 from models.settings import FRESH_PROOF
-from models.verification import NAMED, STANDING, Verification, VerificationKind
+from models.verification import NAMED, STANDING, Use, Verification, VerificationKind
 from models.vocabulary import Secret, new_id
 
 SECRET_BYTES: Final = 20
@@ -41,18 +53,18 @@ class TotpBegun:
     key: str = field(repr=False)
 
 
-async def page(db: Database, who: Who) -> list[tuple[Verification, int | None]]:
+async def page(db: Database, keys: Keyring, who: Who) -> list[tuple[Verification, int | None]]:
     """Each with how many codes are left, where it is codes."""
     async with db.read() as tx:
         now = await tx.now()
         methods = [one for one in await verification.of_account(tx, who.account_id) if one.lives(now)]
-        return [(one, await _left(tx, one)) for one in methods]
+        return [(one, await _left(tx, one)) for one in await contact.with_hints(tx, keys, methods)]
 
 
-async def show(db: Database, who: Who, method_id: UUID) -> tuple[Verification, int | None]:
+async def show(db: Database, keys: Keyring, who: Who, method_id: UUID) -> tuple[Verification, int | None]:
     async with db.read() as tx:
         found = await _mine(tx, who, method_id, await tx.now())
-        return found, await _left(tx, found)
+        return await _shown(tx, keys, found), await _left(tx, found)
 
 
 async def begin_totp(db: Database, keys: Keyring, who: Who, *, label: str, actor: Actor) -> TotpBegun:
@@ -81,14 +93,19 @@ async def begin_totp(db: Database, keys: Keyring, who: Who, *, label: str, actor
 
 
 async def confirm(
-    db: Database, keys: Keyring, who: Who, method_id: UUID, *, code: str, actor: Actor
+    db: Database, keys: Keyring, who: Who, method_id: UUID, *, code: str, server_key: bytes, actor: Actor
 ) -> Verification | DomainError:
-    """The code shows that the app has the secret; its step is spent, so that it opens nothing again."""
+    """The code shows that the app has the secret; its step is spent, so that it opens nothing again.
+
+    Or that the person reads what goes to the address.
+    """
     async with db.write() as tx:
         _, now = await sign_ins.hold_account(tx, who)
         pending = await verification.by_id(tx, who.account_id, method_id)
         if pending is None or not pending.is_pending(now) or pending.begun_in != who.session.id:
             raise NotFound
+        if pending.kind in contact.KINDS:
+            return await _confirm_contact(tx, keys, who, pending, code, server_key, actor=actor, now=now)
         if pending.kind is not VerificationKind.TOTP:
             raise NotFound
         step = pending.step_of(code, keys, now)
@@ -98,6 +115,44 @@ async def confirm(
         verification.must_have_room(methods, pending.kind, pending.label)
         await verification.activate(tx, pending, now, last_step=step)
         return await added(tx, keys, who, pending, actor=actor, now=now)
+
+
+async def _confirm_contact(
+    tx: Transaction,
+    keys: Keyring,
+    who: Who,
+    pending: Verification,
+    code: str,
+    server_key: bytes,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Verification | DomainError:
+    """A code that was sent there has come back. Where it replaces another, that one goes in the same breath."""
+    tried = await sent_code.spend(
+        tx, server_key=server_key, aim=Aim(Purpose.ENROL, pending.id, pending.id), code=code, now=now
+    )
+    if not tried.fits:
+        if not tried.left:
+            await verification.drop_pending(tx, who.account_id, pending.kind)
+        return await _code_refused(tx, who, pending, tried.left, actor=actor, now=now)
+    new = await contact.of_method(tx, pending.id)
+    if new is None:
+        raise NotFound
+    await contact.must_have_room(tx, new)
+    methods = await verification.of_account(tx, who.account_id)
+    replaced = next((one for one in methods if one.id == new.replaces), None)
+    verification.must_have_room([one for one in methods if one is not replaced], pending.kind, pending.label)
+    if replaced is not None:
+        await _take_away(tx, keys, who, replaced, actor=actor, now=now)
+    await verification.activate(tx, pending, now)
+    if replaced is not None and replaced.is_default:
+        # The same default, at another address.
+        await verification.make_default(tx, pending)
+    active = await added(tx, keys, who, pending, actor=actor, now=now)
+    # Last: the notice of it goes to all the other addresses.
+    await contact.confirm(tx, new, now)
+    return await _shown(tx, keys, active)
 
 
 async def change(
@@ -125,7 +180,7 @@ async def change(
                 raise NoDefault
             await verification.make_default(tx, method)
             await _default_changed(tx, keys, who, method, actor=actor, now=now)
-        return await _mine(tx, who, method_id, now), await _left(tx, method)
+        return await _shown(tx, keys, await _mine(tx, who, method_id, now)), await _left(tx, method)
 
 
 async def remove(db: Database, keys: Keyring, who: Who, method_id: UUID, *, actor: Actor) -> None:
@@ -134,29 +189,43 @@ async def remove(db: Database, keys: Keyring, who: Who, method_id: UUID, *, acto
         methods, now = await _begin(tx, who)
         method = await _mine(tx, who, method_id, now)
         verification.must_leave_enough(methods, method)
-        await verification.revoke(tx, method)
-        await recovery_code.forget(tx, method.id)
-        await access_pass.forget(tx, method.id)
-        await passkey.forget(tx, method.id)
-        await end_what_stood_on(
-            tx,
-            Person(who.account_id, who.organization_id),
-            method,
-            generation=who.session.generation,
-            but=who.session.id,
-            actor=actor,
-            now=now,
-        )
-        await told.record(tx, who, "remove", method.id, method.kind, actor=actor, now=now)
-        if method.kind in NAMED:
-            await _changed(tx, keys, who, method, key="security.method_removed", actor=actor, now=now)
-        elif method.kind is VerificationKind.RECOVERY_CODES:
-            await _changed(tx, keys, who, method, key="security.recovery_codes_removed", actor=actor, now=now)
-        else:
-            await _changed(tx, keys, who, method, key="security.access_pass_ended", actor=actor, now=now)
+        await _take_away(tx, keys, who, method, actor=actor, now=now)
         heir = await verification.settle_default(tx, who.account_id)
         if heir is not None:
             await _default_changed(tx, keys, who, heir, actor=actor, now=now)
+
+
+async def _take_away(
+    tx: Transaction, keys: Keyring, who: Who, method: Verification, *, actor: Actor, now: datetime
+) -> None:
+    """With all that rests on it. An address that goes hears of it, too."""
+    gone = await contact.of_method(tx, method.id)
+    also: tuple[str, ...] = ()
+    if gone is not None and gone.kind is VerificationKind.EMAIL:
+        with contextlib.suppress(SealBroken):  # what no key opens any more can still be removed
+            also = (gone.open(keys),)
+    await verification.revoke(tx, method)
+    await recovery_code.forget(tx, method.id)
+    await access_pass.forget(tx, method.id)
+    await passkey.forget(tx, method.id)
+    await contact.forget(tx, method.id)
+    await sent_code.forget(tx, method.id)
+    await end_what_stood_on(
+        tx,
+        Person(who.account_id, who.organization_id),
+        method,
+        generation=who.session.generation,
+        but=who.session.id,
+        actor=actor,
+        now=now,
+    )
+    await told.record(tx, who, "remove", method.id, method.kind, actor=actor, now=now)
+    if method.kind in NAMED:
+        await _changed(tx, keys, who, method, key="security.method_removed", also=also, actor=actor, now=now)
+    elif method.kind is VerificationKind.RECOVERY_CODES:
+        await _changed(tx, keys, who, method, key="security.recovery_codes_removed", actor=actor, now=now)
+    else:
+        await _changed(tx, keys, who, method, key="security.access_pass_ended", actor=actor, now=now)
 
 
 async def _begin(tx: Transaction, who: Who) -> tuple[list[Verification], datetime]:
@@ -176,6 +245,11 @@ async def must_be_proven(tx: Transaction, who: Who) -> list[Verification]:
     return methods
 
 
+async def _shown(tx: Transaction, keys: Keyring, method: Verification) -> Verification:
+    (shown,) = await contact.with_hints(tx, keys, [method])
+    return shown
+
+
 async def _left(tx: Transaction, method: Verification) -> int | None:
     return await recovery_code.left(tx, method.id) if method.kind is VerificationKind.RECOVERY_CODES else None
 
@@ -193,8 +267,14 @@ async def _refuse(
     """Counted, so what was counted must stay: the refusal is given back, not raised."""
     over = await verification.count_wrong(tx, pending)
     left = 0 if over else verification.WRONG_CODES - pending.tries - 1
-    await told.record(tx, who, "confirm", pending.id, pending.kind, actor=actor, now=now, reason=CodeRefused.code)
     facts = {} if clock_off is None else {"clock_off_seconds": clock_off}
+    return await _code_refused(tx, who, pending, left, actor=actor, now=now, **facts)
+
+
+async def _code_refused(
+    tx: Transaction, who: Who, pending: Verification, left: int, *, actor: Actor, now: datetime, **facts: int
+) -> DomainError:
+    await told.record(tx, who, "confirm", pending.id, pending.kind, actor=actor, now=now, reason=CodeRefused.code)
     return CodeRefused(tries_left=left, **facts)
 
 
@@ -202,7 +282,10 @@ async def added(
     tx: Transaction, keys: Keyring, who: Who, added: Verification, *, actor: Actor, now: datetime
 ) -> Verification:
     await told.record(tx, who, "add", added.id, added.kind, actor=actor, now=now)
-    await _changed(tx, keys, who, added, key="security.method_added", actor=actor, now=now)
+    if Use.MFA in added.usable_for:
+        await _changed(tx, keys, who, added, key="security.method_added", actor=actor, now=now)
+    else:
+        await _changed(tx, keys, who, added, key="security.email_added", actor=actor, now=now)
     # Being the first, it is the default of itself: that is no change of a default.
     await verification.settle_default(tx, who.account_id)
     return await _mine(tx, who, added.id, now)
@@ -216,12 +299,20 @@ async def _default_changed(
 
 
 async def _changed(
-    tx: Transaction, keys: Keyring, who: Who, method: Verification, *, key: str, actor: Actor, now: datetime
+    tx: Transaction,
+    keys: Keyring,
+    who: Who,
+    method: Verification,
+    *,
+    key: str,
+    actor: Actor,
+    now: datetime,
+    also: Sequence[str] = (),
 ) -> None:
     """What every change of methods brings with it: windows close, and the person is told."""
     await re_sign_in.cancel_live(tx, who.account_id, None, "methods_changed", now, actor=actor)
     params = {"method": method.label, "kind": method.kind.value}
-    await told.notify(tx, keys, who, key=key, params=params, actor=actor, now=now)
+    await told.notify(tx, keys, who, key=key, params=params, also=also, actor=actor, now=now)
 
 
 async def end_what_stood_on(

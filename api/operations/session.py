@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from api.operations import arrival, code_try, passkey_try, password_try
+from api.operations import arrival, code_send, code_try, passkey_try, password_try
+from api.operations.code_send import CodeSent
 from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party
 from api.passwords import Hasher
-from models import account, delivery, event, organization, place, re_sign_in, session, verification
+from models import account, contact, delivery, event, organization, place, re_sign_in, session, verification
 from models.browser import Browser
 from models.database import Database, Transaction
 from models.delivery import Person
@@ -54,6 +55,8 @@ class SignedIn:
 class HalfSignedIn:
     token: str = field(repr=False)
     methods: list[Verification]
+    sent: CodeSent | None = None
+    """Where the default is a phone, its code is under way already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,10 @@ async def sign_in(
         person = as_person(actor, opened)
         if state is SessionState.SECOND_FACTOR:
             await record(tx, opened, "begin", actor=person, now=now)
-            return HalfSignedIn(token, methods)
+            sent = await code_send.send_first(
+                tx, keys, throttle_key, opened, methods, held.language, actor=person, now=now
+            )
+            return HalfSignedIn(token, await contact.with_hints(tx, keys, methods), sent)
         if state is SessionState.MUST_CHANGE_PASSWORD:
             await record(tx, opened, "begin", actor=person, now=now, facts={"owes": "password"})
             return OwesPassword(token, await arrival.arrive(tx, keys, opened, browser_token, actor=person, now=now))
@@ -151,6 +157,7 @@ async def second_factor(
     code: str,
     browser_token: str | None,
     remember: bool,
+    throttle_key: bytes,
     actor: Actor,
 ) -> SignedIn | OwesPassword | DomainError:
     """The last factor: half a sign-in becomes a session with a new token."""
@@ -158,7 +165,15 @@ async def second_factor(
     async with db.write() as tx:
         at = await _hold_half(tx, who)
         accepted = await code_try.accept(
-            tx, keys, who, method_id=method_id, code=code, compared=compared, actor=actor, now=at.now
+            tx,
+            keys,
+            who,
+            method_id=method_id,
+            code=code,
+            compared=compared,
+            server_key=throttle_key,
+            actor=actor,
+            now=at.now,
         )
         if isinstance(accepted, DomainError):
             return await _refuse_second_factor(tx, keys, at, accepted, actor=actor)
@@ -342,13 +357,29 @@ async def prove_by_password(
 
 
 async def prove_by_code(
-    db: Database, hasher: Hasher, keys: Keyring, who: Who, *, method_id: UUID, code: str, actor: Actor
+    db: Database,
+    hasher: Hasher,
+    keys: Keyring,
+    who: Who,
+    *,
+    method_id: UUID,
+    code: str,
+    throttle_key: bytes,
+    actor: Actor,
 ) -> Proven | DomainError:
     compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code)
     async with db.write() as tx:
         generation, now = await hold_account(tx, who)
         accepted = await code_try.accept(
-            tx, keys, who, method_id=method_id, code=code, compared=compared, actor=actor, now=now
+            tx,
+            keys,
+            who,
+            method_id=method_id,
+            code=code,
+            compared=compared,
+            server_key=throttle_key,
+            actor=actor,
+            now=now,
         )
         if isinstance(accepted, DomainError):
             await record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)

@@ -1,6 +1,6 @@
 """How a change of somebody's methods is written down, and how they hear of it: the record, the flag, the mail."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,9 @@ async def notify(
     actor: Actor,
     now: datetime,
     severity: Severity = Severity.INFO,
+    also: Sequence[str] = (),
 ) -> None:
+    """`also`: addresses that were the person's until now."""
     account = whose if isinstance(whose, Person) else Person(whose.account_id, whose.organization_id)
     # From where others acted is not theirs to know.
     where = place.of(actor) if actor.id == account.id else {}
@@ -36,6 +38,7 @@ async def notify(
         key=key,
         params={**params, **where},
         severity=severity,
+        also=also,
         now=now,
     )
 

@@ -325,7 +325,7 @@ async def test_whoever_has_no_address_is_told_under_the_flag_alone(
     otto = await hire(database, await found(database, clock.now), "otto", clock.now)
 
     async with database.write() as tx:
-        assert await address.of_account(tx, otto.id) == address.Letterbox((), "en")
+        assert await address.of_account(tx, otto.id, keys) == address.Letterbox((), "en")
         await delivery.notify(
             tx,
             keys=keys,

@@ -747,6 +747,27 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     )
     op.create_index(op.f("ix_not_me_expires_at"), "not_me", ["expires_at"], unique=False)
     op.create_table(
+        "contact",
+        sa.Column("id", Id, nullable=False, comment="its method's"),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("address", sa.LargeBinary, nullable=False, comment="sealed"),
+        sa.Column("address_hash", sa.Text, nullable=False, comment="keyed"),
+        sa.Column("replaces", Id, nullable=True, comment="the method whose place it takes when it is confirmed"),
+        sa.Column("confirmed_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_contact_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["id"], ["verification.id"], name=op.f("fk_contact_id_verification"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_contact_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_contact")),
+    )
+    op.create_index(op.f("ix_contact_account_id"), "contact", ["account_id"], unique=False)
+    op.create_index(op.f("ix_contact_address_hash"), "contact", ["address_hash"], unique=False)
+    op.create_table(
         "sent_code",
         sa.Column("id", Id, nullable=False),
         sa.Column("organization_id", Id, nullable=True, comment="none of a decoy"),

@@ -1,0 +1,634 @@
+"""Phones and mail addresses as methods, over HTTP, on both databases: proven by a code that was sent (A7, A15, B6)."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models import contact, sent_code
+from models.contact import Contact
+from models.delivery import Channel, Delivery, delivery
+from models.event import event
+from models.re_sign_in import re_sign_in
+from models.verification import VerificationKind, verification
+from tests.api.house import Answer, House
+from tests.people import Person, give_device, give_totp
+
+METHODS = "/security/methods"
+NUMBER, MASKED = "+31612345678", "+31 ••••••78"
+SECOND = "+31687654321"
+MAIL, MASKED_MAIL = "anna.private@example.net", "a•••@example.net"
+MINUTE = timedelta(minutes=1)
+MOMENT = timedelta(microseconds=1)
+
+
+@pytest.fixture
+async def anna(house: House) -> Person:
+    """Signed in with `token`, just now; her name is an address."""
+    person = await house.hire("anna@example.org")
+    await house.open_session(person, "token", strength=2)
+    return person
+
+
+async def sent(house: House, key: str | None = None) -> list[tuple[str, str | None]]:
+    """Where each message goes that still waits, and what it carries; oldest first."""
+    rows = await house.rows(
+        sa.select(delivery)
+        .where(delivery.c.key != "sign_in.new_browser")
+        .order_by(delivery.c.created_at, delivery.c.id)
+    )
+    opened = [(row.key, *Delivery.of(row).open(house.keys)) for row in rows]
+    return [(to, None if code is None else code.text()) for name, to, code in opened if key in {None, name}]
+
+
+async def last_code(house: House, purpose: str, to: str | None = None) -> str:
+    """`to`: where several went out at one moment."""
+    code = [code for where, code in await sent(house, f"code.{purpose}") if to in {None, where}][-1]
+    assert code is not None
+    return code
+
+
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}}"
+
+
+async def begin(
+    house: House,
+    kind: str = "phone",
+    address: str = NUMBER,
+    *,
+    label: str = "My phone",
+    token: str = "token",
+    **more: Any,
+) -> Answer:
+    return await house.ask("POST", f"{METHODS}/{kind}", {"label": label, "address": address, **more}, token=token)
+
+
+async def confirm(house: House, begun: Answer, code: str, token: str = "token") -> Answer:
+    return await house.ask("POST", f"{METHODS}/{begun.json['id']}/confirm", {"code": code}, token=token)
+
+
+async def resend(house: House, begun: Answer, token: str = "token") -> Answer:
+    return await house.ask("POST", f"{METHODS}/{begun.json['id']}/send", token=token)
+
+
+async def add(house: House, kind: str = "phone", address: str = NUMBER, **more: Any) -> str:
+    token = more.get("token", "token")
+    begun = await begin(house, kind, address, **more)
+    assert begun.status == 201, begun.json
+    added = await confirm(house, begun, await last_code(house, "enrol", address), token)
+    assert added.status == 200, added.json
+    return str(added.json["id"])
+
+
+async def listed(house: House, token: str = "token") -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = (await house.ask("GET", METHODS, token=token)).json["items"]
+    return items
+
+
+async def second_factor(house: House, half: Answer, code: str, method_id: str | None = None) -> Answer:
+    body = {"method_id": method_id or half.json["methods"][0]["id"], "code": code}
+    return await house.ask("POST", "/sessions/current/second-factor", body, token=half.json["token"])
+
+
+async def send(house: House, method_id: str, token: str, what: str = "second-factor") -> Answer:
+    return await house.ask("POST", f"/sessions/current/{what}/send", {"method_id": method_id}, token=token)
+
+
+# Adding
+
+
+async def test_a7_a_phone_is_added_by_the_code_that_was_sent_to_it_and_asked_for_at_the_next_sign_in(
+    house: House, anna: Person
+) -> None:
+    begun = await begin(house, address="+31 6 1234-5678")
+    assert begun.status == 201
+    assert begun.json == {
+        "id": begun.json["id"],
+        "label": "My phone",
+        "hint": MASKED,
+        "expires_at": "2026-03-01T12:15:00Z",
+        "code_sent": {
+            "method_id": begun.json["id"],
+            "hint": MASKED,
+            "sent_at": "2026-03-01T12:00:00Z",
+            "expires_at": "2026-03-01T12:10:00Z",
+            "again_at": "2026-03-01T12:01:00Z",
+        },
+    }
+    assert await listed(house) == []
+    ((to, code),) = await sent(house, "code.enrol")
+    assert to == NUMBER
+    assert code is not None
+
+    confirmed = await confirm(house, begun, code)
+
+    assert confirmed.status == 200
+    assert confirmed.json == {
+        "id": begun.json["id"],
+        "kind": "phone",
+        "label": "My phone",
+        "state": "active",
+        "default": True,
+        "usable_for": ["mfa", "recovery"],
+        "created_at": "2026-03-01T12:00:00Z",
+        "used_at": None,
+        "expires_at": None,
+        "hint": MASKED,
+    }
+    assert await listed(house) == [confirmed.json]
+    house.clock.now += MINUTE
+    half = await house.sign_in(anna)
+    assert half.status == 202
+    assert half.json["methods"] == [
+        {"id": begun.json["id"], "kind": "phone", "label": "My phone", "default": True, "hint": MASKED}
+    ]
+    whole = await second_factor(house, half, await last_code(house, "sign_in"))
+    assert (whole.status, whole.json["session"]["strength"]) == (201, 2)
+
+
+async def test_a_mail_address_is_added_by_its_code_and_is_never_a_second_factor(house: House, anna: Person) -> None:
+    """A7, 6.3.6: an address is for the way back in alone."""
+    begun = await begin(house, "email", MAIL, label="At home")
+    assert begun.json["hint"] == MASKED_MAIL
+    ((to, code),) = await sent(house, "code.enrol")
+    assert to == MAIL
+    assert code is not None
+    assert len(code) == 8
+
+    confirmed = await confirm(house, begun, code)
+
+    assert (confirmed.json["usable_for"], confirmed.json["default"], confirmed.json["hint"]) == (
+        ["recovery"],
+        False,
+        MASKED_MAIL,
+    )
+    assert (await house.sign_in(anna)).status == 201, "the password alone"
+    mark = {"If-Match": confirmed.headers["ETag"]}
+    path = f"{METHODS}/{begun.json['id']}"
+    refused = await house.ask("PATCH", path, {"default": True}, token="token", headers=mark)
+    assert refused.json["code"] == "no_default"
+    assert (await send(house, begun.json["id"], "token", "proof")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [("phone", "0612345678"), ("phone", "+3161"), ("phone", MAIL), ("email", NUMBER), ("email", "anna@localhost")],
+)
+async def test_what_cannot_be_written_to_is_refused(house: House, anna: Person, kind: str, address: str) -> None:
+    refused = await begin(house, kind, address)
+
+    assert (refused.status, refused.json["code"]) == (422, "invalid")
+    assert refused.json["errors"][0]["field"] == "address"
+    assert address not in refused.json["errors"][0]["rule"]
+
+
+@pytest.mark.parametrize("kind", ["phone", "email"])
+async def test_adding_takes_a_fresh_proof_of_the_best(house: House, anna: Person, kind: str) -> None:
+    address = {"phone": NUMBER, "email": MAIL}[kind]
+    await give_totp(house.db, house.keys, anna, house.clock.now)
+    await house.open_session(anna, "weak", strength=1)
+    assert (await begin(house, kind, address, token="weak")).json["code"] == "proof_required"
+
+    house.clock.now += timedelta(minutes=5, microseconds=1)
+    assert (await begin(house, kind, address)).json["code"] == "proof_required"
+    assert await sent(house) == []
+
+
+async def test_it_is_confirmed_in_the_session_that_began_it(house: House, anna: Person) -> None:
+    begun = await begin(house)
+    code = await last_code(house, "enrol")
+    await house.open_session(anna, "other", strength=2)
+    otto = await house.hire("otto")
+    await house.open_session(otto, "otto", strength=2)
+
+    assert (await confirm(house, begun, code, "other")).status == 404
+    assert (await confirm(house, begun, code, "otto")).status == 404
+    assert (await resend(house, begun, "other")).status == 404
+    assert (await confirm(house, begun, code)).status == 200
+
+
+async def test_the_fifth_wrong_code_ends_what_was_begun(house: House, anna: Person) -> None:
+    begun = await begin(house)
+    code = await last_code(house, "enrol")
+
+    left = [(await confirm(house, begun, wrong(code))).json["tries_left"] for _ in range(5)]
+
+    assert left == [4, 3, 2, 1, 0]
+    assert (await confirm(house, begun, code)).status == 404
+    assert await house.rows(sa.select(contact.contact)) == [], "nor is the number kept"
+
+
+async def test_a_resend_makes_a_new_code_and_keeps_the_wrong_tries(house: House, anna: Person) -> None:
+    begun = await begin(house)
+    old = await last_code(house, "enrol")
+    await confirm(house, begun, wrong(old))
+
+    early = await resend(house, begun)
+    house.clock.now += MINUTE
+    again = await resend(house, begun)
+
+    assert (early.status, early.json["retry_after"]) == (429, 60)
+    assert again.status == 200
+    assert again.json["code_sent"]["expires_at"] == "2026-03-01T12:11:00Z"
+    assert (await confirm(house, begun, old)).json["tries_left"] == 3
+    assert (await confirm(house, begun, await last_code(house, "enrol"))).status == 200
+
+
+async def test_the_code_of_an_address_lives_ten_minutes_and_what_was_begun_fifteen(house: House, anna: Person) -> None:
+    begun = await begin(house)
+    code = await last_code(house, "enrol")
+
+    house.clock.now += 10 * MINUTE
+    assert (await confirm(house, begun, code)).json["code"] == "code_refused"
+    house.clock.now += 5 * MINUTE - MOMENT
+    again = await resend(house, begun)
+    assert again.json["code_sent"]["expires_at"] == "2026-03-01T12:15:00Z"
+    house.clock.now += MOMENT
+    assert (await confirm(house, begun, await last_code(house, "enrol"))).status == 404
+
+
+async def test_a_newer_one_takes_the_place_of_one_that_was_not_confirmed(house: House, anna: Person) -> None:
+    first = await begin(house)
+    code = await last_code(house, "enrol")
+    second = await begin(house, address=SECOND)
+
+    assert (await confirm(house, first, code)).status == 404
+    assert (await confirm(house, second, await last_code(house, "enrol", SECOND))).status == 200
+
+
+async def test_a_refused_beginning_leaves_the_earlier_one_as_it_was(house: House, anna: Person) -> None:
+    first = await begin(house)
+    code = await last_code(house, "enrol")
+
+    assert (await begin(house)).status == 429
+    assert (await confirm(house, first, code)).status == 200
+
+
+async def test_b6_one_person_has_codes_sent_to_five_new_addresses_an_hour(house: House, anna: Person) -> None:
+    statuses = [(await begin(house, address=f"+3161234567{n}")).status for n in range(6)]
+
+    assert statuses == [201] * 5 + [429]
+    house.clock.now += timedelta(hours=1)
+    await house.open_session(anna, "later", strength=2)
+    assert (await begin(house, address="+31612345679", token="later")).status == 201
+
+
+async def test_one_address_is_one_method_of_a_person(house: House, anna: Person) -> None:
+    await add(house, "email", MAIL, label="At home")
+
+    refused = await begin(house, "email", MAIL.upper(), label="Again")
+
+    assert (refused.status, refused.json["code"]) == (409, "address_in_use")
+
+
+async def test_a_person_has_three_of_a_kind_at_most(house: House, anna: Person) -> None:
+    for n in range(3):
+        await add(house, address=f"+3161234567{n}", label=f"Phone {n}")
+
+    assert (await begin(house, address=SECOND, label="Another")).json["code"] == "method_quota"
+
+
+async def _with_account(house: House, name: str) -> str:
+    """Signed in under the account's own name as token."""
+    await house.open_session(await house.hire(name), name, strength=2)
+    return name
+
+
+async def test_b5_one_address_serves_three_accounts_and_only_who_reads_it_learns_that(house: House) -> None:
+    for n in range(3):
+        await add(house, token=await _with_account(house, f"person{n}"))
+        house.clock.now += MINUTE
+    token = await _with_account(house, "fourth")
+
+    begun = await begin(house, token=token)
+    nobodys = await begin(house, address=SECOND, token=await _with_account(house, "fifth"))
+    assert (begun.status, begun.json.keys()) == (nobodys.status, nobodys.json.keys()), (
+        "nothing is told before the proof"
+    )
+    refused = await confirm(house, begun, await last_code(house, "enrol", NUMBER), token)
+
+    assert (refused.status, refused.json["code"]) == (409, "address_quota")
+    assert await listed(house, token) == []
+
+
+async def test_of_two_parallel_confirmations_of_the_last_place_one_succeeds(house: House) -> None:
+    for n in range(2):
+        await add(house, token=await _with_account(house, f"person{n}"))
+        house.clock.now += MINUTE
+    tokens, begun, codes = [], [], []
+    for n in range(2, 4):
+        tokens.append(await _with_account(house, f"person{n}"))
+        begun.append(await begin(house, token=tokens[-1]))
+        codes.append(await last_code(house, "enrol"))
+        house.clock.now += MINUTE
+
+    answers = await asyncio.gather(*(confirm(house, *one) for one in zip(begun, codes, tokens, strict=True)))
+
+    assert sorted(answer.status for answer in answers) == [200, 409]
+
+
+# Changing and removing
+
+
+async def test_a_change_of_number_is_a_new_proof_and_the_old_one_holds_until_then(house: House, anna: Person) -> None:
+    old = await add(house)
+    begun = await begin(house, address=SECOND, replaces=old)
+    assert begun.status == 201, "under the same name"
+    assert [one["hint"] for one in await listed(house)] == [MASKED]
+
+    changed = await confirm(house, begun, await last_code(house, "enrol", SECOND))
+
+    assert changed.json["default"] is True
+    assert [(one["id"], one["hint"]) for one in await listed(house)] == [(begun.json["id"], "+31 ••••••21")]
+    assert {"security.method_added", "security.method_removed"} <= {*await house.told(anna)}
+
+
+async def test_what_is_replaced_is_of_the_same_kind_and_ones_own(house: House, anna: Person) -> None:
+    phone = await add(house)
+    otto = await house.hire("otto")
+    await house.open_session(otto, "otto", strength=2)
+
+    assert (await begin(house, "email", MAIL, label="Mail", replaces=phone)).status == 404
+    assert (await begin(house, address=SECOND, token="otto", replaces=phone)).status == 404
+
+
+async def test_a_removed_phone_takes_its_number_and_its_codes_along(house: House, anna: Person) -> None:
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    phone = await add(house)
+    await send(house, phone, "token", "proof")
+
+    assert (await house.ask("DELETE", f"{METHODS}/{phone}", token="token")).status == 204
+
+    assert await house.rows(sa.select(contact.contact)) == []
+    assert [row.purpose for row in await house.rows(sa.select(sent_code.sent_code))] == []
+    (row,) = await house.rows(sa.select(verification).where(verification.c.kind == "phone"))
+    assert (row.state, row.secret) == ("revoked", None)
+
+
+async def test_the_last_phone_stays_where_it_is_the_only_second_factor(house: House, anna: Person) -> None:
+    phone = await add(house)
+    await add(house, "email", MAIL, label="Mail")
+
+    refused = await house.ask("DELETE", f"{METHODS}/{phone}", token="token")
+
+    assert (refused.status, refused.json["code"]) == (409, "last_method")
+
+
+async def test_a_renamed_one_keeps_its_mask(house: House, anna: Person) -> None:
+    phone = await add(house)
+    mark = {"If-Match": (await house.ask("GET", f"{METHODS}/{phone}", token="token")).headers["ETag"]}
+
+    renamed = await house.ask("PATCH", f"{METHODS}/{phone}", {"label": "Old one"}, token="token", headers=mark)
+
+    assert (renamed.json["label"], renamed.json["hint"]) == ("Old one", MASKED)
+
+
+async def test_adding_one_closes_windows(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+    opened = await house.ask("POST", "/re-sign-ins", {"device_id": str(device_id), "act": "wipe"}, token="token")
+    assert opened.status == 201, opened.json
+    await house.open_session(anna, "again", strength=2)
+
+    await add(house, token="again")
+
+    (window,) = await house.rows(sa.select(re_sign_in))
+    assert window.state == "cancelled"
+
+
+async def test_an_address_that_was_confirmed_less_than_a_day_ago_does_not_stand_alone(
+    house: House, anna: Person
+) -> None:
+    """A7: number changed less than 24 h ago may not be the only recovery gate."""
+    await add(house)
+    (row,) = await house.rows(sa.select(contact.contact))
+    held, day = Contact.of(row), timedelta(hours=24)
+
+    assert not held.may_stand_alone(house.clock.now + day - MOMENT)
+    assert held.may_stand_alone(house.clock.now + day)
+
+
+# Notices
+
+
+async def test_a15_notices_go_to_the_name_and_to_every_confirmed_address(house: House, anna: Person) -> None:
+    await add(house, "email", MAIL, label="At home")
+    assert [to for to, _ in await sent(house, "security.email_added")] == ["anna@example.org"], "to all others"
+    await begin(house, "email", "pending@example.net", label="Pending")
+
+    await add(house)
+
+    assert sorted(to for to, _ in await sent(house, "security.method_added")) == [MAIL, "anna@example.org"]
+
+
+async def test_a15_an_address_that_goes_hears_of_it_itself(house: House, anna: Person) -> None:
+    mail = await add(house, "email", MAIL, label="At home")
+
+    await house.ask("DELETE", f"{METHODS}/{mail}", token="token")
+
+    assert sorted(to for to, _ in await sent(house, "security.method_removed")) == [MAIL, "anna@example.org"]
+    assert await house.told(anna) == ["security.email_added", "security.method_removed"]
+
+
+async def test_a15_a_changed_address_tells_the_old_one_and_not_the_new_one(house: House, anna: Person) -> None:
+    mail = await add(house, "email", MAIL, label="At home")
+    await add(house, "email", "new@example.net", label="At home", replaces=mail)
+
+    removed = sorted(to for to, _ in await sent(house, "security.method_removed"))
+    assert removed == [MAIL, "anna@example.org"]
+    assert "new@example.net" not in {to for to, _ in await sent(house, "security.email_added")}
+
+
+async def test_no_notice_goes_to_a_phone(house: House, anna: Person) -> None:
+    await add(house)
+
+    rows = await house.rows(sa.select(delivery).where(delivery.c.channel == Channel.SMS.value))
+    assert {row.key for row in rows} == {"code.enrol"}
+
+
+# A phone as the second factor
+
+
+@pytest.fixture
+async def phone(house: House, anna: Person) -> str:
+    """Anna's only second factor; a minute ago."""
+    method_id = await add(house)
+    house.clock.now += MINUTE
+    return method_id
+
+
+async def test_a7_the_default_phone_has_its_code_under_way_with_the_answer(
+    house: House, anna: Person, phone: str
+) -> None:
+    half = await house.sign_in(anna)
+
+    assert half.json["code_sent"] == {
+        "method_id": phone,
+        "hint": MASKED,
+        "sent_at": "2026-03-01T12:01:00Z",
+        "expires_at": "2026-03-01T12:06:00Z",
+        "again_at": "2026-03-01T12:02:00Z",
+    }
+    assert [to for to, _ in await sent(house, "code.sign_in")] == [NUMBER]
+
+
+async def test_a_stranger_with_the_password_cannot_flood_the_phone(house: House, anna: Person, phone: str) -> None:
+    first = await house.sign_in(anna)
+    second = await house.sign_in(anna)
+
+    assert (first.status, second.status) == (202, 202)
+    assert "code_sent" not in second.json
+    refused = await send(house, phone, second.json["token"])
+    assert (refused.status, refused.json["code"]) == (429, "too_many_tries")
+    assert len(await sent(house, "code.sign_in")) == 1
+
+
+async def test_where_the_default_is_an_app_the_phone_is_asked_for_by_hand(
+    house: House, anna: Person, phone: str
+) -> None:
+    app = (await give_totp(house.db, house.keys, anna, house.clock.now, label="App", is_default=False)).method_id
+    mark = {"If-Match": (await house.ask("GET", f"{METHODS}/{app}", token="token")).headers["ETag"]}
+    await house.ask("PATCH", f"{METHODS}/{app}", {"default": True}, token="token", headers=mark)
+
+    half = await house.sign_in(anna)
+    assert "code_sent" not in half.json
+    assert await sent(house, "code.sign_in") == []
+    asked = await send(house, phone, half.json["token"])
+
+    assert asked.status == 200
+    assert asked.json["method_id"] == phone
+    assert (await send(house, str(app), half.json["token"])).status == 404, "an app is sent nothing"
+    assert (await second_factor(house, half, await last_code(house, "sign_in"), phone)).status == 201
+
+
+async def test_6_6_2_a_code_is_bound_to_the_sign_in_that_it_was_sent_for(
+    house: House, anna: Person, phone: str
+) -> None:
+    first = await house.sign_in(anna)
+    code = await last_code(house, "sign_in")
+    second = await house.sign_in(anna)
+
+    refused = await second_factor(house, second, code)
+    assert (refused.status, refused.json["code"]) == (403, "code_refused")
+    whole = await second_factor(house, first, code)
+    assert whole.status == 201
+    body = {"method_id": phone, "code": code}
+    proof = await house.ask("POST", "/sessions/current/proof", body, token=whole.json["token"])
+    assert proof.json["code"] == "code_refused"
+
+
+async def test_a_phone_proves_a_session_anew(house: House, anna: Person, phone: str) -> None:
+    asked = await send(house, phone, "token", "proof")
+    assert asked.json["expires_at"] == "2026-03-01T12:11:00Z"
+    body = {"method_id": phone, "code": await last_code(house, "prove")}
+
+    proven = await house.ask("POST", "/sessions/current/proof", body, token="token")
+
+    assert proven.status == 200
+    again = await house.ask("POST", "/sessions/current/proof", body, token=proven.json["token"])
+    assert again.json["code"] == "code_refused"
+
+
+async def test_somebody_elses_phone_is_no_phone(house: House, anna: Person, phone: str) -> None:
+    otto = await house.hire("otto", second_factor=True)
+    half = await house.sign_in(otto)
+
+    assert (await send(house, phone, half.json["token"])).status == 404
+
+
+async def test_a_half_sign_in_asks_for_its_own_and_a_whole_one_for_a_proof(
+    house: House, anna: Person, phone: str
+) -> None:
+    half = (await house.sign_in(anna)).json["token"]
+
+    assert (await send(house, phone, half, "proof")).json["code"] == "second_factor_required"
+    assert (await send(house, phone, "token")).status == 404
+    assert (await send(house, phone, "nobody", "proof")).status == 401
+
+
+async def test_after_five_wrong_codes_in_one_sign_in_the_right_one_is_refused(
+    house: House, anna: Person, phone: str
+) -> None:
+    half = await house.sign_in(anna)
+    code = await last_code(house, "sign_in")
+    for _ in range(5):
+        assert (await second_factor(house, half, wrong(code))).status == 403
+
+    assert (await second_factor(house, half, code)).status == 429
+
+
+async def test_a7_the_same_code_in_two_parallel_requests_succeeds_once(house: House, anna: Person, phone: str) -> None:
+    half = await house.sign_in(anna)
+    code = await last_code(house, "sign_in")
+
+    answers = await asyncio.gather(*(second_factor(house, half, code) for _ in range(2)))
+
+    assert min(answer.status for answer in answers) == 201
+    assert sum(answer.status == 201 for answer in answers) == 1
+
+
+async def test_of_parallel_resends_one_is_sent(house: House, anna: Person, phone: str) -> None:
+    half = await house.sign_in(anna)
+    house.clock.now += MINUTE
+
+    answers = await asyncio.gather(*(send(house, phone, half.json["token"]) for _ in range(4)))
+
+    assert sorted(answer.status for answer in answers) == [200, 429, 429, 429]
+    assert len(await sent(house, "code.sign_in")) == 2
+
+
+async def test_a_code_is_not_delivered_once_its_sign_in_is_over(house: House, anna: Person, phone: str) -> None:
+    await house.sign_in(anna)
+
+    (row,) = await house.rows(sa.select(delivery).where(delivery.c.key == "code.sign_in"))
+    assert row.expires_at == house.clock.now + 5 * MINUTE
+
+
+# The record, and what is never in it
+
+
+async def test_b7_each_step_is_in_the_record_and_no_address_is(house: House, anna: Person) -> None:
+    phone = await add(house)
+    mail = await add(house, "email", MAIL, label="At home")
+    house.clock.now += MINUTE
+    await house.sign_in(anna)
+    await send(house, phone, "token", "proof")
+    await house.ask("DELETE", f"{METHODS}/{mail}", token="token")
+
+    seen = await house.events(anna)
+    for verb, times in (("begin", 2), ("send", 3), ("add", 2), ("remove", 1)):
+        assert seen[f"account:verification:{verb}", "success", None] == times
+    assert seen["account:verification:send", "failure", "too_many_tries"] == 1
+    rows = repr(await house.rows(sa.select(event))) + repr(await house.rows(sa.select(contact.contact)))
+    rows += repr(await house.rows(sa.select(verification)))
+    for secret in (NUMBER, NUMBER[3:], MAIL, "anna.private", *[code for _, code in await sent(house) if code]):
+        assert secret not in rows
+
+
+@pytest.mark.parametrize(
+    ("address", "mask"),
+    [
+        ("+31612345678", "+31 ••••••78"),
+        ("+12025550123", "+1 ••••••23"),
+        ("+79161234567", "+7 ••••••67"),
+        ("+353851234567", "+353 ••••••67"),
+        ("+599712345", "+599 ••••••45"),
+        ("sanne@example.org", "s•••@example.org"),
+        ("x@example.org", "x•••@example.org"),
+    ],
+)
+def test_a_mask_is_enough_for_whoever_knows_it(address: str, mask: str) -> None:
+    assert contact.masked(address) == mask
+
+
+def test_only_these_kinds_have_an_address() -> None:
+    assert {VerificationKind.PHONE, VerificationKind.EMAIL} == contact.KINDS == sent_code.CHANNELS.keys()
+
+
+async def test_without_the_password_nothing_is_sent(house: House, anna: Person, phone: str) -> None:
+    refused = await house.ask("POST", "/sessions", {"account": anna.name, "password": "wrong"})
+
+    assert refused.status == 401
+    assert await sent(house, "code.sign_in") == []
