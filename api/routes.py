@@ -528,6 +528,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "POST",
+        f"{_V1}/recoveries/{{recovery_id}}/send",
+        Guard.OPEN,
+        recovery.send,
+        "Send a code to a phone or a mail address of the methods, typed in full; an older code is dead",
+        {202: schemas.RecoveryCodeSent},
+        body=schemas.RecoveryCodeAsked,
+        errors=(NotFound, RecoveryOver, RecoveryStep, TooManyTries),
+        example={"method_id": "01930c2e-4b7a-4c1f-9a55-0d3f1c9be001", "address": "sanne@example.net"},
+    ),
+    Route(
+        "POST",
         f"{_V1}/recoveries/{{recovery_id}}/gate",
         Guard.OPEN,
         recovery.gate,

@@ -365,6 +365,21 @@ class RecoveryStarted(Recovery, frozen=True, kw_only=True):
     token: Annotated[str, Meta(description="As Bearer with every further step, where there is no cookie.")]
 
 
+class RecoveryCodeAsked(Given, frozen=True, kw_only=True):
+    method_id: UUID
+    address: Annotated[
+        str, Meta(min_length=1, max_length=320, pattern=NO_NUL, description="In full: the hint shows a part of it.")
+    ]
+
+
+class RecoveryCodeSent(Answer, frozen=True, kw_only=True):
+    """The same whether the address was the method's or another: nothing is sent to another."""
+
+    sent_at: Moment
+    expires_at: Moment
+    again_at: Annotated[Moment, Meta(description="No other is sent before.")]
+
+
 class GateTried(Given, frozen=True, kw_only=True):
     method_id: UUID
     code: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -436,7 +451,7 @@ class RecoveryRulesChanged(Given, frozen=True, kw_only=True):
     whom: Literal["none", "group", "all"]
     gates: Literal[1, 2] = 1
     kinds: Annotated[
-        list[Literal["totp", "recovery_codes"]],
+        list[RecoveryKind],
         Meta(min_length=1, max_length=4, description="Whoever has a role or a second factor needs two of them."),
     ]
     unlock: bool = True

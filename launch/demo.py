@@ -100,7 +100,12 @@ async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Ma
         if not there:
             organization_id = new_id(now)
             await tx.execute(
-                organization.new_organization(organization_id, cast["organization"], {"contact": cast["contact"]}, now)
+                organization.new_organization(
+                    organization_id,
+                    cast["organization"],
+                    {"contact": cast["contact"], "recovery": cast["recovery"]},
+                    now,
+                )
             )
             for person, password_hash in zip(people, hashes, strict=True):
                 await _hire(tx, person, names[person.account], organization_id, password_hash, keys, now)

@@ -46,7 +46,7 @@ class RecoveryFor(StrEnum):
     ALL = "all"
 
 
-RECOVERY_KINDS: Final = ("totp", "recovery_codes")
+RECOVERY_KINDS: Final = ("totp", "phone", "email", "recovery_codes")
 """The kinds of `models/verification.py` that can prove who somebody is without the password."""
 
 

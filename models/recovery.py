@@ -22,7 +22,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, event, organization, recovery_code, throttle, verification
+from models import account, contact, event, organization, recovery_code, throttle, verification
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.errors import IllegalMove
@@ -287,6 +287,7 @@ async def standing(tx: Transaction, held: Any, now: datetime) -> Standing:
     return Standing(
         settings=settings.recovery,
         methods=methods,
+        contacts=await contact.of_account(tx, held.id),
         roles=await organization.roles_of(tx, held.organization_id, held.id),
         is_operator=held.is_operator,
         in_group=await organization.may_recover(tx, held.organization_id, held.id),

@@ -4,15 +4,17 @@ What is offered to somebody who may not, or to a name that nobody has, is made h
 that name is typed, and nothing about it says that none of it can ever be right.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from models.contact import Contact
 from models.keyed import keyed
 from models.organization import RecoveryFor, RecoverySettings
+from models.sealed import Keyring, SealBroken
 from models.verification import Use, Verification, VerificationKind, asked_for
 
 
@@ -50,6 +52,8 @@ class Standing:
     settings: RecoverySettings
     methods: Sequence[Verification] = field(repr=False)
     """In force, saved codes only while any are left."""
+    contacts: Mapping[UUID, Contact] = field(repr=False)
+    """By their method's id: where codes are sent."""
     roles: Collection[str]
     is_operator: bool
     in_group: bool
@@ -61,10 +65,7 @@ class Standing:
 
     @property
     def gates(self) -> int:
-        """An account that reaches far, or that asks for a second factor, is never opened by one thing alone.
-
-        A number is a second factor: so neither is one that was changed a moment ago ever the only gate.
-        """
+        """An account that reaches far, or that asks for a second factor, is never opened by one thing alone."""
         privileged = bool(self.roles) or self.is_operator
         return 2 if privileged or asked_for(self.methods, self.now) else self.settings.gates
 
@@ -90,7 +91,13 @@ class Standing:
 
     def _counts(self, one: Verification) -> bool:
         known = one.kind in ORDER and one.kind.value in self.settings.kinds
-        return known and Use.RECOVERY in one.usable_for and one.lives(self.now)
+        if not known or Use.RECOVERY not in one.usable_for or not one.lives(self.now):
+            return False
+        if one.kind not in SENT:
+            return True
+        where = self.contacts.get(one.id)
+        # Whoever takes over an account adds an address first.
+        return where is not None and (self.gates > 1 or where.may_stand_alone(self.now))
 
     def decoy(self, purpose: Purpose, *, blocked: bool) -> Decoy | None:
         """None: they may."""
@@ -151,6 +158,9 @@ _DOMAINS: Final = ("g•••.com", "o•••.com", "h•••.com", "i•�
 _LETTERS: Final = "aabcdeeefghijjjkllmmmnnoprrsstvwy"
 
 
+_HINTS: Final = {VerificationKind.EMAIL: mail_hint, VerificationKind.PHONE: phone_hint}
+
+
 def decoys(key: bytes, who: str, allowed: Collection[str]) -> list[Option]:
     """The same for the same name, like what a person's methods look like."""
     drawn = keyed(key, "recovery", who.encode(), b"decoy")
@@ -162,6 +172,15 @@ def decoys(key: bytes, who: str, allowed: Collection[str]) -> list[Option]:
     return [Option(option_id(key, who, kind.encode()), kind, hints.get(kind)) for kind in ordered]
 
 
-def options(key: bytes, who: str, methods: Sequence[Verification], hints: dict[UUID, str | None]) -> list[Option]:
-    """What a person really has; `hints` by the method's id."""
-    return [Option(option_id(key, who, one.id.bytes), one.kind, hints.get(one.id), one) for one in methods]
+def options(keys: Keyring, key: bytes, who: str, standing: Standing) -> list[Option]:
+    """What a person really has."""
+    found = []
+    for one in standing.usable:
+        hint = None
+        if one.kind in SENT:
+            try:
+                hint = _HINTS[one.kind](standing.contacts[one.id].open(keys))
+            except SealBroken:
+                continue  # nothing could be sent there
+        found.append(Option(option_id(key, who, one.id.bytes), one.kind, hint, one))
+    return found

@@ -149,6 +149,7 @@ def test_every_open_route_is_one_that_is_meant_to_be() -> None:
         ("GET", "/api/v1/recoveries/{recovery_id}"),
         ("DELETE", "/api/v1/recoveries/{recovery_id}"),
         ("POST", "/api/v1/recoveries/{recovery_id}/gate"),
+        ("POST", "/api/v1/recoveries/{recovery_id}/send"),
         ("POST", "/api/v1/recoveries/{recovery_id}/password"),
         ("POST", "/api/v1/recoveries/{recovery_id}/unlock"),
         ("POST", "/api/v1/password-resets"),

@@ -66,6 +66,25 @@ async def cancel(call: Call[None, None]) -> Reply:
     return Reply(204, cookies=(ClearCookie(CookieName.RECOVERY),))
 
 
+async def send(call: Call[schemas.RecoveryCodeAsked, None]) -> Reply:
+    needs = call.needs
+    asked = operations.send(
+        needs.database,
+        needs.keys,
+        needs.throttle_key,
+        call.id("recovery_id"),
+        call.recovery_token,
+        option_id=call.body.method_id,
+        address=call.body.address,
+        actor=call.actor,
+    )
+    sent = await no_sooner(needs.settings.answer_floor, asked)
+    if isinstance(sent, DomainError):
+        raise sent
+    body = schemas.RecoveryCodeSent(sent_at=sent.sent_at, expires_at=sent.expires_at, again_at=sent.again_at)
+    return Reply(202, body)
+
+
 async def gate(call: Call[schemas.GateTried, None]) -> Reply:
     needs = call.needs
     tried = operations.gate(

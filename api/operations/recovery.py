@@ -6,6 +6,7 @@ mail to the account's owner. What is counted must stay, and so must what a step 
 refusal is given back, not raised. Argon2 works between two transactions.
 """
 
+import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from api.passwords import Hasher, Place
 from models import (
     account,
     browser,
+    contact,
     delivery,
     event,
     organization,
@@ -26,14 +28,18 @@ from models import (
     place,
     recovery,
     recovery_code,
+    sent_code,
     throttle,
+    verification,
 )
 from models.account import fold
+from models.address import mail_address, phone_number
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import (
     CodeRefused,
     DomainError,
+    Invalid,
     NotFound,
     PasswordRejected,
     RecoveryOver,
@@ -41,12 +47,15 @@ from models.errors import (
     TooManyTries,
 )
 from models.event import Actor
+from models.keyed import of_address
 from models.notification import Severity
 from models.organization import RECOVERY_KINDS
 from models.password_policy import Broken, Rule, judge
 from models.recovery import LIVE, Recovery, RecoveryState
 from models.recovery_policy import Decoy, Option, Purpose, Standing, decoys, options
 from models.sealed import Keyring
+from models.sent_code import CHANNELS, Aim, SentCode
+from models.sent_code import Purpose as SentFor
 from models.session import hash_token, new_token
 from models.throttle import PASSWORD, RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, RECOVERY_TOLD, REFUSALS, Counted
 from models.verification import VerificationKind
@@ -55,6 +64,7 @@ _LETTER: Final = re.compile(r"[A-Za-z]")
 _AT_A_GATE: Final = frozenset({RecoveryState.STARTED, RecoveryState.GATE1, RecoveryState.GATE2})
 
 
+_READ: Final = {VerificationKind.PHONE: phone_number, VerificationKind.EMAIL: mail_address}
 _WHY_NOT: Final[Mapping[Decoy, str]] = {
     Decoy.BLOCKED: "recovery.blocked",
     Decoy.NOT_OFFERED: "recovery.not_offered",
@@ -150,8 +160,8 @@ def _options(keys: Keyring, throttle_key: bytes, flow: Recovery, standing: Stand
     if flow.decoy is not None or standing is None:
         allowed = frozenset(RECOVERY_KINDS) if standing is None else standing.settings.kinds
         return decoys(throttle_key, flow.who, allowed)
-    usable = [one for one in standing.usable if one.kind.value not in flow.passed_kinds]
-    return options(throttle_key, flow.who, usable, {})
+    shown = options(keys, throttle_key, flow.who, standing)
+    return [one for one in shown if one.kind.value not in flow.passed_kinds]
 
 
 # Where it stands
@@ -203,6 +213,64 @@ async def _offered(tx: Transaction, keys: Keyring, throttle_key: bytes, held: _H
 # The gates
 
 
+async def send(
+    db: Database,
+    keys: Keyring,
+    throttle_key: bytes,
+    flow_id: UUID,
+    token: str | None,
+    *,
+    option_id: UUID,
+    address: str,
+    actor: Actor,
+) -> SentCode | DomainError:
+    """A code to the address that was typed in full, if it is the method's. The answer is the same if it is not."""
+    async with db.write() as tx:
+        held = await _hold(tx, flow_id, token, actor=actor)
+        if held.state not in _AT_A_GATE:
+            return await _too_late(tx, held)
+        option = next((one for one in await _offered(tx, keys, throttle_key, held) if one.id == option_id), None)
+        if option is None:
+            return NotFound()
+        written = _READ[option.kind](address) if option.is_sent else None
+        if written is None:
+            return Invalid(errors=[{"field": "address", "rule": "the address of this method, in full"}])
+        flow, now = held.flow, held.now
+        for block, who in _counted(flow, option):
+            wait = await throttle.shut_for(tx, block, who, now)
+            if wait is not None:
+                return TooManyTries(wait)
+        where = None if option.method is None or not flow.is_live else await contact.of_method(tx, option.method.id)
+        typed = of_address(throttle_key, written)
+        right = where if where is not None and hmac.compare_digest(where.address_hash, typed) else None
+        sent = await sent_code.send(
+            tx,
+            keys=keys,
+            server_key=throttle_key,
+            aim=_aim(flow, option),
+            channel=CHANNELS[option.kind],
+            # What a stranger types here must not use up what somebody else's address can bear.
+            to=f"{flow.who} {written}" if right is None else right.open(keys),
+            account=None if right is None else held.person,
+            language="en" if held.account is None else held.account.language,
+            until=flow.closes_at,
+            now=now,
+        )
+        if isinstance(sent, SentCode) and held.state is RecoveryState.STARTED:
+            await recovery.move(tx, flow, RecoveryState.GATE1, actor=actor, now=now)
+        reason = TooManyTries.code if isinstance(sent, TooManyTries) else "other_address" if right is None else None
+        await recovery.record(tx, flow, "send", actor=actor, now=now, reason=reason, facts={"kind": option.kind.value})
+        return sent
+
+
+def _aim(flow: Recovery, option: Option) -> Aim:
+    return Aim(SentFor.RECOVER, flow.id, option.id if option.method is None else option.method.id)
+
+
+def _counted(flow: Recovery, option: Option) -> Counted:
+    return (RECOVERY, flow.who), (RECOVERY_METHOD, recovery.lane_of(flow.who, option.id))
+
+
 @dataclass(frozen=True, slots=True)
 class _Tried:
     """A counted try at a gate."""
@@ -244,7 +312,7 @@ async def gate(
         held = await _hold(tx, flow_id, token, actor=actor)
         if held.state not in _AT_A_GATE:
             return RecoveryOver(state=held.state.value)
-        if await _is_right(tx, keys, held, tried.option, code, compared):
+        if await _is_right(tx, keys, throttle_key, held, tried.option, code, compared):
             return await _pass(tx, keys, throttle_key, held, tried, actor=actor)
         return await _refuse(tx, held, tried, actor=actor)
 
@@ -268,7 +336,7 @@ async def _count(
         option = next((one for one in await _offered(tx, keys, throttle_key, held) if one.id == option_id), None)
         if option is None:
             return NotFound()
-        counted: Counted = ((RECOVERY, flow.who), (RECOVERY_METHOD, recovery.lane_of(flow.who, option.id)))
+        counted = _counted(flow, option)
         wait = await throttle.count_towards(tx, counted, now)
         if wait is not None:
             if held.account is not None:
@@ -295,12 +363,23 @@ async def _too_late(tx: Transaction, held: _Held) -> DomainError:
 
 
 async def _is_right(
-    tx: Transaction, keys: Keyring, held: _Held, option: Option, code: str, compared: Compared | None
+    tx: Transaction,
+    keys: Keyring,
+    throttle_key: bytes,
+    held: _Held,
+    option: Option,
+    code: str,
+    compared: Compared | None,
 ) -> bool:
     """Spent at once. Of a flow that only seems to live, and of a kind that was passed meanwhile, nothing is."""
     if option.method is None or not held.flow.is_live or option.kind.value in held.flow.passed_kinds:
         return False
-    return await code_try.spend(tx, keys, option.method, code, compared, held.now) is not None
+    if not option.is_sent:
+        return await code_try.spend(tx, keys, option.method, code, compared, held.now) is not None
+    tried = await sent_code.spend(tx, server_key=throttle_key, aim=_aim(held.flow, option), code=code, now=held.now)
+    if tried.fits:
+        await verification.touch(tx, option.method, held.now)
+    return tried.fits
 
 
 async def _pass(

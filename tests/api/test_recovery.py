@@ -13,9 +13,10 @@ import pytest
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 
-from models import browser, organization, recovery_code, verification
-from models.delivery import delivery
+from models import browser, contact, organization, recovery_code, verification
+from models.delivery import Delivery, delivery
 from models.event import event
+from models.keyed import of_address
 from models.organization import RECOVERY_KINDS
 from models.re_sign_in import re_sign_in
 from models.recovery import recovery
@@ -56,6 +57,9 @@ class Flow:
 
     async def method(self, kind: str) -> str:
         return next(str(one["id"]) for one in (await self.show()).json["methods"] if one["kind"] == kind)
+
+    async def send(self, kind: str, address: str) -> Answer:
+        return await self.ask("POST", "/send", {"method_id": await self.method(kind), "address": address})
 
     async def gate(self, kind: str, code: str) -> Answer:
         return await self.ask("POST", "/gate", {"method_id": await self.method(kind), "code": code})
@@ -102,6 +106,50 @@ async def give_codes(house: House, person: Person) -> UUID:
             hashes={1: _HASH, 2: PASSWORD_HASH},
         )
     return method_id
+
+
+async def give_address(house: House, person: Person, kind: VerificationKind, address: str) -> UUID:
+    """Confirmed a day ago."""
+    method_id, then = new_id(house.clock.now), house.clock.now - timedelta(hours=24)
+    same = {"verification_id": method_id, "organization_id": person.organization_id, "account_id": person.id}
+    async with house.db.write() as tx:
+        await tx.execute(
+            verification.new_contact(
+                **same, kind=kind, label=kind.value, begun_in=method_id, expires_at=house.clock.now, now=then
+            )
+        )
+        hashed = of_address(b"t" * 32, address)
+        await contact.keep(tx, **same, kind=kind, address=address, address_hash=hashed, replaces=None, keys=house.keys)
+        pending, held = await verification.by_id(tx, person.id, method_id), await contact.of_method(tx, method_id)
+        assert pending is not None
+        assert held is not None
+        await verification.activate(tx, pending, then)
+        await contact.confirm(tx, held, then)
+    return method_id
+
+
+async def codes_sent(house: House) -> list[tuple[str, str, str]]:
+    """Channel, address and code of each that waits, oldest first."""
+    rows = await house.rows(sa.select(delivery).where(delivery.c.key == "code.recover").order_by(delivery.c.id))
+    found = []
+    for row in rows:
+        to, code = Delivery.of(row).open(house.keys)
+        assert code is not None
+        found.append((row.channel, to, code.text()))
+    return found
+
+
+MAIL, NUMBER = "anna.private@example.net", "+31612345678"
+
+
+@pytest.fixture
+async def reachable(house: House) -> Person:
+    """Has a phone and a private mail address."""
+    await offer(house)
+    person = await house.hire("anna@example.org")
+    await give_address(house, person, VerificationKind.PHONE, NUMBER)
+    await give_address(house, person, VerificationKind.EMAIL, MAIL)
+    return person
 
 
 @pytest.fixture
@@ -207,6 +255,125 @@ async def test_a_reset_opens_a_shut_road_of_strangers_and_of_known_browsers(hous
     anna = replace(anna, password=NEW)
     assert (await house.sign_in(anna)).status == 202
     assert (await house.sign_in(anna, headers=lane)).status == 202
+
+
+# Codes that are sent
+
+
+async def test_a_mail_address_and_a_phone_lead_back_in_by_the_codes_that_were_sent_there(
+    house: House, reachable: Person
+) -> None:
+    flow = await begin(house, reachable.name)
+    assert [(one["kind"], one["hint"], one["sent"]) for one in flow.begun.json["methods"]] == [
+        ("phone", "••• 78", True),
+        ("email", "a•••@e•••.net", True),
+    ]
+
+    sent = await flow.send("email", f" {MAIL.upper()} ")
+    assert (sent.status, sent.json) == (
+        202,
+        {
+            "sent_at": "2026-03-01T12:00:00Z",
+            "expires_at": "2026-03-01T12:10:00Z",
+            "again_at": "2026-03-01T12:01:00Z",
+        },
+    )
+    ((channel, to, code),) = await codes_sent(house)
+    assert (channel, to, len(code)) == ("mail", MAIL, 8)
+    assert (await flow.gate("email", code)).json["state"] == "gate2"
+    await flow.send("phone", "+31 6 1234-5678")
+    channel, to, code = (await codes_sent(house))[-1]
+    assert (channel, to, len(code)) == ("sms", NUMBER, 6)
+    assert (await flow.gate("phone", code)).json["state"] == "proven"
+    assert (await flow.password()).status == 204
+    mails = await house.rows(sa.select(delivery).where(delivery.c.key == "password.reset"))
+    assert sorted(Delivery.of(mail).open(house.keys)[0] for mail in mails) == [reachable.name, MAIL], "every address"
+
+
+async def test_an_address_that_is_another_is_answered_alike_and_nothing_is_sent_to_it(
+    house: House, reachable: Person
+) -> None:
+    flow, made_up = await begin(house, reachable.name), await decoy_with(house, "email")
+
+    wrong = await flow.send("email", "somebody@example.net")
+    decoy = await made_up.send("email", "somebody@example.net")
+    no_address = await flow.send("email", "somebody")
+
+    assert (wrong.status, wrong.json) == (202, decoy.json)
+    assert shape(wrong) == shape(decoy)
+    assert await codes_sent(house) == []
+    assert (no_address.status, no_address.json["code"]) == (422, "invalid")
+    assert (await flow.send("email", MAIL)).status == 202, "what was typed wrong holds up nothing"
+    assert len(await codes_sent(house)) == 1
+
+
+async def decoy_with(house: House, kind: str) -> Flow:
+    for n in range(30):
+        flow = await begin(house, f"nobody{n}@example.org", address=f"203.0.{n}.1")
+        if any(one["kind"] == kind for one in flow.begun.json["methods"]):
+            return flow
+    raise AssertionError("no name has that kind")
+
+
+@pytest.mark.rule("A6.3")
+async def test_a6_t_a_code_of_one_method_is_refused_for_another(house: House, reachable: Person) -> None:
+    flow = await begin(house, reachable.name)
+    await flow.send("email", MAIL)
+    await flow.send("phone", NUMBER)
+    codes = {channel: code for channel, _, code in await codes_sent(house)}
+    mailed, texted = codes["mail"], codes["sms"]
+
+    assert (await flow.gate("phone", mailed)).status == 403
+    assert (await flow.gate("email", texted)).status == 403
+    assert (await flow.gate("email", mailed)).status == 200
+
+
+@pytest.mark.rule("A6.4")
+async def test_a6_t_a_code_from_before_a_resend_is_refused(house: House, reachable: Person) -> None:
+    flow = await begin(house, reachable.name)
+    await flow.send("email", MAIL)
+    house.clock.forward(timedelta(seconds=60) - timedelta(microseconds=1))
+    early = await flow.send("email", MAIL)
+    house.clock.forward(timedelta(microseconds=1))
+    assert (await flow.send("email", MAIL)).status == 202
+    (_, _, older), (_, _, newer) = await codes_sent(house)
+
+    assert (early.status, early.headers["Retry-After"]) == (429, "1")
+    assert (await flow.gate("email", older)).status == 403
+    assert (await flow.gate("email", newer)).status == 200
+
+
+@pytest.mark.parametrize(("after", "status"), [(599.999999, 200), (600, 403)])
+async def test_a_code_lives_ten_minutes_and_of_another_flow_it_opens_nothing(
+    house: House, reachable: Person, after: float, status: int
+) -> None:
+    flow, other = await begin(house, reachable.name), await begin(house, reachable.name)
+    await flow.send("email", MAIL)
+    ((_, _, code),) = await codes_sent(house)
+    assert (await other.gate("email", code)).status == 403
+
+    house.clock.forward(timedelta(seconds=after))
+
+    assert (await flow.gate("email", code)).status == status
+
+
+async def test_where_the_way_is_shut_no_code_is_sent(house: House, reachable: Person) -> None:
+    flow = await begin(house, reachable.name)
+    method = await flow.method("email")
+    other = await begin(house, reachable.name)
+    for _ in range(5):
+        await flow.gate("phone", "000000")
+
+    for one in (flow, other):
+        answer = await one.ask("POST", "/send", {"method_id": method, "address": MAIL})
+        assert (answer.status, answer.json["code"]) == (429, "too_many_tries")
+    assert await codes_sent(house) == []
+
+
+async def test_no_code_is_sent_for_a_kind_that_has_none(house: House, anna: Person) -> None:
+    flow = await begin(house, anna.name)
+
+    assert (await flow.send("totp", MAIL)).status == 422
 
 
 # Steps
@@ -468,6 +635,8 @@ async def test_b5_a_decoy_looks_and_answers_like_the_real_thing_at_every_step(ho
             assert one["sent"] == (one["kind"] in {"email", "phone"}) == (one["hint"] is not None)
         body = {"method_id": methods[0]["id"], "code": "000000"}
         answers = [flow.begun, await flow.show()]
+        unsent = {"method_id": str(uuid4()), "address": "somebody@example.net"}
+        answers += [await flow.ask("POST", "/send", unsent)]
         answers += [await flow.ask("POST", "/gate", {"method_id": str(uuid4()), "code": "000000"})]
         answers += [await flow.password(), await flow.unlock()]
         answers += [await flow.ask("POST", "/gate", body) for _ in range(6)]

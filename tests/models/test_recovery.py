@@ -8,11 +8,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from models.contact import Contact
 from models.errors import IllegalMove
 from models.event import Actor
 from models.organization import RECOVERY_KINDS, RecoveryFor, RecoverySettings
 from models.recovery import LIVE, MOVES, Recovery, RecoveryState, move
-from models.recovery_policy import Decoy, Purpose, Standing, decoys, mail_hint, option_id, phone_hint
+from models.recovery_policy import SENT, Decoy, Purpose, Standing, decoys, mail_hint, option_id, phone_hint
 from models.verification import Verification, VerificationKind
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -147,7 +148,12 @@ def standing(
     in_group: bool = False,
 ) -> Standing:
     settings = RecoverySettings(whom, gates, kinds)
-    return Standing(settings, methods, roles, is_operator, in_group, NOON)
+    contacts = {one.id: _contact(one, one.created_at) for one in methods if one.kind in SENT}
+    return Standing(settings, methods, contacts, roles, is_operator, in_group, NOON)
+
+
+def _contact(method: Verification, confirmed_at: datetime) -> Contact:
+    return Contact(method.id, method.organization_id, method.account_id, method.kind, b"", "", None, confirmed_at)
 
 
 TOTP, EMAIL, CODES = (
@@ -179,13 +185,22 @@ def test_a_passkey_and_a_pass_open_no_gate() -> None:
     assert standing(method(VerificationKind.PASSKEY), method(VerificationKind.ACCESS_PASS)).kinds == []
 
 
-def test_a_number_is_never_the_only_gate() -> None:
-    """However young it is: being a second factor, it makes the account take two."""
+def test_a_number_makes_two_gates_and_so_is_never_the_only_one() -> None:
     phone = method(VerificationKind.PHONE, timedelta(minutes=1))
 
     assert standing(phone).gates == 2
     assert not standing(phone).registered
-    assert standing(phone, EMAIL).registered
+    assert standing(phone, CODES).registered
+
+
+@pytest.mark.parametrize(
+    ("age", "counts"), [(timedelta(hours=24), True), (timedelta(hours=24) - timedelta(microseconds=1), False)]
+)
+def test_an_address_is_not_the_only_gate_on_its_first_day(age: timedelta, counts: bool) -> None:
+    young = method(VerificationKind.EMAIL, age)
+
+    assert standing(young).registered is counts
+    assert standing(young, CODES, gates=2).registered
 
 
 @pytest.mark.parametrize(
