@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bench import http_figures, platform_figures, stream_figures, worker_figures
+from bench import http_figures, platform_figures, sign_in_figures, stream_figures, worker_figures
 from bench.figures import Figure, as_json, revision, table
 from bench.house import House, open_house, utc_now
 
@@ -20,6 +20,7 @@ MEASURES: Final[Mapping[str, Callable[[House], Awaitable[list[Figure]]]]] = {
     "bell": worker_figures.bell,
     "flag": worker_figures.flag,
     "platforms": platform_figures.resets,
+    "sign-in": sign_in_figures.sign_ins,
     "sign-out": http_figures.sign_out,
     "lists": http_figures.lists,
     "streams": stream_figures.streams,

@@ -1,6 +1,7 @@
 """The floors of HTTP: bare routes that do the least that could be asked, on our own engine and on the bare driver.
 
-`python -m bench.floor_api DATABASE_URL PORT`. F1 is one INSERT, F2 one SELECT and one UPDATE, each in one transaction.
+`python -m bench.floor_api DATABASE_URL PORT`. F1 is one INSERT, F2 one SELECT and one UPDATE, each in one transaction;
+F5 is F1 after one argon2 verification at our cost, in as many bare threads.
 """
 
 import asyncio
@@ -9,14 +10,17 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
 import sqlalchemy as sa
 from aiohttp import web
+from argon2 import PasswordHasher
 from psycopg_pool import AsyncConnectionPool
 
+from api.passwords import HashSettings
 from models.base import Id, Moment
 from models.database import Database
 from models.settings import DatabaseSettings
@@ -39,6 +43,7 @@ thing = sa.Table(
 )
 
 THINGS: Final = 1_000
+PASSWORD: Final = "correct horse battery staple"
 SAID: Final = "a line as long as a short one of ours"
 
 _INSERT: Final = sa.insert(note)
@@ -116,6 +121,22 @@ def bare_sqlite(file: sqlite3.Connection, database: Database) -> tuple[Route, Ro
     return f1, f2
 
 
+def hashing(f1: Route) -> Route:
+    """What a sign-in cannot do without."""
+    settings = HashSettings()
+    argon2 = PasswordHasher(
+        time_cost=settings.passes, memory_cost=settings.memory_kib, parallelism=settings.lanes, hash_len=32, salt_len=16
+    )
+    known = argon2.hash(PASSWORD)
+    threads = ThreadPoolExecutor(settings.threads)
+
+    async def f5(request: web.Request) -> web.Response:
+        await asyncio.get_running_loop().run_in_executor(threads, argon2.verify, known, PASSWORD)
+        return await f1(request)
+
+    return f5
+
+
 def build(url: str) -> web.Application:
     database = Database(DatabaseSettings(url))
     app = web.Application()
@@ -124,7 +145,9 @@ def build(url: str) -> web.Application:
         app.router.add_post(f"/{prefix}f1", routes[0])
         app.router.add_post(f"/{prefix}f2/{{id}}", routes[1])
 
-    add("", ours(database))
+    routes = ours(database)
+    add("", routes)
+    app.router.add_post("/f5", hashing(routes[0]))
     pool: AsyncConnectionPool[Any] | None = None
     file: sqlite3.Connection | None = None
     if database.is_sqlite:

@@ -161,7 +161,8 @@ class House:
                     child.wait()
 
     @asynccontextmanager
-    async def api(self, database: Loader) -> AsyncIterator[Process]:
+    async def api(self, database: Loader, **more: str) -> AsyncIterator[Process]:
+        """`more`: settings that only this measure has."""
         port = free_port()
         environ = {
             **self.environ,
@@ -169,6 +170,7 @@ class House:
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
+            **more,
         }
         async with self.process("api", environ=environ, port=port) as running:
             yield running

@@ -150,12 +150,14 @@ def invent(count: int, now: datetime) -> list[Person]:
     return [Person(new_id(now), new_id(now), secrets.token_urlsafe(32), new_id(now), new_id(now)) for _ in range(count)]
 
 
-def hire(loader: Loader, organization_id: UUID, people: Sequence[Person], now: datetime) -> None:
+def hire(
+    loader: Loader, organization_id: UUID, people: Sequence[Person], now: datetime, password_hash: str | None = None
+) -> None:
     """Accounts that belong here, each signed in once."""
     loader.load(
         account,
-        ("id", "organization_id", "sign_in_name", "display_name", "language", "created_at"),
-        ((one.id, organization_id, one.id.hex, "Somebody", "en", now) for one in people),
+        ("id", "organization_id", "sign_in_name", "display_name", "language", "created_at", "password_hash"),
+        ((one.id, organization_id, one.id.hex, "Somebody", "en", now, password_hash) for one in people),
     )
     loader.load(
         membership,
