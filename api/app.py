@@ -79,7 +79,10 @@ def make_app(
     app = web.Application(middlewares=[middleware.build(settings)])
     app[NEEDS] = needs
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, endpoint(route, needs))
+        answer = endpoint(route, needs)
+        app.router.add_route(route.method, route.path, answer)
+        if route.method == "GET" and not route.streams:
+            app.router.add_route("HEAD", route.path, answer)
     devices = device_endpoint(needs)
     app.router.add_route("*", "/devices/{platform}/{tail:.*}", devices)
     for name, handler in platforms.items():

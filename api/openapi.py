@@ -105,7 +105,8 @@ def describe(routes: Sequence["Route"], settings: ApiSettings) -> dict[str, Any]
             "title": "Latchkey",
             "version": VERSION,
             "description": "Device management and account self-service. Times are UTC (RFC 3339), ids are UUIDv7, "
-            "lists have `items` and `next_cursor`, problems are RFC 9457 with a stable `code`.",
+            "lists have `items` and `next_cursor`, problems are RFC 9457 with a stable `code`. Whatever answers GET "
+            "answers HEAD alike, without a body; streams do not.",
         },
         "servers": [{"url": settings.public_url}],
         "tags": [{"name": name} for name in dict.fromkeys(_tag(route) for route in routes)],

@@ -133,6 +133,11 @@ class Route:
     def name(self) -> str:
         return self.handler.__name__
 
+    @property
+    def streams(self) -> bool:
+        """Whether its answer has no end: then there is nothing to tell without its body."""
+        return "text/event-stream" in self.answers.values()
+
 
 _V1: Final = "/api/v1"
 

@@ -98,10 +98,25 @@ async def test_an_unknown_address_is_a_problem_too(house: House, method: str, pa
 async def test_an_unknown_method_says_which_are_known(house: House) -> None:
     async with house.client.put("/healthz") as response:
         assert response.status == 405
-        assert response.headers["Allow"] == "GET"
+        assert response.headers["Allow"] == "GET,HEAD"
         assert (await response.json(content_type=None))["code"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/openapi.json", 200), ("/api/v1/sessions", 401)])
+async def test_head_is_answered_like_get_without_a_body(house: House, path: str, status: int) -> None:
+    async with house.client.get(path) as whole, house.client.head(path) as told:
+        assert told.status == whole.status == status
+        assert await told.read() == b""
+        mine, theirs = ({n: v for n, v in one.headers.items() if n not in CHANGES} for one in (told, whole))
+        assert mine == theirs
+
+
+async def test_a_stream_has_no_head(house: House) -> None:
+    async with house.client.head("/api/v1/notifications/stream") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET")
+
+
+CHANGES = {"Date", "X-Request-ID"}
 SECRET = "hunter2-hunter2"
 
 
