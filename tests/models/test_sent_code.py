@@ -135,6 +135,7 @@ async def test_a_code_ends_with_the_flow_that_it_was_sent_in_and_is_not_delivere
     assert not (await post.spend(code)).fits
 
 
+@pytest.mark.rule("A6.4")
 async def test_a_code_from_before_a_resend_is_refused(post: Post) -> None:
     """A6 T: code from older resend refused."""
     old = await post.must_send()
@@ -168,6 +169,7 @@ async def test_the_fifth_try_may_be_the_right_one(post: Post) -> None:
     assert (await post.spend(code)).fits
 
 
+@pytest.mark.rule("A6.3")
 @pytest.mark.parametrize("other", ["purpose", "flow_id", "subject_id"])
 async def test_a_code_opens_nothing_but_what_it_was_sent_for(post: Post, other: str) -> None:
     code = await post.must_send()
