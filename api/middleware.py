@@ -69,6 +69,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "nothing_to_reveal": (409, "There is no passcode to read"),
     "address_in_use": (409, "You have this address already"),
     "address_quota": (409, "No room for another account with this address"),
+    "client_id_taken": (409, "Another app is known by it"),
     "label_taken": (409, "Another method is called so"),
     "last_method": (409, "The last method stays"),
     "no_passkey": (409, "There is no passkey to show"),

@@ -13,6 +13,7 @@ from api.operations.contact import ContactBegun
 from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
 from api.passkeys import Party
+from models.app import App
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
 from models.device import ActOffer, Device
@@ -27,6 +28,7 @@ from models.recovery_policy import Standing
 from models.sent_code import SentCode
 from models.session import Session, Who
 from models.sign_in import SignIn
+from models.sign_out import Call
 from models.throttle import Count
 from models.verification import Verification, VerificationKind
 from models.vocabulary import JobState
@@ -366,7 +368,12 @@ def lock(asked: Job) -> schemas.Lock:
 
 
 def job(
-    held: Job, timeline: Iterable[Any] | None = None, *, reach: Reach | None = None, for_operator: bool = False
+    held: Job,
+    timeline: Iterable[Any] | None = None,
+    *,
+    reach: Reach | None = None,
+    calls: Iterable[Call] | None = None,
+    for_operator: bool = False,
 ) -> schemas.Job:
     """`timeline`: rows of `job_move`, where one job is shown. What the device said is the operator's alone."""
     return schemas.Job(
@@ -382,8 +389,33 @@ def job(
         reach=_reach(reach),
         available_actions=cast("list[Literal['cancel']]", held.available_actions()),
         timeline=UNSET if timeline is None else [move(row) for row in timeline],
+        apps=UNSET if calls is None else [told_app(one) for one in calls],
         late_result=held.late_result if for_operator else UNSET,
         detail=held.detail if for_operator else UNSET,
+    )
+
+
+def told_app(call: Call) -> schemas.ToldApp:
+    return schemas.ToldApp(
+        app_id=call.app_id,
+        name=call.app_name,
+        state=call.state.value,
+        reason=call.reason,
+        attempts=call.attempts,
+        ended_at=call.ended_at,
+    )
+
+
+def app(held: App, who: Who) -> schemas.App:
+    if "administrator" not in who.roles:
+        return schemas.App(id=held.id, name=held.name)
+    return schemas.App(
+        id=held.id,
+        name=held.name,
+        client_id=held.client_id,
+        backchannel_logout_uri=held.backchannel_logout_uri,
+        session_required=held.session_required,
+        created_at=held.created_at,
     )
 
 

@@ -1,7 +1,7 @@
 """The outside shape: what is sent in and what goes out. Names here are promises; fields are added, never renamed."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -9,11 +9,12 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from api import passkeys
 from models.access_pass import LONGEST, SHORTEST, USUAL
+from models.app import LONGEST_CLIENT_ID, LONGEST_URI
 from models.delivery import AttemptOutcome, Channel, DeliveryState
 from models.device import NAME, NAME_LIMIT
 from models.errors import Invalid
 from models.recovery_policy import Purpose
-from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof
+from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof, Task
 
 Moment = Annotated[datetime, Meta(tz=True)]
 # Both patterns are read alike by Python and by JSON Schema. PostgreSQL stores no NUL.
@@ -195,6 +196,22 @@ class Confirmation(Given, frozen=True, kw_only=True):
     def must_be_yes(self) -> None:
         if not self.confirm:
             raise Invalid(errors=[{"field": "confirm", "rule": "must be true; nothing was changed"}])
+
+
+class SignOutEverywhere(Confirmation, frozen=True, kw_only=True):
+    keep_this: Annotated[
+        bool,
+        Meta(description="All but this sign-in, which goes on with a new token; takes a proof of fifteen minutes."),
+    ] = False
+
+
+Why = Annotated[
+    str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
+]
+
+
+class SignInsRevoked(Given, frozen=True, kw_only=True):
+    reason: Why
 
 
 class NotMe(Given, frozen=True, kw_only=True):
@@ -387,11 +404,6 @@ class GateTried(Given, frozen=True, kw_only=True):
 
 class PasswordChosen(Given, frozen=True, kw_only=True):
     new: NewPassword
-
-
-Why = Annotated[
-    str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
-]
 
 
 class ResetAsked(Given, frozen=True, kw_only=True):
@@ -725,6 +737,63 @@ class AccessPass(Answer, frozen=True, kw_only=True):
     expires_at: Moment
 
 
+# Apps
+
+
+ClientId = Annotated[str, Meta(min_length=1, max_length=LONGEST_CLIENT_ID, pattern=r"^[\x21-\x7e]+$")]
+Uri = Annotated[str, Meta(min_length=1, max_length=LONGEST_URI)]
+_TOLD_AT: Final = (
+    "Where a logout token is sent (OpenID Connect Back-Channel Logout 1.0); https. Null: it cannot be told."
+)
+_BY_NAME: Final = "Whether it wants each sign-in named by its `sid`; else one token ends all of a person's there."
+
+
+class AppAdded(Given, frozen=True, kw_only=True):
+    name: Name
+    client_id: ClientId
+    backchannel_logout_uri: Annotated[Uri | None, Meta(description=_TOLD_AT)] = None
+    session_required: Annotated[bool, Meta(description=_BY_NAME)] = False
+
+
+class AppChanged(Given, frozen=True, kw_only=True):
+    name: Name | UnsetType = UNSET
+    client_id: ClientId | UnsetType = UNSET
+    backchannel_logout_uri: Uri | UnsetType | None = UNSET
+    session_required: bool | UnsetType = UNSET
+
+
+class App(Answer, frozen=True, kw_only=True):
+    """How it is told is shown to administrators alone."""
+
+    id: UUID
+    name: str
+    client_id: str | UnsetType = UNSET
+    backchannel_logout_uri: Annotated[str | UnsetType | None, Meta(description=_TOLD_AT)] = UNSET
+    session_required: Annotated[bool | UnsetType, Meta(description=_BY_NAME)] = UNSET
+    created_at: Moment | UnsetType = UNSET
+
+
+class AppPage(Answer, frozen=True, kw_only=True):
+    items: list[App]
+    next_cursor: UUID | None
+
+
+class AppUse(Answer, frozen=True, kw_only=True):
+    """By what the app knows this sign-in: what a logout token will name."""
+
+    app_id: UUID
+    client_id: str
+    iss: str
+    sub: UUID
+    sid: UUID
+
+
+class KeySet(Answer, frozen=True, kw_only=True):
+    """A JWK Set (RFC 7517)."""
+
+    keys: list[dict[str, str]]
+
+
 # Devices and what is asked of them
 
 
@@ -803,9 +872,18 @@ class Move(Answer, frozen=True, kw_only=True):
     attempt: int
 
 
+class ToldApp(Answer, frozen=True, kw_only=True):
+    app_id: UUID
+    name: str
+    state: Literal["waiting", "told", "refused", "unreachable"]
+    reason: Annotated[str | None, Meta(description="What the last try came to; a word, never the app's own text.")]
+    attempts: int
+    ended_at: Moment | None
+
+
 class Job(Answer, frozen=True, kw_only=True):
     id: UUID
-    kind: Act
+    kind: Annotated[str, Meta(extra_json_schema={"enum": [*Act, *Task]})]
     state: JobState
     reason: str | None
     device_id: UUID | None
@@ -816,6 +894,9 @@ class Job(Answer, frozen=True, kw_only=True):
     reach: Annotated[Reach | None, Meta(description="How its device is reached, while the job is open.")]
     available_actions: list[Literal["cancel"]]
     timeline: Annotated[list[Move] | UnsetType, Meta(description="Given where one job is shown.")] = UNSET
+    apps: Annotated[
+        list[ToldApp] | UnsetType, Meta(description="Of `sign_out`, where one job is shown: each app that is told.")
+    ] = UNSET
     late_result: Annotated[
         dict[str, Any] | UnsetType | None, Meta(description="What came after the ending; for operators.")
     ] = UNSET
@@ -825,6 +906,13 @@ class Job(Answer, frozen=True, kw_only=True):
 class JobPage(Answer, frozen=True, kw_only=True):
     items: list[Job]
     next_cursor: UUID | None
+
+
+class SignedOutElsewhere(Answer, frozen=True, kw_only=True):
+    token: str
+    csrf_token: str
+    session: Session
+    job: Job
 
 
 class Revealed(Answer, frozen=True, kw_only=True):

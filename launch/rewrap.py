@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from models import contact, delivery, enrollment, job, passcode, verification
+from models import contact, delivery, enrollment, job, passcode, signing_key, verification
 from models.database import Database
 from models.sealed import Keyring, SealBroken
 from models.settings import DatabaseSettings, SettingsError, resolve_files
@@ -41,6 +41,7 @@ def _columns() -> tuple[Sealed, ...]:
         Sealed(proofs.secret, verification.PURPOSE, (proofs.organization_id, proofs.account_id, proofs.id)),
         Sealed(contacts.address, contact.PURPOSE, (contacts.organization_id, contacts.id)),
         Sealed(jobs.plan, job.PLAN_PURPOSE, (jobs.organization_id, jobs.id)),
+        Sealed(signing_key.signing_key.c.private, signing_key.PURPOSE, (signing_key.signing_key.c.id,)),
         Sealed(codes.sealed, passcode.PURPOSE, (codes.organization_id, codes.device_id, codes.job_id)),
     )
 

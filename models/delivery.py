@@ -277,19 +277,22 @@ async def notify(
     also: Sequence[str] = (),
     not_me: bool = True,
     device_id: UUID | None = None,
+    job_id: UUID | None = None,
 ) -> None:
     """What touches an account's safety is told under the flag and by mail; nobody can switch that off.
 
-    `also`: addresses that were the person's until now, and must hear of it, too.
+    `also`: addresses that were the person's until now, and must hear of it, too. `job_id`: the job that goes on from
+    here, and whose ending takes the place of the line under the flag.
     """
     await notification.tell(
         tx,
         organization_id=account.organization_id,
         account_id=account.id,
-        subject_id=new_id(now),
+        subject_id=job_id or new_id(now),
         key=key,
         params=params,
         severity=severity,
+        job_id=job_id,
         device_id=device_id,
         now=now,
     )

@@ -38,7 +38,7 @@ async def settle(
     fence: bool = False,
 ) -> set[UUID]:
     """Settle a job outside a check-in, and let its device go where that is what it means. The accounts to nudge."""
-    goes = takes_away(held.kind, outcome.state)
+    goes = takes_away(held.act, outcome.state)
     if goes:
         await enrollment.hold_living(tx, of.id)
     if not await job.settle(

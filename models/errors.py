@@ -267,6 +267,12 @@ class NoDefault(DomainError):
     code = "no_default"
 
 
+class ClientIdTaken(DomainError):
+    """Another app of the organization is known by it."""
+
+    code = "client_id_taken"
+
+
 class IllegalMove(DomainError):
     """A move that the table does not have: a bug of ours, never a person's mistake."""
 

@@ -24,7 +24,7 @@ from models.hot import Hot
 from models.notification import Severity
 from models.sealed import Keyring
 from models.settings import CONFIRMATION, JOB_KEPT
-from models.vocabulary import DEPARTURES, Act, JobState, Outcome, Queue, Reason, Secret, id_after
+from models.vocabulary import DEPARTURES, Act, JobState, Outcome, Queue, Reason, Secret, Task, id_after
 
 OPEN: Final = (JobState.QUEUED, JobState.WAITING, JobState.DELIVERED)
 OPEN_LITERALS: Final = tuple(sa.literal_column(f"'{state}'", sa.Text) for state in OPEN)
@@ -36,8 +36,8 @@ job = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
-    sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False, comment="who asked"),
-    sa.Column("device_id", Id, sa.ForeignKey("device.id"), nullable=True),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False, comment="whose it is, and who is told"),
+    sa.Column("device_id", Id, sa.ForeignKey("device.id"), nullable=True, comment="none: the subject is the account"),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("queue", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
@@ -108,12 +108,13 @@ MOVES: Final[Mapping[JobState, frozenset[JobState]]] = {
 
 CANCELLABLE: Final = (JobState.QUEUED, JobState.WAITING)
 
-LIFE: Final[Mapping[Act, timedelta | None]] = {
+LIFE: Final[Mapping[Act | Task, timedelta | None]] = {
     Act.RESET_PASSCODE: timedelta(hours=24),
     Act.REMOTE_LOCK: timedelta(hours=24),
     Act.REFRESH: timedelta(hours=24),
     Act.RESTART: timedelta(hours=1),
     **dict.fromkeys(DEPARTURES),
+    Task.SIGN_OUT: timedelta(hours=24),
 }
 """None: not before it was handed over; from then on it is given up when nothing is heard."""
 
@@ -150,7 +151,7 @@ class Job:
     organization_id: UUID
     account_id: UUID
     device_id: UUID | None
-    kind: Act
+    kind: Act | Task
     queue: Queue
     state: JobState
     reason: str | None
@@ -181,7 +182,7 @@ class Job:
             organization_id=row.organization_id,
             account_id=row.account_id,
             device_id=row.device_id,
-            kind=Act(row.kind),
+            kind=Task(row.kind) if row.device_id is None else Act(row.kind),
             queue=Queue(row.queue),
             state=JobState(row.state),
             reason=row.reason,
@@ -207,6 +208,11 @@ class Job:
         )
 
     @property
+    def act(self) -> Act:
+        """What is asked of the device. Of a job that has one."""
+        return Act(self.kind)
+
+    @property
     def is_open(self) -> bool:
         return self.state in OPEN
 
@@ -215,8 +221,11 @@ class Job:
 
     @property
     def is_cancellable(self) -> bool:
-        """Not handed over yet: a courier that may have it since `sent_at` counts as one that has."""
-        return self.state in CANCELLABLE and self.sent_at is None
+        """Not handed over yet: a courier that may have it since `sent_at` counts as one that has.
+
+        What is done for an account is not taken back: whoever signed out everywhere wants it so.
+        """
+        return self.state in CANCELLABLE and self.sent_at is None and self.device_id is not None
 
     def available_actions(self) -> list[str]:
         return ["cancel"] if self.is_cancellable else []
@@ -303,12 +312,12 @@ async def ask(
     *,
     organization_id: UUID,
     account_id: UUID,
-    device_id: UUID,
-    act: Act,
+    device_id: UUID | None,
+    act: Act | Task,
     queue: Queue,
     by: str,
-    idempotency_key: str,
-    request_hash: bytes,
+    idempotency_key: str | None,
+    request_hash: bytes | None,
     now: datetime,
     job_id: UUID,
 ) -> Job:
@@ -513,6 +522,12 @@ async def store_plan(
     )
 
 
+async def begin(tx: Transaction, held: Job, now: datetime) -> bool:
+    """Of a task: its run has begun, and goes on under the same lease. False: this run had lost it."""
+    kept = {"lease_until": held.lease_until, "crashes": 0}
+    return await move(tx, held, JobState.WAITING, by="worker", why=None, now=now, fence=True, values=kept)
+
+
 def after_plan(held: Job, ref: str, *, sent_at: datetime | None = None) -> Job:
     """What `store_plan` made of the row: waiting, and no lease, since the wake that follows is presumed to work."""
     return replace(held, state=JobState.WAITING, command_ref=ref, wakes=1, lease_until=None, sent_at=sent_at)
@@ -666,6 +681,47 @@ async def settle(
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the person reads of how their task ended, in the line that told them of its beginning."""
+
+    key: str
+    params: Mapping[str, Any]
+
+
+async def tell_ending(
+    tx: Transaction, held: Job, outcome: Outcome, *, told: Told | None, actor: Actor, now: datetime
+) -> None:
+    """Of a task that has just ended: notification and event, in the same transaction. None: there is nothing to add to
+    what was told of it."""
+    if outcome.state is None:
+        raise ValueError("an outcome that is not final is nothing to tell")
+    if told is not None:
+        await notification.tell(
+            tx,
+            organization_id=held.organization_id,
+            account_id=held.account_id,
+            subject_id=held.id,
+            key=told.key,
+            params=told.params,
+            severity=_SEVERITY[outcome.state],
+            job_id=held.id,
+            now=now,
+        )
+    await event.record(
+        tx,
+        organization_id=held.organization_id,
+        action=f"account:{held.kind}:{outcome.state}",
+        actor=actor,
+        now=now,
+        outcome="success" if outcome.state is JobState.SUCCEEDED else "failure",
+        reason=outcome.reason,
+        account_id=held.account_id,
+        subject=("job", held.id),
+        facts={"attempt": held.attempt},
+    )
+
+
 def _told(held: Job, outcome: Outcome, words: Words) -> str:
     """What a reset means is each platform's own word; the other acts mean the same nearly everywhere."""
     if outcome.state is JobState.SUCCEEDED:
@@ -767,6 +823,8 @@ async def supersede(
 
 def out_of_time(held: Job) -> Outcome:
     """How a job ends by itself: it was never reached, or it had the order and said nothing."""
+    if held.kind is Task.SIGN_OUT:
+        return Outcome(JobState.EXPIRED, Reason.APP_UNREACHABLE)
     if held.kind in DEPARTURES:
         return Outcome(JobState.UNCONFIRMED, Reason.NO_ANSWER)
     return Outcome(JobState.EXPIRED, Reason.NO_ANSWER if held.state is JobState.DELIVERED else Reason.UNREACHABLE)
@@ -824,6 +882,12 @@ async def open_of_device(tx: Transaction, device_id: UUID, *, hold: bool = False
 def in_order(rows: Iterable[Any]) -> list[Job]:
     """Handed-over ones first (one in flight), then by age."""
     return sorted((Job.of(row) for row in rows), key=lambda held: held.state is not JobState.DELIVERED)
+
+
+async def by_key(tx: Transaction, account_id: UUID, key: str) -> Job | None:
+    statement = sa.select(job).where(job.c.account_id == account_id, job.c.idempotency_key == key)
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Job.of(row)
 
 
 async def by_ref(tx: Transaction, organization_id: UUID, device_id: UUID, ref: str) -> Job | None:

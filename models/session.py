@@ -386,11 +386,12 @@ async def renew(
     life: SessionLife,
     now: datetime,
     until: datetime | None = None,
+    proven_at: datetime | None = None,
 ) -> Session:
     """The same sign-in under a new id, a new token and its account's new generation; the old row is over.
 
     Its end stays where it was, unless it waited for a new password: only now it is a whole session. `until`: when
-    something temporary is over that it was opened with.
+    something temporary is over that it was opened with. `proven_at`: when it was proven, where that was not now.
     """
     await end(tx, held.id, now)
     waited = held.state is SessionState.MUST_CHANGE_PASSWORD
@@ -400,7 +401,7 @@ async def renew(
         id=new_id(now),
         state=SessionState.SIGNED_IN,
         generation=generation,
-        proven_at=now,
+        proven_at=proven_at or now,
         used_at=now,
         idle_at=now + life.idle,
         expires_at=(whole if until is None else min(whole, until)) if waited else held.expires_at,

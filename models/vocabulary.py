@@ -26,6 +26,13 @@ class Act(StrEnum):
     REFRESH = "refresh"
 
 
+class Task(StrEnum):
+    """What is done for an account, and no device has a part in. Each is worked out by `workers/jobs/<task>.py`."""
+
+    SIGN_OUT = "sign_out"
+    """Tell the apps that a person used that they were signed out everywhere."""
+
+
 DEPARTURES: Final = frozenset({Act.REMOVE, Act.WIPE})
 """After these the device is no longer ours: they come before all that waits, and never expire unseen."""
 
@@ -111,6 +118,8 @@ class Reason(StrEnum):
     NOT_NOW = "not_now"
     OFFERED_AGAIN = "offered_again"
     CRASHED = "crashed"
+    APP_REFUSED = "app_refused"
+    APP_UNREACHABLE = "app_unreachable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ def test_every_open_route_is_one_that_is_meant_to_be() -> None:
         ("GET", "/reset-password/script.js"),
         ("GET", "/not-me"),
         ("GET", "/not-me/script.js"),
+        ("GET", "/.well-known/jwks.json"),
         ("GET", "/api/v1/texts/{language}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
@@ -218,11 +219,12 @@ def parameters(text: str) -> set[str]:
 
 def test_what_the_code_can_tell_has_words_in_both_languages_with_the_same_parameters() -> None:
     from models.job import ENDINGS
-    from models.vocabulary import Act
+    from models.vocabulary import Act, Task
 
     wanted = {f"problem.{code}" for code in PROBLEMS}
     wanted |= {f"reason.{reason}" for reason in Reason}
     wanted |= {f"job.{act}.{ending}" for act in Act for ending in ENDINGS}
+    wanted |= {f"job.{task}.{ending}" for task in Task for ending in ("succeeded", "failed", "expired")}
     wanted |= {"re_sign_in.lapsed", "session.signed_out_everywhere", "passcode.replaced"}
     for name in PLATFORMS:
         wanted |= set(constants_named(name, "done_key", "reveal_key"))
@@ -241,10 +243,16 @@ def constants_named(platform: str, *names: str) -> Iterator[str]:
 
 
 def test_a_notification_tells_only_parameters_that_it_is_given() -> None:
-    given = {"job": {"device", "reason"}, "re_sign_in": {"device", "act"}, "session": set()}
+    given = {
+        "job": {"device", "reason"},
+        "task": {"told", "apps", "missed"},
+        "re_sign_in": {"device", "act"},
+        "session": set(),
+    }
     for said in words().values():
         for key, text in said.items():
             topic = "job" if key.endswith(".succeeded") else key.partition(".")[0]
+            topic = "task" if key.startswith("job.sign_out.") else topic
             if topic in given and (key.count(".") == 2 or topic != "job"):
                 assert parameters(text) <= given[topic], key
 
@@ -253,8 +261,8 @@ def test_every_reason_that_ends_a_job_has_words() -> None:
     known = {key.removeprefix("reason.") for key in words()["en"] if key.startswith("reason.")}
     found = set()
     for file in sources("workers", "platforms", "api", "models"):
-        # What ends a delivery is a word for the operator: nobody is told of it.
-        if file.name in {"simulator.py", "mail.py", "sms.py", "letters.py"}:
+        # What ends a delivery or a call to an app is a word for the operator: nobody is told of it.
+        if file.name in {"simulator.py", "logout.py", "mail.py", "sms.py", "letters.py"}:
             continue
         for node in ast.walk(tree(file)):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from models import clock
 from models.database import Database
@@ -17,6 +18,9 @@ from workers import carriers
 from workers.carriers import Carrier
 from workers.queue import QueueDoor, QueueSettings
 
+if TYPE_CHECKING:
+    from workers.logout import Teller
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -28,6 +32,8 @@ class Needs:
     fault: Fault
     carriers: Mapping[Way, Carrier] = field(default_factory=dict)
     """Of those channels that something can leave by."""
+    teller: "Teller | None" = None
+    """Who tells apps; None: nobody knows yet by which address we are known to them, and they are told later."""
 
 
 def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManager[Needs]]:
@@ -36,6 +42,7 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
     now, fault = clock.from_env(environ), Fault.from_env(environ)
     keys = Keyring.from_settings(environ.get("SEAL_KEYS", ""))
     platforms, open_carriers = load(environ), carriers.opener(environ)
+    issuer, plain = environ.get("PUBLIC_URL", "").rstrip("/"), environ.get("MODE") == "embedded"
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Needs]:
@@ -51,6 +58,9 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
                 for name, handler in platforms.items()
             }
             ways = await stack.enter_async_context(open_carriers())
-            yield Needs(data, platforms, channels, keys, door, fault, ways)
+            from workers.logout import Teller  # noqa: PLC0415 - a main imports no client
+
+            teller = await stack.enter_async_context(Teller(issuer, plain=plain)) if issuer else None
+            yield Needs(data, platforms, channels, keys, door, fault, ways, teller)
 
     return opened

@@ -23,9 +23,10 @@ from models.event import WORKER
 from models.hot import Hot
 from models.job import CRASHES, Job, Words
 from models.organization import OrganizationSettings, organization
-from models.vocabulary import JobState, Order, Outcome, Ownership, PlatformName, Reason, Secret
+from models.vocabulary import JobState, Order, Outcome, Ownership, PlatformName, Reason, Secret, Task
 from platforms.base import Command, Courier, Enrollment, EnrollmentState, Facts, PlatformHandler, Report
 from platforms.errors import Refused, Uncertain, Unreachable
+from workers import jobs
 from workers.needs import Needs
 
 _LOG = logging.getLogger(__name__)
@@ -73,8 +74,8 @@ class _Target:
                 state=EnrollmentState(self.bond.state),
                 traits=self.bond.traits,
             )
-        ).get(asked.kind, Reason.PLATFORM_UNSUPPORTED)
-        one = offer(self.held, asked.kind, capability, self.settings)
+        ).get(asked.act, Reason.PLATFORM_UNSUPPORTED)
+        one = offer(self.held, asked.act, capability, self.settings)
         return None if one.available else Outcome(JobState.UNSUPPORTED, one.reason)
 
 
@@ -84,6 +85,9 @@ async def run_job(needs: Needs, job_id: UUID) -> None:
     if held is None:
         return
     needs.fault.mark("claimed")
+    if isinstance(held.kind, Task):
+        await _do_task(needs, held)
+        return
     planned = await _plan(needs, held) if held.state is JobState.QUEUED else await _recall(needs, held)
     if planned is not None and held.state is not JobState.QUEUED:
         planned = await _look_first(needs, planned)
@@ -93,6 +97,16 @@ async def run_job(needs: Needs, job_id: UUID) -> None:
     if not await _withdrew_older(needs, planned):
         return
     await _wake(needs, *planned)
+
+
+async def _do_task(needs: Needs, held: Job) -> None:
+    if held.crashes < CRASHES:
+        await jobs.work_of(held).run(needs, held)
+        return
+    async with needs.database.write() as tx:
+        crashed = Outcome(JobState.FAILED, Reason.CRASHED)
+        await jobs.end(tx, held, crashed, actor=WORKER, now=await tx.now(), fence=True)
+    needs.door.nudge(held.account_id)
 
 
 Planned = tuple[Job, Command, Enrollment, PlatformName]
@@ -140,7 +154,7 @@ async def _plan(needs: Needs, held: Job) -> Planned | None:
         if outcome is None and target.bond is not None and target.platform is not None:
             view = _view(needs, target.bond)
             try:
-                plan = target.platform.plan(Order(held.id, held.kind, target.held.id), view)
+                plan = target.platform.plan(Order(held.id, held.act, target.held.id), view)
             except Refused as refused:
                 outcome = Outcome(JobState.FAILED, refused.reason)
             else:
@@ -197,7 +211,7 @@ def _view(needs: Needs, bond: Bond) -> Enrollment:
 def _command(held: Job, value: Secret) -> Command:
     return Command(
         held.id,
-        held.kind,
+        held.act,
         held.command_ref or "",
         held.state,
         value,

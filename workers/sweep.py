@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from models import (
     account,
+    app,
     browser,
     delivery,
     departure,
@@ -30,6 +31,7 @@ from models import (
     sent_code,
     session,
     sign_in,
+    signing_key,
     throttle,
     verification,
 )
@@ -42,7 +44,8 @@ from models.re_sign_in import ReSignIn, ReSignInState
 from models.recovery import RecoveryState
 from models.sealed import Keyring
 from models.settings import UNREAD_PASSCODE_DEFAULT
-from models.vocabulary import DEPARTURES, Queue, Secret
+from models.vocabulary import DEPARTURES, Queue, Secret, Task
+from workers import jobs
 from workers.queue import Errand, QueueDoor, QueueDown
 
 _LOG = logging.getLogger(__name__)
@@ -109,6 +112,11 @@ class Sweep:
             held = await job.by_id(tx, due.id, hold=True)
             now = await tx.now()
             if held is None or not held.is_open or not held.is_expired(now):
+                return
+            if isinstance(held.kind, Task):
+                await jobs.end(tx, held, job.out_of_time(held), actor=SWEEP, now=now)
+                self.fault.mark("sweep.before_commit")
+                self.door.nudge(held.account_id)
                 return
             of = Device.of((await tx.execute(sa.select(device).where(device.c.id == held.device_id))).one())
             told = await departure.settle(
@@ -178,6 +186,12 @@ class Sweep:
                 break
         self.sealed_since = now - LONGEST_TRANSACTION
 
+    async def rotate_keys(self) -> None:
+        """What signs has a successor in time; the first of all is made here, too."""
+        async with self.database.write() as tx:
+            if await signing_key.rotate(tx, self.keys, await tx.now()):
+                _LOG.info("a new signing key is published")
+
     async def erase(self) -> bool:
         """What may be slow: what has outlived its time, so many of a kind at most. Whether there may be more."""
         erased: list[int] = []
@@ -186,7 +200,7 @@ class Sweep:
             async with self.database.write() as tx:
                 erased.append(await erase_due(tx, await tx.now(), self.at_once))
 
-        await each(*(partial(erase, erase_due) for erase_due in _ERASED))
+        await each(self.rotate_keys, *(partial(erase, erase_due) for erase_due in _ERASED))
         return any(count >= self.at_once for count in erased)
 
 
@@ -281,6 +295,8 @@ _ERASED: Final[tuple[Erase, ...]] = (
     reset_link.erase_due,
     verification.erase_due,
     passkey.erase_due,
+    app.erase_due,
+    signing_key.erase_due,
     job.erase_due,
     delivery.erase_due,
     not_me.erase_due,

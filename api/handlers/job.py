@@ -63,7 +63,10 @@ async def page(call: Call[None, schemas.JobQuery]) -> Reply:
 
 async def show(call: Call[None, None]) -> Reply:
     shown = await job.show(call.needs.database, call.needs.platforms, call.person, call.id("job_id"))
-    return Reply(200, render.job(shown.job, shown.timeline, reach=shown.reach, for_operator=call.person.is_operator))
+    body = render.job(
+        shown.job, shown.timeline, reach=shown.reach, calls=shown.calls, for_operator=call.person.is_operator
+    )
+    return Reply(200, body)
 
 
 async def cancel(call: Call[None, None]) -> Reply:

@@ -9,10 +9,12 @@ from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.guards import SECOND_FACTOR_FLOODS, SIGN_IN_FLOODS, Flood, Flooded, count_floods, csrf_token, forgive
 from api.operations import code_send, refusal
 from api.operations import session as operations
+from api.operations import sign_out as sign_outs
 from api.operations.session import HalfSignedIn, OwesPassword, SignedIn
 from api.passkeys import Party
 from models.database import DatabaseDown
 from models.errors import Busy, DomainError, Invalid, TooManyTries
+from models.job import Job
 from models.sent_code import Purpose
 from models.session import SessionState
 from models.settings import BROWSER_KEPT, PASSWORD_CHANGE_WAIT, SECOND_FACTOR_WAIT
@@ -198,11 +200,52 @@ async def sign_out(call: Call[None, None]) -> Reply:
     return _signed_out()
 
 
-async def sign_out_everywhere(call: Call[schemas.Confirmation, None]) -> Reply:
+async def sign_out_everywhere(call: Call[schemas.SignOutEverywhere, None]) -> Reply:
     call.body.must_be_yes()
-    await operations.sign_out_everywhere(call.needs.database, call.needs.keys, call.person, actor=call.actor)
-    call.needs.door.nudge(call.person.account_id)
-    return Reply(204, headers=FORGET_ALL, cookies=NO_COOKIES)
+    if call.body.keep_this:
+        return await _sign_out_elsewhere(call)
+    made = await sign_outs.everywhere(call.needs.database, call.needs.keys, call.person, actor=call.actor)
+    _begin(call, made)
+    return Reply(204, headers={**FORGET_ALL, **_at(made)}, cookies=NO_COOKIES)
+
+
+async def _sign_out_elsewhere(call: Call[schemas.SignOutEverywhere, None]) -> Reply:
+    done = await sign_outs.others(call.needs.database, call.needs.keys, call.person, actor=call.actor)
+    _begin(call, done.job)
+    held = done.who.session
+    body = schemas.SignedOutElsewhere(
+        token=done.token,
+        csrf_token=csrf_token(done.token),
+        session=render.session(held, done.who),
+        job=render.job(done.job),
+    )
+    left = int((held.expires_at - done.now).total_seconds())
+    return Reply(200, body, headers=_at(done.job), cookies=(session_cookie(done.token, left),))
+
+
+async def revoke_everywhere(call: Call[schemas.SignInsRevoked, None]) -> Reply:
+    done = await sign_outs.revoke(
+        call.needs.database,
+        call.needs.keys,
+        call.person,
+        call.id("account_id"),
+        reason=call.body.reason,
+        key=call.idempotency_key,
+        actor=call.actor,
+    )
+    if done.made:
+        _begin(call, done.job)
+    return Reply(202, render.job(done.job), headers=_at(done.job))
+
+
+def _begin(call: Call[Any, None], made: Job) -> None:
+    """The transaction is kept: streams of what ended close, and a worker hears of the rest."""
+    call.needs.door.put(made.id, made.queue)
+    call.needs.door.nudge(made.account_id)
+
+
+def _at(made: Job) -> dict[str, str]:
+    return {"Location": f"/api/v1/jobs/{made.id}"}
 
 
 def signed_in(call: Call[Any, None], done: SignedIn) -> Reply:

@@ -378,7 +378,7 @@ def _command(talk: _Talk, held: Job) -> Command:
 def _told_platform(held: Job, value: Secret) -> Command:
     return Command(
         held.id,
-        held.kind,
+        held.act,
         held.command_ref or "",
         held.state,
         value,
@@ -443,7 +443,7 @@ async def _settle(talk: _Talk, held: Job, outcome: Outcome) -> None:
     )
     if settled:
         talk.nudge.add(held.account_id)
-        talk.goes = talk.goes or departure.takes_away(held.kind, outcome.state)
+        talk.goes = talk.goes or departure.takes_away(held.act, outcome.state)
 
 
 async def _leave(talk: _Talk, *, said_farewell: bool) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from api.operations.act import SELECT_FOR_OFFERS, Platforms, reach_of
-from models import job
+from models import job, sign_out
 from models.database import Database, Transaction
 from models.device import device
 from models.errors import NotAllowed, NotFound, TooLateToCancel
@@ -16,7 +16,8 @@ from models.job import Job, Words
 from models.sealed import Keyring
 from models.session import Who
 from models.settings import UNREAD_PASSCODE_DEFAULT
-from models.vocabulary import JobState, Outcome, Reason
+from models.sign_out import Call
+from models.vocabulary import JobState, Outcome, Reason, Task
 from platforms.base import Reach
 
 
@@ -26,11 +27,15 @@ class Shown:
     timeline: list[Any] | None = None
     reach: Reach | None = None
     """Of its device, while it is open."""
+    calls: list[Call] | None = None
+    """Of a task that tells apps."""
 
 
 def _may_see(who: Who, held: Job) -> bool:
-    mine = (held.organization_id, held.account_id) == (who.organization_id, who.account_id)
-    return mine or who.is_operator
+    """Whoever it is of, and operators; what was done for an account is its administrators' business, too."""
+    ours = held.organization_id == who.organization_id
+    of_account = held.device_id is None and "administrator" in who.roles
+    return (ours and (held.account_id == who.account_id or of_account)) or who.is_operator
 
 
 async def page(
@@ -67,18 +72,19 @@ async def show(db: Database, platforms: Platforms, who: Who, job_id: UUID) -> Sh
         if held is None or not _may_see(who, held):
             raise NotFound
         reach = await _reach(tx, platforms, [held])
-        return Shown(held, list(await job.timeline(tx, job_id)), reach.get(held.id))
+        calls = await sign_out.calls(tx, held.id) if held.kind is Task.SIGN_OUT else None
+        return Shown(held, list(await job.timeline(tx, job_id)), reach.get(held.id), calls)
 
 
 async def _reach(tx: Transaction, platforms: Platforms, jobs: list[Job]) -> dict[UUID, Reach | None]:
     """How the devices of those that are still open are reached, by job."""
-    waiting = {held.id: held.device_id for held in jobs if held.is_open}
+    waiting = {held.id: held.device_id for held in jobs if held.is_open and held.device_id is not None}
     if not waiting:
         return {}
     rows = await tx.execute(SELECT_FOR_OFFERS.where(device.c.id.in_(set(waiting.values()))))
     now = await tx.now()
     of_device = {row.id: reach_of(platforms, row, now) for row in rows}
-    return {job_id: of_device.get(device_id) for job_id, device_id in waiting.items() if device_id is not None}
+    return {job_id: of_device.get(device_id) for job_id, device_id in waiting.items()}
 
 
 async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: Actor) -> Shown:

@@ -29,7 +29,15 @@ from models import (
 )
 from models.database import Database, Transaction
 from models.delivery import Person
-from models.errors import CodeRefused, DomainError, NoDefault, NotFound, PreconditionFailed, ProofRequired
+from models.errors import (
+    CodeRefused,
+    DomainError,
+    NoDefault,
+    NotFound,
+    PreconditionFailed,
+    ProofRequired,
+    SecondFactorMissing,
+)
 from models.event import Actor
 from models.sealed import Keyring, SealBroken
 from models.sent_code import Aim, Purpose
@@ -38,6 +46,7 @@ from models.settings import FRESH_PROOF
 from models.verification import NAMED, STANDING, Use, Verification, VerificationKind
 from models.vocabulary import Secret, new_id
 
+ADMINISTRATORS_STRENGTH: Final = 2
 SECRET_BYTES: Final = 20
 """160 bits (RFC 4226, section 4)."""
 
@@ -248,6 +257,14 @@ async def must_be_proven(tx: Transaction, who: Who) -> list[Verification]:
 async def _shown(tx: Transaction, keys: Keyring, method: Verification) -> Verification:
     (shown,) = await contact.with_hints(tx, keys, [method])
     return shown
+
+
+async def must_be_proven_by_two(tx: Transaction, who: Who) -> None:
+    """What an administrator does to others takes two factors. Raises SecondFactorMissing for whoever has one alone."""
+    if verification.best_strength(await must_be_proven(tx, who)) < ADMINISTRATORS_STRENGTH:
+        raise SecondFactorMissing(strength=ADMINISTRATORS_STRENGTH)
+    if who.session.strength < ADMINISTRATORS_STRENGTH:
+        raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=ADMINISTRATORS_STRENGTH)
 
 
 async def _left(tx: Transaction, method: Verification) -> int | None:

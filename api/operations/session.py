@@ -14,14 +14,12 @@ from api.operations.code_send import CodeSent
 from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party
 from api.passwords import Hasher
-from models import account, contact, delivery, event, organization, place, re_sign_in, session, verification
+from models import account, contact, event, organization, re_sign_in, session, verification
 from models.browser import Browser
 from models.database import Database, Transaction
-from models.delivery import Person
 from models.device import LEAST_STRENGTH
 from models.errors import CodeRefused, DomainError, NotFound, NotSignedIn, ProofRequired, SignInFailed, TooManyTries
 from models.event import Actor
-from models.notification import Severity
 from models.passkey import Purpose
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
@@ -436,26 +434,6 @@ async def sign_out(db: Database, who: Who, *, actor: Actor) -> None:
         _, now = await hold_account(tx, who)
         if await session.end(tx, who.session.id, now):
             await ended(tx, who.session, actor=actor, now=now)
-
-
-async def sign_out_everywhere(db: Database, keys: Keyring, who: Who, *, actor: Actor) -> None:
-    """Every session of the account, this one too, on every process, at once: one row, however many there are."""
-    async with db.write() as tx:
-        generation, now = await hold_account(tx, who)
-        if generation != who.session.generation:
-            raise NotSignedIn
-        await account.end_every_session(tx, who.account_id)
-        await re_sign_in.cancel_live(tx, who.account_id, None, "signed_out_everywhere", now, actor=actor)
-        await record(tx, who.session, "end_all", actor=actor, now=now)
-        await delivery.notify(
-            tx,
-            keys=keys,
-            account=Person(who.account_id, who.organization_id),
-            key="session.signed_out_everywhere",
-            params=place.of(actor),
-            now=now,
-            severity=Severity.INFO,
-        )
 
 
 async def hold_account(tx: Transaction, who: Who) -> tuple[int, datetime]:

@@ -460,8 +460,8 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         "job",
         sa.Column("id", Id, nullable=False),
         sa.Column("organization_id", Id, nullable=False),
-        sa.Column("account_id", Id, nullable=False, comment="who asked"),
-        sa.Column("device_id", Id, nullable=True),
+        sa.Column("account_id", Id, nullable=False, comment="whose it is, and who is told"),
+        sa.Column("device_id", Id, nullable=True, comment="none: the subject is the account"),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("queue", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
@@ -815,6 +815,78 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
             ["organization_id"], ["organization.id"], name=op.f("fk_photo_organization_id_organization")
         ),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_photo")),
+    )
+    op.create_table(
+        "app",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("client_id", sa.Text, nullable=False, comment="whom its tokens are for"),
+        sa.Column("backchannel_logout_uri", sa.Text, nullable=True, comment="none: it cannot be told"),
+        sa.Column("session_required", sa.Boolean, nullable=False, comment="it wants each sign-in named"),
+        sa.Column("version", sa.Integer, server_default="1", nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_app_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_app")),
+    )
+    op.create_index(op.f("uq_app_client_id"), "app", ["organization_id", "client_id"], unique=True)
+    op.create_index(op.f("ix_app_organization"), "app", ["organization_id", "id"], unique=False)
+    op.create_table(
+        "app_use",
+        sa.Column("id", Id, nullable=False, comment="the sid that the app knows"),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("app_id", Id, nullable=False),
+        sa.Column("session_id", Id, nullable=False, comment="the sign-in here that it was launched from"),
+        sa.Column("generation", sa.BigInteger, nullable=False, comment="of that sign-in"),
+        sa.Column("first_used_at", Moment, nullable=False),
+        sa.Column("last_used_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_app_use_account_id_account")),
+        sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_app_use_app_id_app")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_app_use_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_app_use")),
+    )
+    op.create_index(op.f("uq_app_use_session"), "app_use", ["session_id", "app_id"], unique=True)
+    op.create_index(
+        op.f("ix_app_use_account"), "app_use", ["organization_id", "account_id", "generation"], unique=False
+    )
+    op.create_index(op.f("ix_app_use_app"), "app_use", ["app_id"], unique=False)
+    op.create_index(op.f("ix_app_use_last_used_at"), "app_use", ["last_used_at"], unique=False)
+    op.create_table(
+        "sign_out_call",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("app_id", Id, nullable=False),
+        sa.Column("app_name", sa.Text, nullable=False, comment="as it was called then"),
+        sa.Column("sid", Id, nullable=True, comment="none: all of the person's sign-ins there"),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=True, comment="a word of ours; never the other side's text"),
+        sa.Column("attempts", sa.Integer, server_default="0", nullable=False),
+        sa.Column("available_at", Moment, nullable=False),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_sign_out_call_job_id_job"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_sign_out_call_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_out_call")),
+    )
+    op.create_index(op.f("ix_sign_out_call_job"), "sign_out_call", ["job_id", "state", "available_at"], unique=False)
+    op.create_table(
+        "signing_key",
+        sa.Column("id", Id, nullable=False, comment="the kid"),
+        sa.Column("serial", sa.Integer, nullable=False, comment="two that are made at once are one"),
+        sa.Column("public", Json, nullable=False, comment="a JWK"),
+        sa.Column("private", sa.LargeBinary, nullable=False, comment="sealed"),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("signs_from", Moment, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_signing_key")),
+        sa.UniqueConstraint("serial", name=op.f("uq_signing_key_serial")),
+        comment="of the installation, not of an organization",
     )
     for table in ("event", "event_seal"):
         for statement in insert_only(table, op.get_context().dialect.name):

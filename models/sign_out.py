@@ -1,0 +1,233 @@
+"""Signed out everywhere: at once here, and by a job everywhere else.
+
+Here it is one row, whatever the number of sessions: the account's generation. What others must be told is the job's
+affair. It finds out whom to tell when it runs, so that asking costs the same for one sign-in as for a hundred thousand.
+A call is one app to be told, of one sign-in there or of all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models import account, app, delivery, event, job, re_sign_in
+from models.base import Id, Moment, metadata
+from models.database import Transaction
+from models.delivery import Person
+from models.event import Actor
+from models.job import Job, Told
+from models.notification import Severity
+from models.sealed import Keyring
+from models.vocabulary import JobState, Outcome, Queue, Reason, Task, new_id
+
+sign_out_call = sa.Table(
+    "sign_out_call",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("job_id", Id, sa.ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("app_id", Id, nullable=False),
+    sa.Column("app_name", sa.Text, nullable=False, comment="as it was called then"),
+    sa.Column("sid", Id, nullable=True, comment="none: all of the person's sign-ins there"),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=True, comment="a word of ours; never the other side's text"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("available_at", Moment, nullable=False),
+    sa.Column("ended_at", Moment, nullable=True),
+    sa.Index("ix_sign_out_call_job", "job_id", "state", "available_at"),
+)
+
+NOTICE: Final = "session.signed_out_everywhere"
+NAMED: Final = 5
+"""So many apps are named in the line under the flag; the job's own page has them all."""
+
+
+class CallState(StrEnum):
+    WAITING = "waiting"
+    TOLD = "told"
+    REFUSED = "refused"
+    """The app answered, and would not."""
+    UNREACHABLE = "unreachable"
+    """It was tried to the end of the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    id: UUID
+    app_id: UUID
+    app_name: str
+    sid: UUID | None
+    state: CallState
+    reason: str | None
+    attempts: int
+    available_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Any) -> "Call":
+        return cls(
+            id=row.id,
+            app_id=row.app_id,
+            app_name=row.app_name,
+            sid=row.sid,
+            state=CallState(row.state),
+            reason=row.reason,
+            attempts=row.attempts,
+            available_at=row.available_at,
+            ended_at=row.ended_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    generation: int
+    job: Job
+
+
+async def everywhere(
+    tx: Transaction,
+    whose: Person,
+    *,
+    keys: Keyring,
+    actor: Actor,
+    by: str,
+    notice: str,
+    params: Mapping[str, str],
+    facts: Mapping[str, Any],
+    now: datetime,
+    idempotency_key: str | None = None,
+    request_hash: bytes | None = None,
+) -> Ended:
+    """End every sign-in of the account, and leave to a job what others must be told. The account's row is held."""
+    generation = await account.end_every_session(tx, whose.id)
+    await re_sign_in.cancel_live(tx, whose.id, None, "signed_out_everywhere", now, actor=actor)
+    made = await job.ask(
+        tx,
+        job_id=new_id(now),
+        organization_id=whose.organization_id,
+        account_id=whose.id,
+        device_id=None,
+        act=Task.SIGN_OUT,
+        queue=Queue.SYSTEM,
+        by=by,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+        now=now,
+    )
+    await event.record(
+        tx,
+        organization_id=whose.organization_id,
+        action="account:session:end_all",
+        actor=actor,
+        now=now,
+        account_id=whose.id,
+        subject=("job", made.id),
+        facts=facts,
+    )
+    await delivery.notify(
+        tx, keys=keys, account=whose, key=notice, params=params, now=now, severity=Severity.INFO, job_id=made.id
+    )
+    return Ended(generation, made)
+
+
+async def find_calls(tx: Transaction, held: Job, now: datetime) -> None:
+    """Whom to tell: whatever was launched from a sign-in that is over by now. The account's row is held."""
+    whose = await account.lock(tx, held.account_id)
+    over = await app.take_over(
+        tx,
+        organization_id=held.organization_id,
+        account_id=held.account_id,
+        generation=whose.session_generation,
+    )
+    if over:
+        rows = [
+            {
+                "id": new_id(now),
+                "organization_id": held.organization_id,
+                "job_id": held.id,
+                "app_id": one.app_id,
+                "app_name": one.name,
+                "sid": one.sid,
+                "state": CallState.WAITING.value,
+                "available_at": now,
+            }
+            for one in over
+        ]
+        await tx.execute(sa.insert(sign_out_call), rows)
+
+
+async def calls(tx: Transaction, job_id: UUID) -> list[Call]:
+    statement = sa.select(sign_out_call).where(sign_out_call.c.job_id == job_id)
+    return [Call.of(row) for row in await tx.execute(statement.order_by(sign_out_call.c.id))]
+
+
+async def due(tx: Transaction, job_id: UUID, now: datetime, limit: int) -> list[Call]:
+    """Those to be told now, the longest waiting first."""
+    statement = (
+        sa.select(sign_out_call)
+        .where(
+            sign_out_call.c.job_id == job_id,
+            sign_out_call.c.state == CallState.WAITING.value,
+            sign_out_call.c.available_at <= now,
+        )
+        .order_by(sign_out_call.c.available_at, sign_out_call.c.id)
+        .limit(limit)
+    )
+    return [Call.of(row) for row in await tx.execute(statement)]
+
+
+async def next_due(tx: Transaction, job_id: UUID) -> datetime | None:
+    """When somebody is to be told next; None: nobody is left."""
+    waiting = sa.and_(sign_out_call.c.job_id == job_id, sign_out_call.c.state == CallState.WAITING.value)
+    statement = sa.select(sa.func.min(sign_out_call.c.available_at, type_=Moment)).where(waiting)
+    found: datetime | None = (await tx.execute(statement)).scalar_one()
+    return found
+
+
+async def answered(
+    tx: Transaction, call: Call, state: CallState, *, reason: str | None, again: datetime, now: datetime
+) -> None:
+    """What came of telling one. Still waiting: it is told again, not before `again`."""
+    ended = state is not CallState.WAITING
+    statement = sa.update(sign_out_call).where(
+        sign_out_call.c.id == call.id, sign_out_call.c.state == CallState.WAITING.value
+    )
+    await tx.execute(
+        statement.values(
+            state=state.value,
+            reason=reason,
+            attempts=sign_out_call.c.attempts + 1,
+            available_at=again,
+            ended_at=now if ended else None,
+        )
+    )
+
+
+async def give_up(tx: Transaction, job_id: UUID, now: datetime) -> None:
+    waiting = sa.and_(sign_out_call.c.job_id == job_id, sign_out_call.c.state == CallState.WAITING.value)
+    await tx.execute(sa.update(sign_out_call).where(waiting).values(state=CallState.UNREACHABLE.value, ended_at=now))
+
+
+def outcome(made: Sequence[Call]) -> Outcome:
+    """Of a job whose calls have all ended by themselves."""
+    if all(one.state is CallState.TOLD for one in made):
+        return Outcome(JobState.SUCCEEDED)
+    return Outcome(JobState.FAILED, Reason.APP_REFUSED)
+
+
+def told(made: Sequence[Call], outcome: Outcome) -> Told | None:
+    """The line under the flag, by apps: one that was to be told of several sign-ins is told when it knows of all."""
+    missed = dict.fromkeys(one.app_name for one in made if one.state is not CallState.TOLD)
+    apps = {one.app_id for one in made}
+    short = {one.app_id for one in made if one.state is not CallState.TOLD}
+    if not made:
+        # Nobody had to be told: what was said of the end here is all.
+        return None
+    names = list(missed)
+    more = f" (+{len(names) - NAMED})" if len(names) > NAMED else ""
+    params = {"told": len(apps) - len(short), "apps": len(apps), "missed": ", ".join(names[:NAMED]) + more}
+    return Told(f"job.{Task.SIGN_OUT}.{outcome.state}", params)

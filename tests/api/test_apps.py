@@ -1,0 +1,255 @@
+"""Apps: registered by administrators, used by people, told when they sign out everywhere (A9)."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from models import app, job, session
+from models.account import account
+from models.event import event
+from models.settings import RECENT_PROOF
+from models.signing_key import rotate
+from tests.api.house import Answer, House
+from tests.people import Person, found
+
+URI = "https://timesheet.test/logout"
+
+
+@pytest.fixture
+async def boss(house: House) -> Person:
+    """An administrator, signed in with `boss` by two factors."""
+    person = await house.hire("boss", roles=("administrator",), second_factor=True)
+    await house.open_session(person, "boss", strength=2)
+    return person
+
+
+@pytest.fixture
+async def anna(house: House) -> Person:
+    person = await house.hire("anna")
+    await house.open_session(person, "anna")
+    return person
+
+
+async def register(house: House, token: str = "boss", **more: Any) -> Answer:
+    body = {"name": "Timesheet", "client_id": "timesheet", "backchannel_logout_uri": URI, **more}
+    return await house.ask("POST", "/apps", body, token=token)
+
+
+async def alive(house: House, token: str) -> bool:
+    return (await house.ask("GET", "/sessions/current", token=token)).status == 200
+
+
+async def revoke(house: House, whose: Person | UUID, key: str | None = "key", **more: Any) -> Answer:
+    account_id = whose.id if isinstance(whose, Person) else whose
+    body = {"reason": more.pop("reason", "The laptop was stolen.")}
+    headers = {} if key is None else {"Idempotency-Key": key}
+    path = f"/accounts/{account_id}/sign-out-everywhere"
+    return await house.ask("POST", path, body, token=more.pop("token", "boss"), headers=headers)
+
+
+async def test_an_app_is_registered_shown_changed_and_removed(house: House, boss: Person, anna: Person) -> None:
+    made = await register(house)
+    assert made.status == 201
+    path = f"/apps/{made.json['id']}"
+    assert made.json["backchannel_logout_uri"] == URI
+
+    for_anna = await house.ask("GET", "/apps", token="anna")
+    assert for_anna.json == {"items": [{"id": made.json["id"], "name": "Timesheet"}], "next_cursor": None}
+    assert (await house.ask("PATCH", path, {"name": "T"}, token="boss")).status == 428
+    mark = {"If-Match": made.headers["ETag"]}
+    changed = await house.ask("PATCH", path, {"name": "T", "session_required": True}, token="boss", headers=mark)
+    assert (changed.status, changed.json["name"], changed.json["session_required"]) == (200, "T", True)
+    assert (await house.ask("PATCH", path, {"name": "U"}, token="boss", headers=mark)).status == 412
+    assert (await house.ask("GET", path, token="boss")).headers["ETag"] == changed.headers["ETag"]
+    await house.ask("POST", f"{path}/uses", token="anna")
+    assert (await house.ask("DELETE", path, token="boss")).status == 204
+    assert (await house.ask("GET", path, token="boss")).status == 404
+    actions = [row.action for row in await house.rows(sa.select(event)) if row.action.startswith("organization:")]
+    assert sorted(actions) == ["organization:app:add", "organization:app:change", "organization:app:remove"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://timesheet.test/logout",
+        "https://me:secret@timesheet.test/logout",
+        "https://timesheet.test/logout#here",
+        "https:///logout",
+        "ftp://timesheet.test",
+        "https://timesheet.test:0/",
+        "https://timesheet.test/a b",
+        "javascript:alert(1)",
+    ],
+)
+async def test_an_app_is_told_by_https_alone(house: House, boss: Person, uri: str) -> None:
+    assert (await register(house, backchannel_logout_uri=uri)).status == 422
+
+
+async def test_a_client_id_is_one_app_of_an_organization(house: House, boss: Person) -> None:
+    assert (await register(house)).status == 201
+    again = await register(house)
+    assert (again.status, again.json["code"]) == (409, "client_id_taken")
+    other = await register(house, client_id="other")
+    mark = {"If-Match": other.headers["ETag"]}
+    path = f"/apps/{other.json['id']}"
+    taken = await house.ask("PATCH", path, {"client_id": "timesheet"}, token="boss", headers=mark)
+    assert (taken.status, taken.json["code"]) == (409, "client_id_taken")
+
+
+async def test_registering_takes_an_administrator_two_factors_and_a_fresh_proof(house: House, boss: Person) -> None:
+    await house.open_session(await house.hire("anna"), "anna")
+    await house.open_session(await house.hire("one", roles=("administrator",)), "one")
+
+    assert (await register(house, "anna")).status == 403
+    alone = await register(house, "one")
+    assert (alone.status, alone.json["code"]) == (403, "second_factor_missing")
+    house.clock.forward(301)
+    late = await register(house)
+    assert (late.status, late.json["code"]) == (401, "proof_required")
+
+
+async def test_an_app_of_another_organization_is_not_there(house: House, boss: Person) -> None:
+    made = await register(house)
+    elsewhere = await found(house.db, house.clock.now, name="Other")
+    stranger = await house.hire("eve", organization_id=elsewhere, roles=("administrator",), second_factor=True)
+    await house.open_session(stranger, "eve", strength=2)
+    path = f"/apps/{made.json['id']}"
+
+    assert (await house.ask("GET", path, token="eve")).status == 404
+    assert (await house.ask("POST", f"{path}/uses", token="eve")).status == 404
+    assert (await house.ask("DELETE", path, token="eve")).status == 404
+    assert (await house.ask("PATCH", path, {"name": "E"}, token="eve", headers={"If-Match": "*"})).status == 404
+    assert (await house.ask("GET", "/apps", token="eve")).json["items"] == []
+
+
+async def test_a_use_names_the_sign_in_as_the_app_will_hear_of_it(house: House, boss: Person, anna: Person) -> None:
+    made = await register(house)
+    path = f"/apps/{made.json['id']}/uses"
+
+    first = await house.ask("POST", path, token="anna")
+    again = await house.ask("POST", path, token="anna")
+
+    assert first.status == again.status == 200
+    assert first.json == again.json
+    assert (first.json["sub"], first.json["client_id"]) == (str(anna.id), "timesheet")
+    (row,) = await house.rows(sa.select(app.app_use))
+    assert str(row.id) == first.json["sid"]
+
+
+# By the person
+
+
+async def test_signing_out_everywhere_makes_one_job_that_the_person_finds_again(house: House, anna: Person) -> None:
+    answer = await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="anna")
+    assert answer.status == 204
+    signed_in = await house.sign_in(anna)
+    token = signed_in.json["token"]
+
+    shown = await house.ask("GET", answer.headers["Location"].removeprefix("/api/v1"), token=token)
+    listed = await house.ask("GET", "/jobs", token=token)
+    told = await house.ask("GET", "/notifications", token=token)
+
+    assert (shown.json["kind"], shown.json["device_id"], shown.json["state"]) == ("sign_out", None, "queued")
+    assert (shown.json["apps"], shown.json["available_actions"]) == ([], [])
+    assert [one["to"] for one in shown.json["timeline"]] == ["queued"]
+    assert [one["id"] for one in listed.json["items"]] == [shown.json["id"]]
+    assert shown.json["id"] in {one["job_id"] for one in told.json["items"]}
+    cancelled = await house.ask("POST", f"/jobs/{shown.json['id']}/cancel", token=token)
+    assert (cancelled.status, cancelled.json["code"]) == (409, "too_late_to_cancel")
+
+
+async def test_the_one_that_asks_may_stay_under_another_token(house: House, boss: Person, anna: Person) -> None:
+    made = await register(house)
+    await house.open_session(anna, "other")
+    for token in ("anna", "other"):
+        await house.ask("POST", f"/apps/{made.json['id']}/uses", token=token)
+
+    body = {"confirm": True, "keep_this": True}
+    answer = await house.ask("POST", "/sign-out-everywhere", body, token="anna")
+
+    assert answer.status == 200
+    assert not await alive(house, "anna")
+    assert not await alive(house, "other")
+    assert await alive(house, answer.json["token"])
+    assert "Clear-Site-Data" not in answer.headers
+    assert answer.json["job"]["kind"] == "sign_out"
+    assert await house.told(anna) == ["session.signed_out_elsewhere"]
+    uses = await house.rows(sa.select(app.app_use).order_by(app.app_use.c.generation))
+    assert [row.generation for row in uses] == [0, 1], "what was launched from here goes on"
+    assert str(uses[1].session_id) == answer.json["session"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("after", "status"), [(RECENT_PROOF.total_seconds(), 200), (RECENT_PROOF.total_seconds() + 1, 401)]
+)
+async def test_to_stay_takes_a_recent_proof_and_gives_none(
+    house: House, anna: Person, after: float, status: int
+) -> None:
+    house.clock.forward(after)
+
+    body = {"confirm": True, "keep_this": True}
+    answer = await house.ask("POST", "/sign-out-everywhere", body, token="anna")
+
+    assert answer.status == status
+    if status == 200:
+        (row,) = await house.rows(sa.select(session.session).where(session.session.c.generation == 1))
+        assert (house.clock.now - row.proven_at).total_seconds() == after
+
+
+# By an administrator
+
+
+async def test_an_administrator_ends_every_sign_in_of_somebody(house: House, boss: Person, anna: Person) -> None:
+    answer = await revoke(house, anna)
+    again = await revoke(house, anna)
+
+    assert answer.status == again.status == 202
+    assert answer.headers["Location"] == again.headers["Location"]
+    assert not await alive(house, "anna")
+    assert await alive(house, "boss")
+    (row,) = await house.rows(sa.select(account.c.session_generation).where(account.c.id == anna.id))
+    assert row.session_generation == 1, "the same key, once"
+    assert await house.told(anna) == ["session.revoked_everywhere"]
+    events = await house.rows(sa.select(event).where(event.c.account_id == anna.id))
+    assert [one.facts["reason"] for one in events if one.action == "account:session:end_all"] == [
+        "The laptop was stolen."
+    ]
+    shown = await house.ask("GET", f"/jobs/{answer.json['id']}", token="boss")
+    assert (shown.status, shown.json["timeline"][0]["by"]) == (200, "administrator")
+
+
+async def test_what_a_revoke_must_have(house: House, boss: Person, anna: Person) -> None:
+    await house.open_session(await house.hire("one", roles=("administrator",)), "one")
+    elsewhere = await found(house.db, house.clock.now, name="Other")
+    eve = await house.hire("eve", organization_id=elsewhere)
+
+    assert (await revoke(house, anna, None)).json["code"] == "idempotency_key_required"
+    assert (await revoke(house, anna, token="anna")).status == 403
+    assert (await revoke(house, anna, token="one")).json["code"] == "second_factor_missing"
+    assert (await revoke(house, eve)).status == 404
+    assert (await revoke(house, boss)).json["code"] == "not_allowed"
+    for reason in ("", "x" * 201):
+        assert (await revoke(house, anna, reason=reason)).status == 422
+    assert (await revoke(house, anna, reason="x" * 200)).status == 202
+    assert (await revoke(house, anna, reason="another")).json["code"] == "idempotency_key_reused"
+    house.clock.forward(301)
+    assert (await revoke(house, anna, "new")).json["code"] == "proof_required"
+    assert len(await house.rows(sa.select(job.job))) == 1
+
+
+# Keys
+
+
+async def test_the_public_keys_are_there_for_everybody_and_hold_nothing_else(house: House) -> None:
+    async def keys() -> Any:
+        async with house.client.get("/.well-known/jwks.json") as answer:
+            assert answer.headers["Cache-Control"] == "public, max-age=300"
+            return await answer.json()
+
+    assert await keys() == {"keys": []}
+    async with house.db.write() as tx:
+        assert await rotate(tx, house.keys, house.clock.now)
+    (key,) = (await keys())["keys"]
+    assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}
