@@ -121,7 +121,8 @@ async def worker(
                 for name, handler in handlers.items()
             }
             data.ring = door.put_delivery
-            ways = {Channel.MAIL: Outbox(outbox, Letters(town_environment["PUBLIC_URL"]), Sender.of(NOBODY))}
+            carrier = Outbox(outbox, Letters(town_environment["PUBLIC_URL"]), Sender.of(NOBODY))
+            ways = {Channel.MAIL: carrier, Channel.SMS: carrier}
             yield Needs(data, handlers, channels, keys, door, Fault(), ways)
         await data.close()
 

@@ -207,7 +207,7 @@ def keys_of(server: RedisServer) -> bytes:
     return b"\n".join(key + repr(readers[client.type(key)](key)).encode() for key in client.keys("*"))
 
 
-async def a_day(town: Town, heard: Overheard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def a_day(town: Town, heard: Overheard, outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     anna_person = await town.hire(second_factor=True)
     anna, bram = town.browser(anna_person), town.browser(await town.hire("bram"))
     assert anna_person.totp_secret is not None
@@ -216,6 +216,7 @@ async def a_day(town: Town, heard: Overheard, monkeypatch: pytest.MonkeyPatch) -
 
     await people_at_the_door(town, heard, anna, bram)
     await bad_requests(town, heard, anna)
+    await addresses(town, heard, town.browser(await town.hire("carla")), outbox)
     await phones(town, heard, anna, bram)
     await a_bug(town, heard, anna, bram, monkeypatch)
     await anna.ask("POST", "/sign-out-everywhere", {"confirm": True})
@@ -305,6 +306,65 @@ async def bad_requests(town: Town, heard: Overheard, anna: Any) -> None:
         assert answer.status_code == 403, answer.text
     answer = await client.get("/api/v1/sessions/current", headers=cookie)
     assert answer.status_code == 200, answer.text
+
+
+async def addresses(town: Town, heard: Overheard, carla: Any, outbox: Path) -> None:
+    """A number and a mail address are added, and the number finishes a sign-in: right codes, wrong ones, too many."""
+    number, mail = "+31687650943", f"carla.{uuid4().hex}@example.net"
+    heard.know("number", number, number[1:], number[3:])
+    heard.know("mail address", mail, mail.partition("@")[0])
+    await carla.sign_in()
+    for kind, address, digits in (("phone", number, 6), ("email", mail, 8)):
+        wish = {"label": f"My {kind}", "address": address}
+        begun = await carla.ask("POST", f"/security/methods/{kind}", wish)
+        assert begun.status_code == 201, begun.text
+        assert (await carla.ask("POST", f"/security/methods/{kind}", wish)).status_code == 429
+        assert (
+            await carla.ask("POST", f"/security/methods/{kind}", {**wish, "address": f"{address}{address}"})
+        ).is_error
+        code = await sent_code(heard, outbox, address, digits)
+        confirming = f"/security/methods/{begun.json()['id']}/confirm"
+        for tried, status in ((code[::-1] + "x", 403), (code, 200), (code, 404)):
+            answer = await carla.ask("POST", confirming, {"code": tried})
+            assert answer.status_code == status, answer.text
+        if kind == "phone":
+            phone_id = begun.json()["id"]
+            proving = {"method_id": phone_id, "code": code}
+            assert (await carla.ask("POST", "/sessions/current/proof", proving)).status_code == 403
+            town.clock.forward(60)
+            sent = await carla.ask("POST", "/sessions/current/proof/send", {"method_id": phone_id})
+            assert sent.status_code == 200, sent.text
+            proving["code"] = await sent_code(heard, outbox, number, 6)
+            proven = await carla.ask("POST", "/sessions/current/proof", proving)
+            assert proven.status_code == 200, proven.text
+            carla.token = proven.json()["token"]
+    town.clock.forward(60)
+    half = await carla.ask("POST", "/sessions", {"account": "carla", "password": PASSWORD})
+    assert half.status_code == 202, half.text
+    carla.token = half.json()["token"]
+    finishing = {"method_id": phone_id, "code": await sent_code(heard, outbox, number, 6)}
+    whole = await carla.ask("POST", "/sessions/current/second-factor", finishing)
+    assert whole.status_code == 201, whole.text
+
+
+async def sent_code(heard: Overheard, outbox: Path, to: str, digits: int) -> str:
+    """The newest that nobody knew yet."""
+
+    async def arrived() -> str | None:
+        return newest_code(heard, outbox, to, digits)
+
+    code: str = await until(arrived)
+    heard.know("sent code", code)
+    return code
+
+
+def newest_code(heard: Overheard, outbox: Path, to: str, digits: int) -> str | None:
+    for entry in outbox.glob("*.json"):
+        if json.loads(entry.read_text(encoding="utf-8"))["to"] == to:
+            code = re.search(rf"(?<!\d)\d{{{digits}}}(?!\d)", entry.with_suffix(".txt").read_text(encoding="utf-8"))
+            if code is not None and code[0].encode() not in heard.secrets.values():
+                return code[0]
+    return None
 
 
 async def phones(town: Town, heard: Overheard, anna: Any, bram: Any) -> None:
@@ -455,6 +515,7 @@ async def test_a_whole_day_leaves_no_secret_anywhere(
     one_redis: RedisServer,
     database_settings: DatabaseSettings,
     town_environment: dict[str, str],
+    outbox: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     town.client.event_hooks["response"].append(overheard.answer)
@@ -464,7 +525,7 @@ async def test_a_whole_day_leaves_no_secret_anywhere(
     for name in ("DEVICE_CA_KEY", "IOS_PUSH_KEY"):
         overheard.know(f"private key {name}", *town_environment[name].splitlines()[1:-1])
 
-    await a_day(town, overheard, monkeypatch)
+    await a_day(town, overheard, outbox, monkeypatch)
 
     data = await dump(town, database_settings)
     logged = overheard.log.getvalue().encode()
@@ -473,6 +534,7 @@ async def test_a_whole_day_leaves_no_secret_anywhere(
     assert kinds >= {
         *("password", "TOTP secret", "TOTP code", "token", "CSRF token", "enrolment link", "phone's own"),
         *("passcode", "PKCS#12 password", "PKCS#12", "identity key", "seal key", "audit key", "throttle key"),
+        *("number", "mail address", "sent code"),
     }
     assert b"internal error" in logged
     assert b"run_job" in redis
@@ -482,7 +544,7 @@ async def test_a_whole_day_leaves_no_secret_anywhere(
     assert overheard.found_in(redis) == []
     assert overheard.found_in(data) == []
     assert [(found, one) for one in overheard.answers for found in overheard.found_in(one)] == []
-    never = "password|TOTP|seal|audit|throttle|private"
+    never = "password|TOTP|seal|audit|throttle|private|number|mail|sent"
     assert [found for one in overheard.all_answers for found in overheard.found_in(one, never)] == []
 
 
