@@ -1,12 +1,14 @@
 """The way back into an account without the password: gates, blocks, decoys, and what a reset ends (A6)."""
 
 import asyncio
+import random
 import statistics
 import time
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -27,6 +29,8 @@ from models.verification import VerificationKind
 from models.vocabulary import new_id
 from tests.api.house import PASSWORD, PASSWORD_HASH, Answer, House
 from tests.people import Person, block, found, give_device, give_totp
+
+T = TypeVar("T")
 
 NEW = "plain otter walks along the dyke"
 COOKIE = "__Host-latchkey-recovery"
@@ -282,12 +286,12 @@ async def test_a_mail_address_and_a_phone_lead_back_in_by_the_codes_that_were_se
     assert (channel, to, len(code)) == ("mail", MAIL, 8)
     assert (await flow.gate("email", code)).json["state"] == "gate2"
     await flow.send("phone", "+31 6 1234-5678")
-    channel, to, code = (await codes_sent(house))[-1]
-    assert (channel, to, len(code)) == ("sms", NUMBER, 6)
+    ((to, code),) = [(to, code) for channel, to, code in await codes_sent(house) if channel == "sms"]
+    assert (to, len(code)) == (NUMBER, 6)
     assert (await flow.gate("phone", code)).json["state"] == "proven"
     assert (await flow.password()).status == 204
     mails = await house.rows(sa.select(delivery).where(delivery.c.key == "password.reset"))
-    assert sorted(Delivery.of(mail).open(house.keys)[0] for mail in mails) == [reachable.name, MAIL], "every address"
+    assert sorted(Delivery.of(mail).open(house.keys)[0] for mail in mails) == [MAIL, reachable.name], "every address"
 
 
 async def test_an_address_that_is_another_is_answered_alike_and_nothing_is_sent_to_it(
@@ -1007,31 +1011,47 @@ async def test_an_administrator_clears_a_block_with_a_reason_and_an_operator_see
 @pytest.mark.rule("B5.1")
 @pytest.mark.parametrize("answer_floor", [ANSWER_FLOOR], ids=["floor"])
 async def test_b5_t_real_and_made_up_take_the_same_time(house: House, answer_floor: timedelta) -> None:
-    """Medians of 200 samples each, within 5 %: of the start, and of a wrong code."""
+    """Medians of 200 samples each, within 5 %: of the start, and of a wrong code.
+
+    Several are asked at once, all for the same step, in an order that is drawn anew: who comes first has no kind.
+    """
     await offer(house)
-    starts: dict[str, list[float]] = {}
-    gates: dict[str, list[float]] = {}
-    for n in range(200):
-        real = await house.hire(f"real{n}@example.org", second_factor=True)
-        await give_codes(house, real)
-        blocked = await house.hire(f"blocked{n}@example.org", second_factor=True)
-        await block(house.db, blocked, house.clock.now)
-        await house.hire(f"poor{n}@example.org")
+    kinds = ("real", "blocked", "poor", "unknown")
+    taken: dict[str, dict[str, list[float]]] = {step: {kind: [] for kind in kinds} for step in ("start", "gate")}
+    drawn = random.Random(4711)
 
-        async def sample(kind: str, n: int = n) -> None:
-            began = time.perf_counter()
-            flow = await begin(house, f"{kind}{n}@example.org", address=f"10.{n}.{len(kind)}.1")
-            between = time.perf_counter()
-            body = {"method_id": flow.begun.json["methods"][0]["id"], "code": "000000"}
-            answer = await flow.ask("POST", "/gate", body)
-            assert answer.status == 403
-            starts.setdefault(kind, []).append(between - began)
-            gates.setdefault(kind, []).append(time.perf_counter() - between)
+    async def timed(step: str, kind: str, asked: Awaitable[T]) -> T:
+        began = time.perf_counter()
+        answer = await asked
+        taken[step][kind].append(time.perf_counter() - began)
+        return answer
 
-        await asyncio.gather(*(sample(kind) for kind in ("real", "blocked", "poor", "unknown")))
+    for n in range(0, 200, 2):
+        for one in (n, n + 1):
+            real = await house.hire(f"real{one}@example.org", second_factor=True)
+            await give_codes(house, real)
+            blocked = await house.hire(f"blocked{one}@example.org", second_factor=True)
+            await block(house.db, blocked, house.clock.now)
+            await house.hire(f"poor{one}@example.org")
+        samples = [(kind, one) for kind in kinds for one in (n, n + 1)]
+        drawn.shuffle(samples)
+        flows = await asyncio.gather(
+            *(
+                timed("start", kind, begin(house, f"{kind}{one}@example.org", address=f"10.{one}.{len(kind)}.1"))
+                for kind, one in samples
+            )
+        )
+        bodies = [{"method_id": flow.begun.json["methods"][0]["id"], "code": "000000"} for flow in flows]
+        answers = await asyncio.gather(
+            *(
+                timed("gate", kind, flow.ask("POST", "/gate", body))
+                for (kind, _), flow, body in zip(samples, flows, bodies, strict=True)
+            )
+        )
+        assert {answer.status for answer in answers} == {403}
 
-    for taken in (starts, gates):
-        medians = {kind: statistics.median(samples) for kind, samples in taken.items()}
-        assert {len(samples) for samples in taken.values()} == {200}
+    for by_kind in taken.values():
+        medians = {kind: statistics.median(samples) for kind, samples in by_kind.items()}
+        assert {len(samples) for samples in by_kind.values()} == {200}
         assert max(medians.values()) / min(medians.values()) <= 1.05, medians
-        assert min(min(samples) for samples in taken.values()) >= ANSWER_FLOOR.total_seconds()
+        assert min(map(min, by_kind.values())) >= ANSWER_FLOOR.total_seconds()
