@@ -366,7 +366,7 @@ def must_leave_enough(methods: Sequence[Verification], removed: Verification) ->
     """Whoever has a second factor keeps one: another is added first. Raises LastMethod."""
     standing = [one for one in methods if one.kind in STANDING]
     if standing == [removed]:
-        raise LastMethod
+        raise LastMethod(needed_for="second_factor")
 
 
 def successor(methods: Sequence[Verification]) -> Verification | None:

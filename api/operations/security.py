@@ -6,7 +6,7 @@ it; the proof that began it is the proof.
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -22,6 +22,7 @@ from models import (
     contact,
     passkey,
     re_sign_in,
+    recovery,
     recovery_code,
     sent_code,
     session,
@@ -32,6 +33,7 @@ from models.delivery import Person
 from models.errors import (
     CodeRefused,
     DomainError,
+    LastMethod,
     NoDefault,
     NotFound,
     PreconditionFailed,
@@ -198,10 +200,19 @@ async def remove(db: Database, keys: Keyring, who: Who, method_id: UUID, *, acto
         methods, now = await _begin(tx, who)
         method = await _mine(tx, who, method_id, now)
         verification.must_leave_enough(methods, method)
+        await _must_still_lead_back(tx, who, method, now)
         await _take_away(tx, keys, who, method, actor=actor, now=now)
         heir = await verification.settle_default(tx, who.account_id)
         if heir is not None:
             await _default_changed(tx, keys, who, heir, actor=actor, now=now)
+
+
+async def _must_still_lead_back(tx: Transaction, who: Who, removed: Verification, now: datetime) -> None:
+    """Whoever could get back in without the password still can: another kind is added first. Raises LastMethod."""
+    before = await recovery.standing(tx, await sign_ins.hold_row(tx, who), now)
+    after = replace(before, methods=[one for one in before.methods if one.id != removed.id])
+    if before.offered and before.registered and not after.registered:
+        raise LastMethod(needed_for="recovery")
 
 
 async def _take_away(

@@ -979,6 +979,34 @@ async def test_the_group_is_made_person_by_person(house: House, boss: Person) ->
     assert counted.json["people"] == 1
 
 
+@pytest.mark.parametrize("whom", ["all", "none"])
+async def test_a7_the_last_kind_that_leads_back_in_stays_where_the_organization_lets_people_recover(
+    house: House, whom: str
+) -> None:
+    await offer(house, whom)
+    carla = await house.hire("carla@example.org", second_factor=True)
+    codes = await give_codes(house, carla)
+    await house.open_session(carla, "carla", strength=2)
+
+    removed = await house.ask("DELETE", f"/security/methods/{codes}", token="carla")
+
+    if whom == "none":
+        assert removed.status == 204
+        return
+    assert (removed.status, removed.json["code"], removed.json["needed_for"]) == (409, "last_method", "recovery")
+    assert (await house.ask("GET", "/security/recovery", token="carla")).json["registered"] is True
+
+
+async def test_a7_whoever_could_not_get_back_in_anyway_may_remove_what_they_like(house: House) -> None:
+    await offer(house)
+    carla = await house.hire("carla@example.org")
+    codes = await give_codes(house, carla)
+    await offer(house, gates=2)
+    await house.open_session(carla, "carla", strength=2)
+
+    assert (await house.ask("DELETE", f"/security/methods/{codes}", token="carla")).status == 204
+
+
 async def test_an_administrator_clears_a_block_with_a_reason_and_an_operator_sees_it(
     house: House, anna: Person, boss: Person
 ) -> None:
