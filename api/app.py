@@ -20,18 +20,18 @@ from api.handlers import checkin
 from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, REQUEST_ID
 from api.middleware import TooLarge, UnsupportedMediaType
 from api.openapi import Documents
-from api.operations import refusal
+from api.operations import refusal, terms
 from api.operations.health import Readiness
 from api.passwords import Hasher, HashSettings
 from api.pictures import Pictures
 from api.routes import ROUTES, Route
-from api.settings import BODY_LIMIT, ApiSettings
+from api.settings import ApiSettings
 from api.signers import Signers
 from api.stream import Streams, StreamSettings
 from api.texts import Texts, choose, folders
 from models import migrate
 from models.database import Database
-from models.errors import Invalid, NotFound, UnknownField, Unreadable
+from models.errors import Invalid, NotFound, TermsRequired, UnknownField, Unreadable
 from models.event import Actor
 from models.fault import Fault
 from models.sealed import Keyring
@@ -152,13 +152,22 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             client=_client(headers.get("User-Agent")),
         )
         try:
-            guards.pass_guard(route.guard, route.method, headers, who, given, needs.settings)
+            try:
+                guards.pass_guard(route.guard, route.method, headers, who, given, needs.settings)
+            except TermsRequired:
+                # All that an unanswered version costs, it costs whoever did not answer it.
+                who = await settled(who, headers, actor)
+                guards.pass_guard(route.guard, route.method, headers, who, given, needs.settings)
             return await route.handler(await read(request, who, given, actor, here))
         except refusal.DENIED as denied:
             if who is not None:
                 ids = _ids(request.match_info)
                 await refusal.remember(needs.database, who, denied, route=route.path, ids=ids, actor=actor)
             raise
+
+    async def settled(who: Who | None, headers: Mapping[str, str], actor: Actor) -> Who | None:
+        token = guards.cookie(headers, CookieName.BROWSER, needs.settings)
+        return None if who is None else await terms.settle(needs.database, who, token, actor=actor)
 
     async def read(
         request: web.Request,
@@ -189,7 +198,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
 
     async def _given(request: web.Request) -> Any:
         if route.upload is None:
-            return _decode(body_of, await _body(request, BODY_LIMIT), request.headers)
+            return _decode(body_of, await _body(request, route.body_limit), request.headers)
         if _media_type(request.headers) not in route.upload.media_types:
             raise UnsupportedMediaType
         return await _body(request, route.upload.limit)

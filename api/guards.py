@@ -21,6 +21,7 @@ from models.errors import (
     NotSignedIn,
     PasswordChangeRequired,
     SecondFactorRequired,
+    TermsRequired,
 )
 from models.session import SessionState, Who
 from workers.queue import QueueDoor, QueueDown
@@ -39,8 +40,10 @@ class Guard(StrEnum):
     SIGNED_IN = "signed_in"
     MAY_OWE_PASSWORD = "may_owe_password"
     """A finished sign-in, or one that waits for nothing but a new password."""
+    MAY_OWE_TERMS = "may_owe_terms"
+    """A finished sign-in, or one that waits for nothing but an answer to terms of use."""
     HALF_SIGNED_IN = "half_signed_in"
-    """A finished sign-in, or one that waits for its second factor or a new password."""
+    """A finished sign-in, or one that waits for its second factor, a new password or an answer to terms."""
     ADMINISTRATOR = "administrator"
     OPERATOR = "operator"
 
@@ -166,6 +169,8 @@ def _admit(guard: Guard, who: Who) -> None:
         raise SecondFactorRequired
     if who.session.state is SessionState.MUST_CHANGE_PASSWORD and guard not in {*unfinished, Guard.MAY_OWE_PASSWORD}:
         raise PasswordChangeRequired
+    if who.session.state is SessionState.TERMS_REQUIRED and guard not in {*unfinished, Guard.MAY_OWE_TERMS}:
+        raise TermsRequired
     if guard is Guard.ADMINISTRATOR and "administrator" not in who.roles:
         raise NotAllowed
     if guard is Guard.OPERATOR and not who.is_operator:

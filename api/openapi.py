@@ -25,13 +25,14 @@ VERSION: Final = "1"
 ALWAYS: Final = ("busy",)
 """What any route may answer that asks the database."""
 
-_UNFINISHED: Final = ("sign_in_required", "second_factor_required", "password_change_required")
+_UNFINISHED: Final = ("sign_in_required", "second_factor_required", "password_change_required", "terms_required")
 
 _GUARDS: Final[Mapping[Guard, tuple[str, ...]]] = {
     Guard.OPEN: (),
     Guard.MAYBE_SIGNED_IN: (),
     Guard.SIGNED_IN: _UNFINISHED,
-    Guard.MAY_OWE_PASSWORD: ("sign_in_required", "second_factor_required"),
+    Guard.MAY_OWE_PASSWORD: ("sign_in_required", "second_factor_required", "terms_required"),
+    Guard.MAY_OWE_TERMS: ("sign_in_required", "second_factor_required", "password_change_required"),
     Guard.HALF_SIGNED_IN: ("sign_in_required",),
     Guard.ADMINISTRATOR: (*_UNFINISHED, "not_allowed"),
     Guard.OPERATOR: (*_UNFINISHED, "not_allowed"),

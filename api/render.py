@@ -1,6 +1,6 @@
 """Row → the outside shape. Nothing goes out that is not named here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 from uuid import UUID
@@ -12,6 +12,8 @@ from api.operations.code_send import CodeSent
 from api.operations.contact import ContactBegun
 from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
+from api.operations.terms import Answered, Reading
+from api.operations.terms_keeping import Kept
 from api.passkeys import Party
 from models.app import App
 from models.browser import Browser
@@ -29,6 +31,8 @@ from models.sent_code import SentCode
 from models.session import Session, Who
 from models.sign_in import SignIn
 from models.sign_out import Call
+from models.standing import Version
+from models.terms import Given, Mine
 from models.throttle import Count
 from models.verification import Verification, VerificationKind
 from models.vocabulary import JobState
@@ -427,6 +431,106 @@ def move(row: Any) -> schemas.Move:
         by=row.by,
         why=row.why,
         attempt=row.attempt,
+    )
+
+
+def my_terms(one: Mine, language: str) -> schemas.TermsToMe:
+    stands = one.standing
+    version = stands.version
+    return schemas.TermsToMe(
+        id=one.terms.id,
+        name=one.terms.called(language),
+        status=stands.status.value,
+        due_at=stands.due_at,
+        version_id=None if version is None else version.id,
+        version=None if version is None else version.number,
+        effective_at=None if version is None else version.effective_at,
+        accept_offered=stands.is_asked,
+        accepted_at=one.accepted_at,
+        expires_at=one.expires_at,
+        must_scroll=one.terms.must_scroll,
+        per_device=one.terms.per_device,
+    )
+
+
+def terms_document(shown: Reading, language: str) -> schemas.TermsDocument:
+    return schemas.TermsDocument(
+        version_id=shown.version.id,
+        terms_id=shown.terms.id,
+        name=shown.terms.called(language),
+        version=shown.version.number,
+        effective_at=shown.version.effective_at,
+        language=shown.text.language,
+        languages=list(shown.languages),
+        text=shown.text.text,
+        hash=shown.text.sha256,
+        must_scroll=shown.terms.must_scroll,
+    )
+
+
+def terms_answered(done: Answered) -> schemas.TermsAnswered:
+    row = done.row
+    return schemas.TermsAnswered(
+        id=row.id,
+        version_id=row.version_id,
+        accepted=row.accepted,
+        language=row.language,
+        hash=row.sha256,
+        at=row.at,
+        expires_at=row.expires_at,
+        next_version_id=done.next_version_id,
+    )
+
+
+def terms(kept: Kept) -> schemas.Terms:
+    held, schedule = kept.terms, kept.terms.expiry.schedule
+    return schemas.Terms(
+        id=held.id,
+        name=held.name,
+        names=dict(held.names),
+        default_language=held.default_language,
+        must_scroll=held.must_scroll,
+        per_device=held.per_device,
+        schedule=None
+        if schedule is None
+        else schemas.TermsScheduled(starts_at=schedule.starts_at, every_months=schedule.every_months),
+        expires_after_days=held.expiry.days,
+        created_at=held.created_at,
+        withdrawn_at=held.withdrawn_at,
+        version_id=None if kept.version is None else kept.version.id,
+        versions=kept.versions,
+    )
+
+
+def terms_version(version: Version, hashes: Mapping[str, str]) -> schemas.TermsVersion:
+    return schemas.TermsVersion(
+        id=version.id,
+        number=version.number,
+        major=version.major,
+        effective_at=version.effective_at,
+        published_at=version.published_at,
+        hashes=dict(hashes),
+    )
+
+
+def terms_given(one: Given) -> schemas.TermsGiven:
+    row = one.row
+    return schemas.TermsGiven(
+        id=row.id,
+        account_id=row.account_id,
+        sign_in_name=row.sign_in_name,
+        display_name=row.display_name,
+        mail=row.mail,
+        version_id=row.version_id,
+        version=row.version_number,
+        accepted=row.accepted,
+        language=row.language,
+        hash=row.sha256,
+        at=row.at,
+        expires_at=row.expires_at,
+        session_id=row.session_id,
+        where=row.address,
+        client=row.client,
     )
 
 

@@ -35,10 +35,12 @@ from api.handlers import (
     security,
     session,
     sign_in,
+    terms,
     text,
     throttle,
 )
 from api.pictures import BYTES_LIMIT, MEDIA_TYPE, MEDIA_TYPES
+from api.settings import BODY_LIMIT
 from models.errors import (
     ActionInProgress,
     AddressInUse,
@@ -80,6 +82,11 @@ from models.errors import (
     SecondFactorMissing,
     SecondFactorRequired,
     SignInFailed,
+    TermsAccepted,
+    TermsChanged,
+    TermsQuota,
+    TermsRequired,
+    TermsWithdrawn,
     TooLateToCancel,
     TooManyTries,
 )
@@ -128,6 +135,8 @@ class Route:
     """Whether the answer has an ETag, which `If-Match` must bring back with an edit."""
     public: bool = False
     """The answer holds nothing of anybody's and asks no database."""
+    body_limit: int = BODY_LIMIT
+    """Of the body, in bytes."""
     example: Mapping[str, Any] = field(default_factory=dict)
     """Of the body."""
 
@@ -168,6 +177,15 @@ _SUMMARIES: Final[Mapping[Act, str]] = {
 }
 
 
+_TERMS: Final = {
+    "name": "House rules",
+    "names": {"en": "House rules", "nl": "Huisregels"},
+    "default_language": "en",
+    "must_scroll": True,
+    "schedule": {"starts_at": "2026-01-01T00:00:00Z", "every_months": 12},
+}
+
+
 def _act(act: Act) -> Route:
     return Route(
         "POST",
@@ -198,7 +216,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         Guard.OPEN,
         session.sign_in,
         "Sign in",
-        {201: schemas.SignedIn, 202: schemas.SecondFactorRequired | schemas.PasswordChangeRequired},
+        {
+            201: schemas.SignedIn,
+            202: schemas.SecondFactorRequired | schemas.PasswordChangeRequired | schemas.TermsRequired,
+        },
         body=schemas.SignIn,
         errors=(SignInFailed, TooManyTries, Busy),
         example={"account": "sanne@example.org", "password": "correct horse battery staple"},
@@ -218,7 +239,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         Guard.OPEN,
         passkey.sign_in,
         "Sign in by a passkey alone, which made sure who holds it: no name, no password, no second factor",
-        {201: schemas.SignedIn, 202: schemas.PasswordChangeRequired},
+        {201: schemas.SignedIn, 202: schemas.PasswordChangeRequired | schemas.TermsRequired},
         body=schemas.PasskeySignIn,
         errors=(SignInFailed, PasskeysUnavailable, TooManyTries, Busy),
         example={"assertion": _ASSERTION},
@@ -230,7 +251,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         passkey.ask,
         "What `navigator.credentials.get()` takes for this sign-in's second factor, or for a proof, for five minutes",
         {201: schemas.PasskeyAsked},
-        errors=(NoPasskey, PasskeysUnavailable, PasswordChangeRequired),
+        errors=(NoPasskey, PasskeysUnavailable, PasswordChangeRequired, TermsRequired),
     ),
     Route(
         "POST",
@@ -238,7 +259,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         Guard.HALF_SIGNED_IN,
         session.second_factor,
         "Finish the sign-in with a second factor: a code, or what a passkey said",
-        {201: schemas.SignedIn, 202: schemas.PasswordChangeRequired},
+        {201: schemas.SignedIn, 202: schemas.PasswordChangeRequired | schemas.TermsRequired},
         body=schemas.SecondFactor,
         errors=(CodeRefused, PasskeysUnavailable, TooManyTries, Busy),
         example={"method_id": "01930c2e-4b7a-7c1f-9a55-0d3f1c9be001", "code": "123456"},
@@ -418,6 +439,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             NotSignedIn,
             SecondFactorRequired,
             PasswordChangeRequired,
+            TermsRequired,
             NotFound,
             NotOffered,
             HiddenByAdmin,
@@ -682,6 +704,130 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=schemas.Reason,
         errors=(NotFound, NotAllowed, ProofRequired),
         example={"reason": "identified by telephone, ticket 4711"},
+    ),
+    # Terms of use
+    Route(
+        "GET",
+        f"{_V1}/terms",
+        Guard.MAY_OWE_TERMS,
+        terms.mine,
+        "Your organization's terms of use and how you stand to each; where none asks anything, only *Done* is offered",
+        {200: schemas.MyTerms},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/terms/{{version_id}}",
+        Guard.MAY_OWE_TERMS,
+        terms.read,
+        "One version, as plain text in the language that fits best",
+        {200: schemas.TermsDocument, 304: None},
+        query=schemas.TermsQuery,
+        errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/terms/{{version_id}}/acceptance",
+        Guard.MAY_OWE_TERMS,
+        terms.answer,
+        "Accept or decline the text that was shown; what was accepted is not taken back",
+        {200: schemas.TermsAnswered, 201: schemas.TermsAnswered},
+        body=schemas.TermsAnswer,
+        errors=(NotFound, TermsChanged, TermsAccepted),
+        example={
+            "hash": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            "language": "nl",
+            "accepted": True,
+        },
+    ),
+    Route(
+        "GET",
+        f"{_V1}/organization/terms",
+        Guard.ADMINISTRATOR,
+        terms.page,
+        "All terms of the organization, in the order in which they are asked",
+        {200: schemas.TermsPage},
+        query=schemas.Paging,
+    ),
+    Route(
+        "POST",
+        f"{_V1}/organization/terms",
+        Guard.ADMINISTRATOR,
+        terms.add,
+        "Make terms of use; nobody is asked before a version is published",
+        {201: schemas.Terms},
+        body=schemas.TermsSettings,
+        errors=(ProofRequired, SecondFactorMissing, TermsQuota),
+        example=_TERMS,
+    ),
+    Route(
+        "GET",
+        f"{_V1}/organization/terms/{{terms_id}}",
+        Guard.ADMINISTRATOR,
+        terms.show,
+        "One of them; its ETag is of what may be edited",
+        {200: schemas.Terms},
+        errors=(NotFound,),
+        marked=True,
+    ),
+    Route(
+        "PUT",
+        f"{_V1}/organization/terms/{{terms_id}}",
+        Guard.ADMINISTRATOR,
+        terms.change,
+        "Name them anew, or set how acceptances end; that holds for those that were given, too",
+        {200: schemas.Terms},
+        body=schemas.TermsSettings,
+        errors=(
+            NotFound,
+            ProofRequired,
+            SecondFactorMissing,
+            TermsWithdrawn,
+            PreconditionRequired,
+            PreconditionFailed,
+        ),
+        marked=True,
+        example=_TERMS,
+    ),
+    Route(
+        "DELETE",
+        f"{_V1}/organization/terms/{{terms_id}}",
+        Guard.ADMINISTRATOR,
+        terms.withdraw,
+        "Withdraw them, for good: nobody is asked any more, and what was answered stays",
+        {204: None},
+        errors=(NotFound, ProofRequired, SecondFactorMissing),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/organization/terms/{{terms_id}}/versions",
+        Guard.ADMINISTRATOR,
+        terms.versions,
+        "What was published, newest first",
+        {200: schemas.TermsVersionPage},
+        query=schemas.VersionQuery,
+        errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/organization/terms/{{terms_id}}/versions",
+        Guard.ADMINISTRATOR,
+        terms.publish,
+        "Publish the next version; what was published is never edited",
+        {201: schemas.TermsVersion},
+        body=schemas.TermsPublished,
+        errors=(NotFound, ProofRequired, SecondFactorMissing, TermsWithdrawn),
+        body_limit=1024 * 1024,
+        example={"documents": {"en": "Use it with care.", "nl": "Gebruik het met zorg."}, "major": True},
+    ),
+    Route(
+        "GET",
+        f"{_V1}/organization/terms/{{terms_id}}/acceptances",
+        Guard.ADMINISTRATOR,
+        terms.answers,
+        "Who answered what, and when, newest first",
+        {200: schemas.TermsAnswerPage},
+        query=schemas.Paging,
+        errors=(NotFound,),
     ),
     # Security information
     Route(

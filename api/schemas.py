@@ -14,6 +14,7 @@ from models.delivery import AttemptOutcome, Channel, DeliveryState
 from models.device import NAME, NAME_LIMIT
 from models.errors import Invalid
 from models.recovery_policy import Purpose
+from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof, Task
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -326,6 +327,16 @@ class PasswordChangeRequired(Answer, tag_field="state", tag="password_change_req
     csrf_token: str
 
 
+class TermsRequired(Answer, tag_field="state", tag="terms_required", frozen=True, kw_only=True):
+    """The sign-in is done; terms of use come before anything else. Once the last are accepted the same token opens all
+    that a sign-in opens. The five minutes of a re-sign-in run meanwhile."""
+
+    token: str
+    csrf_token: str
+    version_id: Annotated[UUID, Meta(description="What is to be read and answered first.")]
+    re_sign_in: ReSignIn | None = None
+
+
 class PasswordChange(Given, frozen=True, kw_only=True):
     current: Annotated[str, Meta(min_length=1, max_length=1024)]
     new: NewPassword
@@ -337,6 +348,7 @@ class PasswordChanged(Answer, frozen=True, kw_only=True):
     token: str
     csrf_token: str
     session: Session
+    terms: Annotated[UUID | None, Meta(description="The version that must be accepted before anything else opens.")]
 
 
 class Proven(Answer, frozen=True, kw_only=True):
@@ -792,6 +804,185 @@ class KeySet(Answer, frozen=True, kw_only=True):
     """A JWK Set (RFC 7517)."""
 
     keys: list[dict[str, str]]
+
+
+# Terms of use
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="Of the text in UTF-8, in hexadecimal.")]
+LanguageTag = Annotated[str, Meta(max_length=35, pattern=TAG)]
+TermsName = Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT, pattern=NAME)]
+
+
+class TermsToMe(Answer, frozen=True, kw_only=True):
+    """Terms as they are to you."""
+
+    id: UUID
+    name: str
+    status: Literal["none", "current", "due", "overdue", "declined"]
+    due_at: Annotated[Moment | None, Meta(description="When it ends, or ended, that all is well.")]
+    version_id: Annotated[UUID | None, Meta(description="The version in force, or the first that is announced.")]
+    version: int | None
+    effective_at: Moment | None
+    accept_offered: Annotated[bool, Meta(description="Whether there is anything to accept; else *Done* is.")]
+    accepted_at: Moment | None
+    expires_at: Moment | None
+    must_scroll: Annotated[bool, Meta(description="*Accept* only when the text was shown to its end.")]
+    per_device: Annotated[bool, Meta(description="Asked once in every browser.")]
+
+
+class MyTerms(Answer, frozen=True, kw_only=True):
+    """In the order in which they are asked, one at a time."""
+
+    items: list[TermsToMe]
+    next_cursor: None
+    only_done: Annotated[bool, Meta(description="Nothing is to be accepted: the page offers *Done* alone.")]
+    csrf_token: Annotated[str, Meta(description="For `X-CSRF-Token`, where the session is in a cookie.")]
+
+
+class TermsQuery(Given, frozen=True, kw_only=True):
+    language: (
+        Annotated[
+            str,
+            Meta(
+                max_length=35, description="The exact tag is taken, else its base, else the default; left out, yours."
+            ),
+        ]
+        | None
+    ) = None
+
+
+class TermsDocument(Answer, frozen=True, kw_only=True):
+    """One version as plain text: it is shown as it is, with its line ends, and never read as markup."""
+
+    version_id: UUID
+    terms_id: UUID
+    name: str
+    version: int
+    effective_at: Moment
+    language: str
+    languages: list[str]
+    text: str
+    hash: Sha256
+    must_scroll: bool
+
+
+class TermsAnswer(Given, frozen=True, kw_only=True):
+    """Yes or no to the very text that was shown."""
+
+    hash: Sha256
+    language: LanguageTag
+    accepted: Annotated[bool, Meta(description="False is a no: it is written down, and nothing is open.")]
+
+
+class TermsAnswered(Answer, frozen=True, kw_only=True):
+    id: UUID
+    version_id: UUID
+    accepted: bool
+    language: str
+    hash: Sha256
+    at: Moment
+    expires_at: Moment | None
+    next_version_id: Annotated[UUID | None, Meta(description="What is to be answered next; null: everything is open.")]
+
+
+class TermsSchedule(Given, frozen=True, kw_only=True):
+    starts_at: Moment
+    every_months: Annotated[Literal[1, 3, 6, 12], Meta(description="Counted from the start, to its day of the month.")]
+
+
+class TermsSettings(Given, frozen=True, kw_only=True):
+    name: Annotated[TermsName, Meta(description="For administrators.")]
+    names: Annotated[
+        dict[LanguageTag, TermsName],
+        Meta(min_length=1, max_length=LANGUAGES_AT_MOST, description="For people, by language."),
+    ]
+    default_language: LanguageTag
+    must_scroll: bool = False
+    per_device: Annotated[bool, Meta(description="Asked once in every browser.")] = False
+    schedule: Annotated[TermsSchedule | None, Meta(description="All acceptances end together.")] = None
+    expires_after_days: Annotated[
+        Annotated[int, Meta(ge=1, le=3650)] | None, Meta(description="Each acceptance ends so many days after it.")
+    ] = None
+
+
+class TermsScheduled(Answer, frozen=True, kw_only=True):
+    starts_at: Moment
+    every_months: int
+
+
+class Terms(Answer, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    names: dict[str, str]
+    default_language: str
+    must_scroll: bool
+    per_device: bool
+    schedule: TermsScheduled | None
+    expires_after_days: int | None
+    created_at: Moment
+    withdrawn_at: Moment | None
+    version_id: Annotated[UUID | None, Meta(description="The version in force.")]
+    versions: int
+
+
+class TermsPage(Answer, frozen=True, kw_only=True):
+    items: list[Terms]
+    next_cursor: UUID | None
+
+
+class TermsPublished(Given, frozen=True, kw_only=True):
+    documents: Annotated[
+        dict[LanguageTag, Annotated[str, Meta(min_length=1, max_length=LONGEST_TEXT)]],
+        Meta(
+            min_length=1, max_length=LANGUAGES_AT_MOST, description="Plain text, by language; the default among them."
+        ),
+    ]
+    major: Annotated[bool, Meta(description="Whether everybody is asked anew; a minor version asks nobody.")]
+    effective_at: Annotated[Moment | None, Meta(description="Null: now. People hear of it 30 days before.")] = None
+
+
+class TermsVersion(Answer, frozen=True, kw_only=True):
+    id: UUID
+    number: int
+    major: bool
+    effective_at: Moment
+    published_at: Moment
+    hashes: Annotated[dict[str, str], Meta(description="SHA-256 of each text, by language.")]
+
+
+class TermsVersionPage(Answer, frozen=True, kw_only=True):
+    items: list[TermsVersion]
+    next_cursor: int | None
+
+
+class VersionQuery(Given, frozen=True, kw_only=True):
+    cursor: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    limit: Limit = 25
+
+
+class TermsGiven(Answer, frozen=True, kw_only=True):
+    """Who answered, as they were called then; null once that was erased."""
+
+    id: UUID
+    account_id: UUID
+    sign_in_name: str | None
+    display_name: str | None
+    mail: str | None
+    version_id: UUID
+    version: int
+    accepted: bool
+    language: str
+    hash: Sha256
+    at: Moment
+    expires_at: Moment | None
+    session_id: UUID
+    where: str | None
+    client: str | None
+
+
+class TermsAnswerPage(Answer, frozen=True, kw_only=True):
+    items: list[TermsGiven]
+    next_cursor: UUID | None
 
 
 # Devices and what is asked of them

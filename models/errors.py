@@ -97,6 +97,34 @@ class PasswordChangeRequired(DomainError):
     code = "password_change_required"
 
 
+class TermsRequired(DomainError):
+    """Nothing is open until terms of use are accepted; `version_id` names the first."""
+
+    code = "terms_required"
+
+
+class TermsChanged(DomainError):
+    """It is not, or no longer, the version or the text that is to be accepted; `version_id` names the one that is."""
+
+    code = "terms_changed"
+
+
+class TermsAccepted(DomainError):
+    """What was accepted is not taken back."""
+
+    code = "terms_accepted"
+
+
+class TermsQuota(DomainError):
+    code = "terms_quota"
+
+
+class TermsWithdrawn(DomainError):
+    """Nobody is asked for them any more, and nothing about them changes."""
+
+    code = "terms_withdrawn"
+
+
 class SecondFactorRequired(DomainError):
     """Half a sign-in opens nothing."""
 

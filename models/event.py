@@ -72,13 +72,14 @@ def insert_only(table: str, dialect: str) -> tuple[str, ...]:
     )
 
 
-def _make_insert_only(table: sa.Table, connection: sa.Connection, **_: Any) -> None:
+def keep_insert_only(table: sa.Table, connection: sa.Connection, **_: Any) -> None:
+    """For a table's `after_create`."""
     for statement in insert_only(table.name, connection.dialect.name):
         connection.exec_driver_sql(statement)
 
 
 for _table in (event, event_seal):
-    sa.event.listen(_table, "after_create", _make_insert_only)
+    sa.event.listen(_table, "after_create", keep_insert_only)
 
 SCHEMA_VERSION: Final = 1
 SETTLED: Final = timedelta(seconds=10)

@@ -49,6 +49,8 @@ class SessionState(StrEnum):
     """The password was right; nothing is open yet."""
     MUST_CHANGE_PASSWORD = "must_change_password"
     """Every factor was right; but for a new password nothing is open yet."""
+    TERMS_REQUIRED = "terms_required"
+    """The sign-in is done; but for answering terms of use nothing is open yet. It lives as long as any other."""
     SIGNED_IN = "signed_in"
 
 
@@ -415,6 +417,43 @@ async def renew(
         )
     )
     return renewed
+
+
+async def wait_for_terms(tx: Transaction, session_id: UUID) -> None:
+    """The sign-in is done, and terms come before anything else."""
+    await tx.execute(
+        sa.update(session).where(session.c.id == session_id).values(state=SessionState.TERMS_REQUIRED.value)
+    )
+
+
+async def all_wait_for_terms(tx: Transaction, who: Who) -> None:
+    """Whoever declines has no access: none of the person's sessions in this organization is whole any more."""
+    await tx.execute(
+        sa.update(session)
+        .where(
+            session.c.organization_id == who.organization_id,
+            session.c.account_id == who.account_id,
+            session.c.generation == who.session.generation,
+            session.c.state == SessionState.SIGNED_IN.value,
+            session.c.ended_at.is_(None),
+        )
+        .values(state=SessionState.TERMS_REQUIRED.value)
+    )
+
+
+async def terms_answered(tx: Transaction, held: Session) -> bool:
+    """The session is whole: the same sign-in under the same token, which was made with its last factor. False: it was
+    not waiting, or has ended."""
+    statement = (
+        sa.update(session)
+        .where(
+            session.c.id == held.id,
+            session.c.state == SessionState.TERMS_REQUIRED.value,
+            session.c.ended_at.is_(None),
+        )
+        .values(state=SessionState.SIGNED_IN.value)
+    )
+    return (await tx.execute(statement)).rowcount == 1
 
 
 def needs_touch(held: Session, now: datetime) -> bool:

@@ -9,11 +9,13 @@ from uuid import UUID
 import pyotp
 import sqlalchemy as sa
 
-from models import account, device, organization, verification
+from models import account, device, organization, terms, verification
 from models.database import Database
 from models.device import DeviceState
 from models.enrollment import enrollment
 from models.sealed import Keyring
+from models.standing import Expiry, Version
+from models.terms import Terms
 from models.vocabulary import Ownership, Secret, new_id
 
 
@@ -88,6 +90,37 @@ async def give_totp(
             )
         )
     return replace(person, totp_secret=secret, method_id=method_id)
+
+
+async def give_terms(
+    db: Database, organization_id: UUID, now: datetime, *, effective_at: datetime | None = None, text: str = "Be kind."
+) -> Version:
+    """Terms of use with a first version."""
+    held = Terms(
+        id=new_id(now),
+        organization_id=organization_id,
+        name="rules",
+        names={"en": "House rules", "nl": "Huisregels"},
+        default_language="en",
+        must_scroll=False,
+        per_device=False,
+        expiry=Expiry(),
+        revision=1,
+        created_at=now,
+        withdrawn_at=None,
+    )
+    async with db.write() as tx:
+        await terms.add(tx, held)
+        return await terms.publish(
+            tx,
+            held,
+            number=1,
+            major=True,
+            effective_at=now if effective_at is None else effective_at,
+            texts={"en": text, "nl": f"{text} (nl)"},
+            by=new_id(now),
+            now=now,
+        )
 
 
 async def block(db: Database, person: Person, now: datetime) -> None:

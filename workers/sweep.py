@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -32,14 +33,17 @@ from models import (
     session,
     sign_in,
     signing_key,
+    terms,
     throttle,
     verification,
 )
 from models.database import Database, DatabaseDown, Transaction
+from models.delivery import Person
 from models.device import Device, DeviceState, device
 from models.event import LONGEST_TRANSACTION, SWEEP
 from models.fault import Fault
 from models.job import Job, Words
+from models.notification import Severity
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.recovery import RecoveryState
 from models.sealed import Keyring
@@ -53,6 +57,8 @@ _LOG = logging.getLogger(__name__)
 AT_ONCE: Final = 1000
 PUT_ASIDE: Final = timedelta(hours=1)
 """How long a row that cannot be read is left alone."""
+TOLD_AT_ONCE: Final = 100
+"""People of one organization in one transaction: each one's row is held, and a mail is sealed for each."""
 
 
 @dataclass(slots=True)
@@ -71,7 +77,9 @@ class Sweep:
 
     async def round(self) -> None:
         """What must be quick."""
-        await each(self.seal, self.notice_lost_bells, self.jobs, self.deliveries, self.windows, self.recoveries)
+        await each(
+            self.seal, self.notice_lost_bells, self.jobs, self.deliveries, self.windows, self.recoveries, self.notices
+        )
 
     async def notice_lost_bells(self) -> None:
         """Redis was emptied or restarted: what it was to ring for is rung for again, at once."""
@@ -173,6 +181,41 @@ class Sweep:
             now = await tx.now()
             for flow in await recovery.due(tx, now, self.at_once):
                 await recovery.move(tx, flow, RecoveryState.EXPIRED, actor=SWEEP, now=now)
+
+    async def notices(self) -> None:
+        """Terms of use that will ask people anew are announced to them, once to each."""
+        async with self.database.read() as tx:
+            due = await terms.due_notices(tx, await tx.now(), self.at_once)
+        await each(*(partial(self._announce, version_id) for version_id in due))
+
+    async def _announce(self, version_id: UUID) -> None:
+        async with self.database.write() as tx:
+            notice = await terms.hold_notice(tx, version_id)
+            now = await tx.now()
+            if notice is None:
+                return
+            over = notice.terms.withdrawn_at is not None or notice.version.in_force(now)
+            people = [] if over else await terms.whom_to_tell(tx, notice, TOLD_AT_ONCE)
+            told = [one for one in people if one.blocked_at is None]
+            for one in told:
+                await delivery.notify(
+                    tx,
+                    keys=self.keys,
+                    account=Person(one.account_id, notice.terms.organization_id),
+                    key="terms.announced",
+                    params={
+                        "terms": notice.terms.called(one.language),
+                        "until": notice.version.effective_at.isoformat(timespec="seconds"),
+                    },
+                    now=now,
+                    severity=Severity.INFO,
+                    not_me=False,
+                )
+            last = people[-1].account_id if people else notice.told_up_to
+            await terms.told(tx, notice, last, now if len(people) < TOLD_AT_ONCE else None)
+            self.fault.mark("sweep.before_commit")
+        for one in told:
+            self.door.nudge(one.account_id)
 
     async def seal(self) -> None:
         """Give every event its place in the chain."""

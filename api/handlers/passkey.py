@@ -4,18 +4,21 @@ from api import render, schemas
 from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.guards import PASSKEY_FLOODS, SIGN_IN_FLOODS, forgive
 from api.handlers.session import must_not_flood, owes_password, signed_in
-from api.operations import passkey
+from api.operations import passkey, terms
 from api.operations import session as sign_ins
 from api.operations.session import OwesPassword
 from api.passkeys import Party
 from models.database import DatabaseDown
 from models.errors import DomainError
 from models.passkey import CHALLENGE_LIFE
+from models.session import SessionState
 
 
 async def ask(call: Call[None, None]) -> Reply:
-    party = Party.at(call.needs.settings.public_url)
-    return Reply(201, render.passkey_asked(await passkey.ask(call.needs.database, call.person), party))
+    party, who = Party.at(call.needs.settings.public_url), call.person
+    if who.session.state is SessionState.TERMS_REQUIRED:
+        who = await terms.settle(call.needs.database, who, call.browser_token, actor=call.actor)
+    return Reply(201, render.passkey_asked(await passkey.ask(call.needs.database, who), party))
 
 
 async def ask_alone(call: Call[None, None]) -> Reply:

@@ -27,6 +27,9 @@ async def change(call: Call[schemas.PasswordChange, None]) -> Reply:
         raise done
     held = done.who.session
     body = schemas.PasswordChanged(
-        token=done.token, csrf_token=csrf_token(done.token), session=render.session(held, done.who)
+        token=done.token,
+        csrf_token=csrf_token(done.token),
+        session=render.session(held, done.who),
+        terms=done.owes_terms,
     )
     return Reply(200, body, cookies=(session_cookie(done.token, int((held.expires_at - done.now).total_seconds())),))

@@ -5,6 +5,7 @@ from typing import Final
 from api import render, schemas
 from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.operations import re_sign_in as operations
+from api.operations import terms
 from api.operations.re_sign_in import Window
 from models.errors import DomainError, PasswordChangeRequired, SecondFactorRequired
 from models.re_sign_in import token_of
@@ -25,6 +26,8 @@ async def open_window(call: Call[schemas.ReSignInAsked, None]) -> Reply:
         raise SecondFactorRequired
     if who.session.state is SessionState.MUST_CHANGE_PASSWORD:
         raise PasswordChangeRequired
+    if who.session.state is SessionState.TERMS_REQUIRED:
+        who = await terms.settle(call.needs.database, who, call.browser_token, actor=call.actor)
     opened = await operations.open_window(
         call.needs.database,
         call.needs.platforms,

@@ -250,19 +250,26 @@ def _at(made: Job) -> dict[str, str]:
 
 def signed_in(call: Call[Any, None], done: SignedIn) -> Reply:
     call.needs.door.nudge(done.who.account_id)
-    body = schemas.SignedIn(
-        token=done.token,
-        csrf_token=csrf_token(done.token),
-        session=render.session(done.who.session, done.who),
-        re_sign_in=None if done.window is None else render.re_sign_in(done.window, done.now),
-    )
+    window = None if done.window is None else render.re_sign_in(done.window, done.now)
+    body: schemas.SignedIn | schemas.TermsRequired
+    if done.owes_terms is None:
+        body = schemas.SignedIn(
+            token=done.token,
+            csrf_token=csrf_token(done.token),
+            session=render.session(done.who.session, done.who),
+            re_sign_in=window,
+        )
+    else:
+        body = schemas.TermsRequired(
+            token=done.token, csrf_token=csrf_token(done.token), version_id=done.owes_terms, re_sign_in=window
+        )
     cookies = (
         session_cookie(done.token, int((done.who.session.expires_at - done.now).total_seconds())),
         # The window is tied to this session from here on, or it is over: its token has done its part.
         ClearCookie(CookieName.RE_SIGN_IN),
         browser_cookie(done.browser_token),
     )
-    return Reply(201, body, cookies=cookies)
+    return Reply(201 if done.owes_terms is None else 202, body, cookies=cookies)
 
 
 def _half_signed_in(done: HalfSignedIn) -> Reply:

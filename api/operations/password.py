@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from api.operations import password_try
 from api.operations.password_try import Tried
-from api.operations.session import ended, hold_row, record
+from api.operations.session import ended, hold_row, record, terms_first
 from api.passwords import Hasher, Place
 from models import event, password, session, verification
 from models.database import Database
@@ -34,6 +35,8 @@ class Changed:
     who: Who
     token: str = field(repr=False)
     now: datetime
+    owes_terms: UUID | None = None
+    """The version that a sign-in which waited for the password now waits for."""
 
 
 async def change(
@@ -91,7 +94,9 @@ async def change(
             until=await verification.end_of(tx, asking.method_ids),
         )
         await record(tx, renewed, "renew", actor=actor, now=now)
-        return Changed(replace(who, session=renewed), token, now)
+        goes_on = replace(who, session=renewed)
+        waited = asking.state is SessionState.MUST_CHANGE_PASSWORD
+        return Changed(goes_on, token, now, await terms_first(tx, goes_on, browser_token, now) if waited else None)
 
 
 async def _refuse(db: Database, who: Who, tried: Tried, actor: Actor) -> PasswordRefused:

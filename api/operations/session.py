@@ -14,7 +14,7 @@ from api.operations.code_send import CodeSent
 from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party
 from api.passwords import Hasher
-from models import account, contact, event, organization, re_sign_in, session, verification
+from models import account, contact, event, organization, re_sign_in, session, terms, verification
 from models.browser import Browser
 from models.database import Database, Transaction
 from models.device import LEAST_STRENGTH
@@ -47,6 +47,8 @@ class SignedIn:
     window: ReSignIn | None
     """What became of the re-sign-in it was done for; None: none, or one that is no affair of this person."""
     now: datetime
+    owes_terms: UUID | None = None
+    """The version that must be accepted first. All else is as in any sign-in: the window is tied, its time runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +496,19 @@ async def _signed_in(
     tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
     await record(tx, opened, "open", actor=actor, now=now, facts={"remembered": True} if remembered else None)
     kept = await arrival.arrive(tx, keys, opened, browser_token, actor=actor, now=now, remember=remember)
-    return SignedIn(who, token, kept, tied, now)
+    return SignedIn(who, token, kept, tied, now, await terms_first(tx, who, kept, now))
+
+
+async def terms_first(tx: Transaction, who: Who, browser_token: str | None, now: datetime) -> UUID | None:
+    """What a sign-in that is otherwise finished still waits for. Asked here, and never in the middle of a session."""
+    asked = await terms.first_asked(tx, terms_asked(who, browser_token), now)
+    if asked is not None:
+        await session.wait_for_terms(tx, who.session.id)
+    return asked
+
+
+def terms_asked(who: Who, browser_token: str | None) -> terms.Asked:
+    return terms.Asked(who.organization_id, who.account_id, who.session.id, browser_token)
 
 
 async def _tie(tx: Transaction, window: ReSignIn, opened: Session, *, actor: Actor, now: datetime) -> ReSignIn | None:

@@ -23,7 +23,7 @@ from api.routes import ROUTES, Route
 from api.settings import ApiSettings
 from tests.api.house import House
 from tests.api.test_notification import tell
-from tests.people import give_device
+from tests.people import give_device, give_terms
 
 CHECKS = [
     not_a_server_error,
@@ -63,13 +63,16 @@ def send(route: Route, mode: GenerationMode, examples: int, ask: Callable[[Any, 
 
 async def contract(house: House, route: Route, mode: GenerationMode, examples: int) -> None:
     person = await house.hire(roles=("administrator",), is_operator=True)
-    await house.open_session(person, "t")
+    await house.open_session(person, "t", strength=2)
+    version = await give_terms(house.db, house.organization_id, house.clock.now)
     await tell(house, person, 3)
     line = (await house.ask("GET", "/notifications", token="t")).json["items"][0]
     known: Mapping[str, str] = {
         "device_id": str(await give_device(house.db, person, house.clock.now, platform="pocket")),
         "notification_id": line["id"],
         "language": "nl",
+        "version_id": str(version.id),
+        "terms_id": str(version.terms_id),
     }
     url = str(house.client.make_url("/"))
 

@@ -888,6 +888,131 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.UniqueConstraint("serial", name=op.f("uq_signing_key_serial")),
         comment="of the installation, not of an organization",
     )
-    for table in ("event", "event_seal"):
+    op.create_table(
+        "terms",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("name", sa.Text, nullable=False, comment="for administrators"),
+        sa.Column("names", Json, nullable=False, comment="for people, by language"),
+        sa.Column("default_language", sa.Text, nullable=False),
+        sa.Column("must_scroll", sa.Boolean, nullable=False),
+        sa.Column("per_device", sa.Boolean, nullable=False),
+        sa.Column("expires_from", Moment, nullable=True, comment="with expires_every_months: all end together"),
+        sa.Column("expires_every_months", sa.SmallInteger, nullable=True),
+        sa.Column("expires_after_days", sa.Integer, nullable=True, comment="each after its own acceptance"),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("withdrawn_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_terms_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_terms")),
+    )
+    op.create_index(op.f("ix_terms_organization"), "terms", ["organization_id", "id"], unique=False)
+    op.create_table(
+        "terms_version",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("terms_id", Id, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("major", sa.Boolean, nullable=False),
+        sa.Column("effective_at", Moment, nullable=False),
+        sa.Column("published_at", Moment, nullable=False),
+        sa.Column("published_by", Id, nullable=False, comment="an account"),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_terms_version_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(["terms_id"], ["terms.id"], name=op.f("fk_terms_version_terms_id_terms")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_terms_version")),
+    )
+    op.create_index(op.f("uq_terms_version_number"), "terms_version", ["terms_id", "number"], unique=True)
+    op.create_table(
+        "terms_document",
+        sa.Column("version_id", Id, nullable=False),
+        sa.Column("language", sa.Text, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("sha256", sa.Text, nullable=False, comment="of the text in UTF-8"),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_terms_document_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["terms_version.id"], name=op.f("fk_terms_document_version_id_terms_version")
+        ),
+        sa.PrimaryKeyConstraint("version_id", "language", name=op.f("pk_terms_document")),
+    )
+    op.create_table(
+        "terms_acceptance",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("terms_id", Id, nullable=False),
+        sa.Column("version_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False, comment="no foreign key: it outlives the account"),
+        sa.Column("number", sa.Integer, nullable=False, comment="of the account's answers to these terms"),
+        sa.Column("accepted", sa.Boolean, nullable=False),
+        sa.Column("language", sa.Text, nullable=False),
+        sa.Column("sha256", sa.Text, nullable=False, comment="of the text that was shown"),
+        sa.Column("session_id", Id, nullable=False),
+        sa.Column("browser_id", Id, nullable=True),
+        sa.Column("at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=True, comment="as it was told then; what holds is worked out"),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_terms_acceptance_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(["terms_id"], ["terms.id"], name=op.f("fk_terms_acceptance_terms_id_terms")),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["terms_version.id"], name=op.f("fk_terms_acceptance_version_id_terms_version")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_terms_acceptance")),
+    )
+    op.create_index(
+        op.f("uq_terms_acceptance_number"), "terms_acceptance", ["account_id", "terms_id", "number"], unique=True
+    )
+    op.create_index(op.f("ix_terms_acceptance_terms"), "terms_acceptance", ["terms_id", "id"], unique=False)
+    op.create_table(
+        "terms_signer",
+        sa.Column("acceptance_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("sign_in_name", sa.Text, nullable=True),
+        sa.Column("display_name", sa.Text, nullable=True),
+        sa.Column("mail", sa.Text, nullable=True),
+        sa.Column("address", sa.Text, nullable=True),
+        sa.Column("client", sa.Text, nullable=True),
+        sa.Column("erased_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["acceptance_id"], ["terms_acceptance.id"], name=op.f("fk_terms_signer_acceptance_id_terms_acceptance")
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_terms_signer_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("acceptance_id", name=op.f("pk_terms_signer")),
+        comment="who somebody was when they answered",
+    )
+    op.create_index(op.f("ix_terms_signer_account_id"), "terms_signer", ["account_id"], unique=False)
+    op.create_table(
+        "terms_notice",
+        sa.Column("version_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("due_at", Moment, nullable=False),
+        sa.Column("told_up_to", Id, nullable=True, comment="the last account that was told"),
+        sa.Column("done_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_terms_notice_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["terms_version.id"], name=op.f("fk_terms_notice_version_id_terms_version")
+        ),
+        sa.PrimaryKeyConstraint("version_id", name=op.f("pk_terms_notice")),
+    )
+    op.create_index(
+        op.f("ix_terms_notice_due"),
+        "terms_notice",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("done_at IS NULL"),
+        postgresql_where=sa.text("done_at IS NULL"),
+    )
+    for table in ("event", "event_seal", "terms_version", "terms_document", "terms_acceptance"):
         for statement in insert_only(table, op.get_context().dialect.name):
             op.execute(statement)
