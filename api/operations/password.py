@@ -95,7 +95,7 @@ async def change(
         )
         await record(tx, renewed, "renew", actor=actor, now=now)
         goes_on = replace(who, session=renewed)
-        waited = asking.state is SessionState.MUST_CHANGE_PASSWORD
+        waited = asking.state is not SessionState.SIGNED_IN
         return Changed(goes_on, token, now, await terms_first(tx, goes_on, browser_token, now) if waited else None)
 
 
