@@ -118,7 +118,7 @@ async def answer(
                 sha256,
                 accepted=accepted,
                 expires_at=stands.terms.expiry.end_of(now) if accepted else None,
-                who=await _signer(tx, held, actor),
+                who=_signer(held, actor),
                 now=now,
             )
             await _record(tx, who, version, row, actor=actor, now=now)
@@ -157,13 +157,13 @@ async def _same_answer(tx: Transaction, asked: terms.Asked, version: Version, st
     return said if status in ALL_IS_WELL or not accepted else None
 
 
-async def _signer(tx: Transaction, held: Any, actor: Actor) -> dict[str, str | None]:
+def _signer(held: Any, actor: Actor) -> dict[str, str | None]:
     """Who it is, as they are called at this moment."""
-    letterbox = await address.of_account(tx, held.id)
     return {
         "sign_in_name": held.sign_in_name,
         "display_name": held.display_name,
-        "mail": letterbox.mails[0] if letterbox.mails else None,
+        # Others that were confirmed are sealed where they are kept, and stay there.
+        "mail": address.mail_address(held.sign_in_name),
         "address": actor.address,
         "client": actor.client,
     }

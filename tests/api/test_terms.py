@@ -162,7 +162,9 @@ async def test_behind_the_gate_only_terms_and_signing_out_are_open(house: House,
         ("GET", "/terms"),
         ("GET", "/terms/{version_id}"),
         ("POST", "/terms/{version_id}/acceptance"),
-        ("POST", "/sessions/current/second-factor"),  # which has nothing to finish here
+        # Which have nothing to finish here.
+        ("POST", "/sessions/current/second-factor"),
+        ("POST", "/sessions/current/second-factor/send"),
     }
     window = await house.ask("POST", "/re-sign-ins", {"device_id": str(uuid4()), "act": "wipe"}, token=token)
     assert (window.status, window.json["code"]) == (403, "terms_required")
