@@ -401,7 +401,8 @@ async def renew(
     renewed = replace(
         held,
         id=new_id(now),
-        state=SessionState.SIGNED_IN,
+        # What waits for terms goes on waiting.
+        state=held.state if held.state is SessionState.TERMS_REQUIRED else SessionState.SIGNED_IN,
         generation=generation,
         proven_at=proven_at or now,
         used_at=now,
