@@ -13,7 +13,7 @@ from typing import Final
 
 from api.call import CookieName, Needs
 from api.settings import ApiSettings, Network
-from models import session
+from models import role, session
 from models.errors import (
     Busy,
     CsrfRefused,
@@ -45,6 +45,7 @@ class Guard(StrEnum):
     HALF_SIGNED_IN = "half_signed_in"
     """A finished sign-in, or one that waits for its second factor, a new password or an answer to terms."""
     ADMINISTRATOR = "administrator"
+    """Whoever has a role by which they may act on anybody; on whom, and how, the operation decides."""
     OPERATOR = "operator"
 
 
@@ -171,7 +172,7 @@ def _admit(guard: Guard, who: Who) -> None:
         raise PasswordChangeRequired
     if who.session.state is SessionState.TERMS_REQUIRED and guard not in {*unfinished, Guard.MAY_OWE_TERMS}:
         raise TermsRequired
-    if guard is Guard.ADMINISTRATOR and "administrator" not in who.roles:
+    if guard is Guard.ADMINISTRATOR and not role.holds(who.roles, role.ACTORS):
         raise NotAllowed
     if guard is Guard.OPERATOR and not who.is_operator:
         raise NotAllowed

@@ -108,10 +108,10 @@ CHALLENGES: Final[Mapping[str, str]] = {
     "second_factor_required": 'Bearer error="invalid_token", error_description="the second factor is still to come"',
     **{
         code: f'Bearer error="insufficient_user_authentication", error_description="{why}", '
-        f'acr_values="{{strength}}", max_age={_AGE}'
+        f'acr_values="{{strength}}", max_age={{max_age}}'
         for code, why in (
             ("re_sign_in_required", "sign out and in again for this act"),
-            ("proof_required", "a proof not older than five minutes is needed"),
+            ("proof_required", "a newer proof is needed"),
         )
     },
 }
@@ -228,8 +228,10 @@ def problem(request: web.Request, code: str, facts: Mapping[str, Any]) -> web.Re
     }
     headers = CIMultiDict({"Content-Type": "application/problem+json"})
     if code in CHALLENGES:
-        strength = facts.get("strength", ACR_ONE_FACTOR)
-        headers["WWW-Authenticate"] = CHALLENGES[code].replace("{strength}", str(strength))
+        strength, age = facts.get("strength", ACR_ONE_FACTOR), facts.get("max_age", _AGE)
+        headers["WWW-Authenticate"] = (
+            CHALLENGES[code].replace("{strength}", str(strength)).replace("{max_age}", str(age))
+        )
     if "retry_after" in facts:
         headers["Retry-After"] = str(facts["retry_after"])
     return web.Response(status=status, body=msgspec.json.encode(body), headers=headers)

@@ -167,6 +167,8 @@ _ASSERTION: Final[Mapping[str, Any]] = {
         "userHandle": "c29tZWJvZHk",
     },
 }
+_ON_SOMEBODY: Final = (NotFound, NotAllowed, ProofRequired, SecondFactorMissing)
+"""What an administrator who acts on somebody may be told (api/operations/administration.py)."""
 _SUMMARIES: Final[Mapping[Act, str]] = {
     Act.RESET_PASSCODE: "Replace or remove a forgotten passcode",
     Act.REMOTE_LOCK: "Lock the device",
@@ -679,7 +681,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Say who may get back in by themselves and how",
         {200: schemas.RecoveryRules},
         body=schemas.RecoveryRulesChanged,
-        errors=(ProofRequired, PreconditionRequired, PreconditionFailed),
+        errors=(ProofRequired, SecondFactorMissing, PreconditionRequired, PreconditionFailed),
         marked=True,
         example={"whom": "all", "gates": 2, "kinds": ["totp", "recovery_codes"], "unlock": True},
     ),
@@ -691,7 +693,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Let a person into the group that may get back in by itself, or out of it",
         {204: None},
         body=schemas.LetRecover,
-        errors=(NotFound, NotAllowed, ProofRequired),
+        errors=_ON_SOMEBODY,
         example={"may": True},
     ),
     Route(
@@ -702,7 +704,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Open a person's way back in that wrong codes have shut",
         {204: None},
         body=schemas.Reason,
-        errors=(NotFound, NotAllowed, ProofRequired),
+        errors=_ON_SOMEBODY,
         example={"reason": "identified by telephone, ticket 4711"},
     ),
     # Terms of use
@@ -908,7 +910,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Lend a person a second factor for a while, told once; an earlier one ends",
         {201: schemas.AccessPass},
         body=schemas.AccessPassAsked,
-        errors=(NotFound, NotAllowed, ProofRequired),
+        errors=_ON_SOMEBODY,
         example={"lifetime_seconds": 3600, "one_use": False},
     ),
     Route(
@@ -918,7 +920,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         security.withdraw_pass,
         "Take it back, and end what was opened with it",
         {204: None},
-        errors=(NotFound, NotAllowed, ProofRequired),
+        errors=_ON_SOMEBODY,
     ),
     Route(
         "GET",

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from api.operations import security, told
-from api.operations.reach import reached
+from api.operations import administration, security, told
 from api.passwords import Hasher
-from models import access_pass, re_sign_in, recovery_code, verification
+from models import access_pass, re_sign_in, recovery_code, role, verification
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.event import Actor
@@ -41,14 +40,14 @@ async def issue(
 ) -> Issued:
     """One of a person's at a time: an earlier one ends, and what was opened with it."""
     async with db.write() as tx:
-        await security.must_be_proven(tx, who)
+        await administration.reached(tx, who, account_id, role.LEND_PASS)
     code = recovery_code.invent(access_pass.GROUPS)
     with hasher.place() as room:
         hashed = await room.hash(recovery_code.plain(code))
     async with db.write() as tx:
-        held, now = await reached(tx, who, account_id)
-        whose = Person(account_id, who.organization_id)
-        await _end_earlier(tx, whose, held.session_generation, actor=actor, now=now)
+        target = await administration.reached(tx, who, account_id, role.LEND_PASS)
+        whose, now = target.person, target.now
+        await _end_earlier(tx, whose, target.held.session_generation, actor=actor, now=now)
         issued = Issued(new_id(now), code, one_use, now + lifetime)
         await tx.execute(
             verification.new_unnamed(
@@ -78,10 +77,10 @@ async def issue(
 async def withdraw(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> None:
     """Withdrawn twice is withdrawn."""
     async with db.write() as tx:
-        held, now = await reached(tx, who, account_id)
-        whose = Person(account_id, who.organization_id)
-        if await _end_earlier(tx, whose, held.session_generation, actor=actor, now=now):
-            await _tell(tx, keys, whose, key="security.access_pass_ended", actor=actor, now=now)
+        target = await administration.reached(tx, who, account_id, role.LEND_PASS)
+        generation, now = target.held.session_generation, target.now
+        if await _end_earlier(tx, target.person, generation, actor=actor, now=now):
+            await _tell(tx, keys, target.person, key="security.access_pass_ended", actor=actor, now=now)
 
 
 async def _end_earlier(tx: Transaction, whose: Person, generation: int, *, actor: Actor, now: datetime) -> bool:

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from api.operations import security
-from api.operations.reach import reached
-from models import account, event, organization, recovery, throttle
+from api.operations import administration
+from models import account, event, organization, recovery, role, throttle
 from models.database import Database, Transaction
 from models.errors import NotSignedIn, PreconditionFailed
 from models.event import Actor
@@ -33,7 +32,7 @@ async def change(
 ) -> tuple[RecoverySettings, Registrations]:
     """The answer counts whom it shuts out. What is under way is judged by the new ones. Raises PreconditionFailed."""
     async with db.write() as tx:
-        await security.must_be_proven(tx, who)
+        now = await administration.must_be(tx, who, role.RULERS)
         settings = await organization.hold_settings(tx, who.organization_id)
         before = RecoverySettings.of(settings.get("recovery", {}))
         if not matches(before.mark):
@@ -45,7 +44,7 @@ async def change(
                 organization_id=who.organization_id,
                 action="organization:recovery:change",
                 actor=actor,
-                now=await tx.now(),
+                now=now,
                 facts=rules.as_json(),
             )
         return await _counted(tx, who, rules)
@@ -58,15 +57,15 @@ async def _counted(tx: Transaction, who: Who, rules: RecoverySettings) -> tuple[
 async def let(db: Database, who: Who, account_id: UUID, *, may: bool, actor: Actor) -> None:
     """Into the group whose members may recover, or out of it. What is so already is left as it is."""
     async with db.write() as tx:
-        held, now = await reached(tx, who, account_id)
-        if await organization.let_recover(tx, who.organization_id, held.id, may=may):
+        target = await administration.reached(tx, who, account_id, role.RESET)
+        if await organization.let_recover(tx, who.organization_id, account_id, may=may):
             await event.record(
                 tx,
                 organization_id=who.organization_id,
                 action="account:recovery:let",
                 actor=actor,
-                now=now,
-                account_id=held.id,
+                now=target.now,
+                account_id=account_id,
                 facts={"may": may},
             )
 
@@ -76,15 +75,15 @@ async def allow_again(
 ) -> None:
     """Wrong codes that shut the way back in count no more; a new one can be begun at once."""
     async with db.write() as tx:
-        held, now = await reached(tx, who, account_id)
-        counter = throttle.key_of_name(held.sign_in_name, throttle_key)
-        await recovery.allow_again(tx, throttle_key, held, counter)
+        target = await administration.reached(tx, who, account_id, role.RESET)
+        counter = throttle.key_of_name(target.held.sign_in_name, throttle_key)
+        await recovery.allow_again(tx, throttle_key, target.held, counter)
         await event.record(
             tx,
             organization_id=who.organization_id,
             action="account:recovery:allow_again",
             actor=actor,
-            now=now,
+            now=target.now,
             reason=reason,
-            account_id=held.id,
+            account_id=account_id,
         )

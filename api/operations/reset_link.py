@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from api.operations.reach import reached
+from api.operations import administration
 from api.operations.recovery import broken_rules, open_road, tell_administrators
 from api.passwords import Hasher
 from models import (
@@ -23,6 +23,7 @@ from models import (
     recovery,
     recovery_code,
     reset_link,
+    role,
     throttle,
 )
 from models.address import Letterbox
@@ -38,8 +39,6 @@ from models.settings import RESET_LINK, TEMPORARY_PASSWORD
 from models.vocabulary import new_id
 
 START: Final = "account:password:start_reset"
-STRENGTH: Final = 2
-"""Whoever opens others' accounts shows two factors."""
 GROUPS: Final = 4
 """Of four signs: 80 bits."""
 
@@ -91,13 +90,10 @@ async def start(
 
 
 async def _whose(tx: Transaction, who: Who, account_id: UUID) -> tuple[Any, datetime]:
-    """Whoever has a role is reset by another administrator only where the organization says so."""
-    held, now = await reached(tx, who, account_id, strength=STRENGTH)
-    roles = await organization.roles_of(tx, who.organization_id, held.id)
-    settings = await organization.settings_of(tx, who.organization_id)
-    if held.blocked_at is not None or (roles and not settings.administrators_reset_administrators):
+    target = await administration.reached(tx, who, account_id, role.RESET)
+    if target.held.blocked_at is not None:
         raise NotAllowed
-    return held, now
+    return target.held, target.now
 
 
 async def _send(

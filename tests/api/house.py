@@ -116,6 +116,12 @@ class House:
             )
         return opened.id
 
+    async def appoint(self, name: str = "boss", *roles: str, **more: Any) -> Person:
+        """An administrator with two factors, signed in under their name."""
+        person = await self.hire(name, second_factor=True, roles=roles or ("global_administrator",), **more)
+        await self.open_session(person, name, strength=2)
+        return person
+
     async def events(self, person: Person | None = None) -> Counter[tuple[str, str, str | None]]:
         """Action, outcome and reason of what the record says; the clock stands still, so there is no order."""
         statement = sa.select(event)

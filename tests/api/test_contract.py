@@ -62,7 +62,7 @@ def send(route: Route, mode: GenerationMode, examples: int, ask: Callable[[Any, 
 
 
 async def contract(house: House, route: Route, mode: GenerationMode, examples: int) -> None:
-    person = await house.hire(roles=("administrator",), is_operator=True)
+    person = await house.hire(roles=("global_administrator",), is_operator=True)
     await house.open_session(person, "t", strength=2)
     version = await give_terms(house.db, house.organization_id, house.clock.now)
     await tell(house, person, 3)

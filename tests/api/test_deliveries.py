@@ -24,7 +24,7 @@ async def anna(house: House) -> Person:
 @pytest.fixture
 async def boss(house: House) -> Person:
     """An administrator, signed in with `boss`."""
-    person = await house.hire("boss", roles=("administrator",))
+    person = await house.hire("boss", roles=("global_administrator",))
     await house.open_session(person, "boss")
     return person
 

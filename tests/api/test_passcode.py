@@ -125,7 +125,7 @@ async def test_reading_takes_proof_not_older_than_five_minutes(house: House) -> 
 
 async def test_nobody_else_can_read_it_and_is_told_nothing(house: House) -> None:
     _, device_id = await with_a_code(house)
-    for name, more in (("admin", {"roles": ("administrator",)}), ("otto", {"is_operator": True})):
+    for name, more in (("admin", {"roles": ("global_administrator",)}), ("otto", {"is_operator": True})):
         await house.open_session(await house.hire(name, **more), name)
 
     answers = [await reveal(house, device_id, name) for name in ("admin", "otto")]

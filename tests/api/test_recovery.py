@@ -719,7 +719,7 @@ async def test_unlock_alone_can_be_switched_off(house: House, anna: Person) -> N
     [
         ((), False, 1, None),
         ((), False, 2, "not_registered"),
-        (("administrator",), False, 1, "not_registered"),
+        (("global_administrator",), False, 1, "not_registered"),
         ((), True, 1, "not_registered"),
     ],
 )
@@ -835,8 +835,8 @@ async def test_a15_notices_go_out_with_the_link_for_whoever_it_was_not(house: Ho
 
 
 async def test_a6_the_administrators_are_told_of_one_of_theirs(house: House, anna: Person) -> None:
-    boss = await house.hire("boss@example.org", roles=("administrator",), second_factor=True)
-    other = await house.hire("other@example.org", roles=("administrator",))
+    boss = await house.hire("boss@example.org", roles=("global_administrator",), second_factor=True)
+    other = await house.hire("other@example.org", roles=("global_administrator",))
     await give_codes(house, boss)
 
     await (await proven(house, boss)).password()
@@ -904,9 +904,7 @@ async def test_of_two_parallel_choices_of_a_password_one_counts(house: House, an
 @pytest.fixture
 async def boss(house: House) -> Person:
     """An administrator, signed in with `boss`."""
-    person = await house.hire("boss", roles=("administrator",))
-    await house.open_session(person, "boss")
-    return person
+    return await house.appoint()
 
 
 async def rules(house: House, body: dict[str, Any], **headers: str) -> Answer:

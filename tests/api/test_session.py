@@ -43,7 +43,7 @@ async def is_alive(house: House, token: str) -> bool:
 
 
 async def test_a_right_password_signs_in_and_is_answered_in_the_promised_shape(house: House) -> None:
-    anna = await house.hire(roles=("administrator",), is_operator=True)
+    anna = await house.hire(roles=("global_administrator",), is_operator=True)
 
     answer = await house.sign_in(anna, headers={"User-Agent": "a browser"})
 
@@ -58,7 +58,7 @@ async def test_a_right_password_signs_in_and_is_answered_in_the_promised_shape(h
             "display_name": "Anna",
             "language": "en",
             "organization": {"id": str(anna.organization_id), "name": "Acme"},
-            "roles": ["administrator", "operator"],
+            "roles": ["global_administrator", "operator"],
         },
         "signed_in_at": "2026-03-01T12:00:00Z",
         "proven_at": "2026-03-01T12:00:00Z",
@@ -83,7 +83,7 @@ async def test_a_sign_in_sets_a_host_cookie_that_opens_the_same_session(house: H
     assert current.json["csrf_token"] == answer.json["csrf_token"]
 
 
-@pytest.mark.parametrize("more", [{"roles": ("administrator",)}, {"is_operator": True}])
+@pytest.mark.parametrize("more", [{"roles": ("global_administrator",)}, {"is_operator": True}])
 @pytest.mark.parametrize("second_factor", [False, True])
 async def test_whoever_has_a_role_is_out_after_fifteen_minutes_unused_and_eight_hours_at_most(
     house: House, more: dict[str, Any], second_factor: bool
@@ -214,7 +214,7 @@ async def test_a_composed_and_a_decomposed_password_sign_in_alike(house: House) 
         ({"account": "a" * 321, "password": "x"}, 422),
         ({"account": "anna", "password": "x" * 1025}, 422),
         ({"account": "an\0na", "password": "x"}, 422),
-        ({"account": "anna", "password": "x", "roles": ["administrator"]}, 422),
+        ({"account": "anna", "password": "x", "roles": ["global_administrator"]}, 422),
         ({"account": ["anna"], "password": "x"}, 422),
         ([], 422),
     ],

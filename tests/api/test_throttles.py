@@ -61,7 +61,7 @@ async def test_b6_an_operator_sees_every_lane_and_the_second_factor(house: House
 
 
 async def test_nobody_but_an_operator_sees_anothers(house: House) -> None:
-    anna, bert = await house.hire("anna"), await house.hire("bert", roles=("administrator",))
+    anna, bert = await house.hire("anna"), await house.hire("bert", roles=("global_administrator",))
     oscar = await house.hire("oscar", is_operator=True)
     refused = await house.ask("GET", f"/accounts/{anna.id}/throttles", token=(await house.sign_in(bert)).json["token"])
     missing = await house.ask("GET", f"/accounts/{uuid4()}/throttles", token=(await house.sign_in(oscar)).json["token"])

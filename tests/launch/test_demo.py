@@ -60,7 +60,10 @@ async def test_there_are_all_the_people_a_demo_needs(data: Path, db: Database) -
     assert {device["platform"] for device in json.loads((data / fleet.WANTED).read_text())} == {*simulated()}
     unmanaged = [device["platform"] for person in people.values() for device in person["devices"]]
     assert unmanaged == ["windows81"]
-    assert sorted(role for person in people.values() for role in person["roles"]) == ["administrator", "operator"]
+    assert sorted(role for person in people.values() for role in person["roles"]) == [
+        "global_administrator",
+        "operator",
+    ]
     assert all(
         person.keys() == {"account", "password", "totp_secret", "roles", "devices"} for person in people.values()
     )

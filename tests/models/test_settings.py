@@ -83,7 +83,12 @@ def test_no_text_makes_the_key_of_the_record_fail_in_any_other_way(text: str) ->
 
 @pytest.mark.parametrize(
     ("roles", "is_operator", "idle", "absolute"),
-    [((), False, 30, 12), (("administrator",), False, 15, 8), ((), True, 15, 8), (("administrator",), True, 15, 8)],
+    [
+        ((), False, 30, 12),
+        (("global_administrator",), False, 15, 8),
+        ((), True, 15, 8),
+        (("global_administrator",), True, 15, 8),
+    ],
 )
 def test_sessions_of_whoever_has_a_role_are_shorter(
     roles: tuple[str, ...], is_operator: bool, idle: int, absolute: int

@@ -151,6 +151,14 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.PrimaryKeyConstraint("organization_id", "account_id", name=op.f("pk_membership")),
     )
     op.create_index(op.f("ix_membership_account_id"), "membership", ["account_id"], unique=False)
+    op.create_index(
+        "ix_membership_roles",
+        "membership",
+        ["organization_id"],
+        unique=False,
+        sqlite_where=sa.text("roles <> '[]'"),
+        postgresql_where=sa.text("roles <> '[]'"),
+    )
     op.create_table(
         "notification",
         sa.Column("id", Id, nullable=False),
