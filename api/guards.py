@@ -46,6 +46,8 @@ class Guard(StrEnum):
     """A finished sign-in, or one that waits for its second factor, a new password or an answer to terms."""
     ADMINISTRATOR = "administrator"
     """Whoever has a role by which they may act on anybody; on whom, and how, the operation decides."""
+    DIRECTORY = "directory"
+    """Whoever has a role by which they may look accounts up."""
     OPERATOR = "operator"
 
 
@@ -173,6 +175,8 @@ def _admit(guard: Guard, who: Who) -> None:
     if who.session.state is SessionState.TERMS_REQUIRED and guard not in {*unfinished, Guard.MAY_OWE_TERMS}:
         raise TermsRequired
     if guard is Guard.ADMINISTRATOR and not role.holds(who.roles, role.ACTORS):
+        raise NotAllowed
+    if guard is Guard.DIRECTORY and not role.holds(who.roles, role.READERS):
         raise NotAllowed
     if guard is Guard.OPERATOR and not who.is_operator:
         raise NotAllowed

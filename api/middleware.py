@@ -75,6 +75,8 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "terms_accepted": (409, "These terms were accepted"),
     "terms_quota": (409, "No room for other terms"),
     "terms_withdrawn": (409, "These terms were withdrawn"),
+    "sign_in_name_taken": (409, "This sign-in name is taken"),
+    "last_administrator": (409, "The last global administrator stays"),
     "label_taken": (409, "Another method is called so"),
     "last_method": (409, "The last method stays"),
     "no_passkey": (409, "There is no passkey to show"),

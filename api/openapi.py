@@ -35,6 +35,7 @@ _GUARDS: Final[Mapping[Guard, tuple[str, ...]]] = {
     Guard.MAY_OWE_TERMS: ("sign_in_required", "second_factor_required", "password_change_required"),
     Guard.HALF_SIGNED_IN: ("sign_in_required",),
     Guard.ADMINISTRATOR: (*_UNFINISHED, "not_allowed"),
+    Guard.DIRECTORY: (*_UNFINISHED, "not_allowed"),
     Guard.OPERATOR: (*_UNFINISHED, "not_allowed"),
 }
 

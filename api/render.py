@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from api import passkeys, schemas
+from api.operations.account import Known
 from api.operations.code_send import CodeSent
 from api.operations.contact import ContactBegun
 from api.operations.passkey import Asked, AskedAlone, Begun
@@ -15,6 +16,7 @@ from api.operations.recovery import Shown, Started
 from api.operations.terms import Answered, Reading
 from api.operations.terms_keeping import Kept
 from api.passkeys import Party
+from models import role
 from models.app import App
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
@@ -29,6 +31,7 @@ from models.recovery import Registrations
 from models.recovery_policy import Standing
 from models.sent_code import SentCode
 from models.session import Session, Who
+from models.settings import ACCOUNT_KEPT
 from models.sign_in import SignIn
 from models.sign_out import Call
 from models.standing import Version
@@ -265,6 +268,23 @@ def sign_in(line: SignIn) -> schemas.SignInLine:
     )
 
 
+def known_account(known: Known) -> schemas.KnownAccount:
+    row = known.row
+    state: Literal["active", "blocked", "deleted"] = "active" if row.blocked_at is None else "blocked"
+    return schemas.KnownAccount(
+        id=row.id,
+        sign_in_name=row.sign_in_name,
+        display_name=row.display_name,
+        language=row.language,
+        roles=list(known.roles),
+        state=state if row.deleted_at is None else "deleted",
+        created_at=row.created_at,
+        blocked_at=row.blocked_at,
+        deleted_at=row.deleted_at,
+        restorable_until=None if row.deleted_at is None else row.deleted_at + ACCOUNT_KEPT,
+    )
+
+
 def delivery(sent: Delivery, attempts: list[Attempt]) -> schemas.Delivery:
     return schemas.Delivery(
         id=sent.id,
@@ -411,7 +431,7 @@ def told_app(call: Call) -> schemas.ToldApp:
 
 
 def app(held: App, who: Who) -> schemas.App:
-    if "administrator" not in who.roles:
+    if not role.holds(who.roles, role.RULERS):
         return schemas.App(id=held.id, name=held.name)
     return schemas.App(
         id=held.id,

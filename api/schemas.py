@@ -15,6 +15,7 @@ from models.device import NAME, NAME_LIMIT
 from models.errors import Invalid
 from models.recovery_policy import Purpose
 from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
+from models.role import Role
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof, Task
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -427,6 +428,79 @@ class ResetAsked(Given, frozen=True, kw_only=True):
             "somebody else may know it."
         ),
     ] = False
+
+
+# The accounts of an organization, for its administrators
+
+
+class AccountQuery(Given, frozen=True, kw_only=True):
+    cursor: UUID | None = None
+    limit: Limit = 25
+    begins_with: Annotated[
+        str, Meta(max_length=256, pattern=NO_NUL, description="How the sign-in name begins, or the display name.")
+    ] = ""
+    deleted: Annotated[bool, Meta(description="Those that were deleted and can be restored, in place of the rest.")] = (
+        False
+    )
+
+
+class KnownAccount(Answer, frozen=True, kw_only=True):
+    id: UUID
+    sign_in_name: str
+    display_name: str
+    language: str
+    roles: list[str]
+    state: Literal["active", "blocked", "deleted"]
+    created_at: Moment
+    blocked_at: Moment | None
+    deleted_at: Moment | None
+    restorable_until: Moment | None
+
+
+class AccountPage(Answer, frozen=True, kw_only=True):
+    items: list[KnownAccount]
+    next_cursor: UUID | None
+
+
+class AccountAsked(Given, frozen=True, kw_only=True):
+    sign_in_name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=256,
+            pattern=NO_NUL,
+            description="Unique in the installation, 113 characters at most. Where it is a mail address, the link to "
+            "choose a password goes there.",
+        ),
+    ]
+    display_name: Annotated[
+        str, Meta(min_length=1, max_length=1024, pattern=NO_NUL, description="1 to 256 characters.")
+    ]
+    language: Literal["en", "nl"] = "en"
+
+
+class Invitation(Answer, frozen=True, kw_only=True):
+    sent: Annotated[bool, Meta(description="Whether a link to choose a password went to the person.")]
+    expires_at: Moment
+    password: Annotated[
+        str | None,
+        Meta(
+            description="Told once, where the person has no address: to be handed over. It opens nothing but choosing "
+            "another."
+        ),
+    ]
+
+
+class AccountCreated(Answer, frozen=True, kw_only=True):
+    account: KnownAccount
+    invitation: Invitation
+
+
+class RolesGiven(Given, frozen=True, kw_only=True):
+    roles: Annotated[list[Role], Meta(max_length=len(Role), description="These, and no others any more.")]
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
+    ]
 
 
 class ResetStarted(Answer, frozen=True, kw_only=True):

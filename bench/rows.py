@@ -156,8 +156,11 @@ def hire(
     """Accounts that belong here, each signed in once."""
     loader.load(
         account,
-        ("id", "organization_id", "sign_in_name", "display_name", "language", "created_at", "password_hash"),
-        ((one.id, organization_id, one.id.hex, "Somebody", "en", now, password_hash) for one in people),
+        (
+            *("id", "organization_id", "sign_in_name", "display_name", "looked_up_as"),
+            *("language", "created_at", "password_hash"),
+        ),
+        ((one.id, organization_id, one.id.hex, "Somebody", "somebody", "en", now, password_hash) for one in people),
     )
     loader.load(
         membership,

@@ -79,6 +79,19 @@ class Json(TypeDecorator[Any]):
         return self.impl_instance.coerce_compared_value(op, value)
 
 
+class Folded(TypeDecorator[str]):
+    """Text that is compared sign by sign, alike on both databases, so that an index of it finds what begins alike.
+
+    A language's order, which PostgreSQL may have by default, puts what begins alike in several places.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(sa.Text(collation="C") if dialect.name == "postgresql" else sa.Text())
+
+
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
     """An index of the rows that `where` names, alike on both databases.
 

@@ -189,6 +189,16 @@ async def count_of_account(tx: Transaction, organization_id: UUID, account_id: U
     return int((await tx.execute(statement)).scalar_one())
 
 
+async def names_of_account(tx: Transaction, organization_id: UUID, account_id: UUID) -> list[Any]:
+    """Id and name of each."""
+    statement = (
+        sa.select(device.c.id, device.c.name)
+        .where(device.c.organization_id == organization_id, device.c.account_id == account_id)
+        .order_by(device.c.id)
+    )
+    return list((await tx.execute(statement)).all())
+
+
 async def ownership_of(tx: Transaction, device_id: UUID) -> Ownership:
     statement = sa.select(device.c.ownership).where(device.c.id == device_id)
     return Ownership((await tx.execute(statement)).scalar_one())

@@ -249,6 +249,18 @@ class DeviceQuota(DomainError):
     code = "device_quota"
 
 
+class SignInNameTaken(DomainError):
+    """Somebody has it; a deleted account keeps its own."""
+
+    code = "sign_in_name_taken"
+
+
+class LastAdministrator(DomainError):
+    """Nobody would be left who may give roles."""
+
+    code = "last_administrator"
+
+
 class LabelTaken(DomainError):
     """Another of the person's methods is called so."""
 

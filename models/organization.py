@@ -1,7 +1,7 @@
 """Where people belong: the tenant, what it demands, and whom it names for help. A membership ties an account to it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models import role
+from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.settings import UNREAD_PASSCODE_DEFAULT, UNREAD_PASSCODE_LIMIT
@@ -176,6 +177,40 @@ async def administrators_of(tx: Transaction, organization_id: UUID) -> list[UUID
     )
     rows = (await tx.execute(statement)).all()
     return sorted(row.account_id for row in rows if role.holds(row.roles, role.ACTORS))
+
+
+async def roles_of_all(
+    tx: Transaction, organization_id: UUID, account_ids: Sequence[UUID]
+) -> dict[UUID, tuple[str, ...]]:
+    statement = sa.select(membership.c.account_id, membership.c.roles).where(
+        membership.c.organization_id == organization_id, membership.c.account_id.in_(account_ids)
+    )
+    return {row.account_id: tuple(row.roles) for row in await tx.execute(statement)}
+
+
+async def set_roles(tx: Transaction, organization_id: UUID, account_id: UUID, roles: Sequence[str]) -> None:
+    """The account's row is held: whoever acts on it reads its roles with it."""
+    await tx.execute(
+        sa.update(membership)
+        .where(membership.c.organization_id == organization_id, membership.c.account_id == account_id)
+        .values(roles=list(roles))
+    )
+
+
+async def hold_roles(tx: Transaction, organization_id: UUID) -> None:
+    """Until commit nobody else takes a role away here; what only names the organization goes on."""
+    statement = sa.select(organization.c.id).where(organization.c.id == organization_id)
+    await tx.execute(statement.with_for_update(key_share=True))
+
+
+async def count_active(tx: Transaction, organization_id: UUID, wanted: role.Role) -> int:
+    """Who has this role and is not blocked."""
+    statement = (
+        sa.select(membership.c.roles)
+        .join_from(membership, account, account.c.id == membership.c.account_id)
+        .where(membership.c.organization_id == organization_id, _HAS_ROLES, account.c.blocked_at.is_(None))
+    )
+    return sum(wanted.value in row.roles for row in await tx.execute(statement))
 
 
 async def may_recover(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:

@@ -263,6 +263,8 @@ async def write(tx: Transaction, held: Profile, changes: Mapping[str, Value]) ->
     """The account's row is held; every value has been read by its field."""
     of_account = {name: value for name, value in changes.items() if name in _IN_ACCOUNT}
     if of_account:
+        if "display_name" in of_account:
+            of_account["looked_up_as"] = account.look_up(str(of_account["display_name"]))
         mine = account.account
         await tx.execute(sa.update(mine).where(mine.c.id == held.account_id).values(**of_account))
     others = {name: value for name, value in changes.items() if name not in _IN_ACCOUNT}

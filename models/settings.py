@@ -65,6 +65,8 @@ RE_SIGN_IN_KEPT: Final = timedelta(days=30)
 RECOVERY_KEPT: Final = timedelta(days=30)
 APP_USE_KEPT: Final = timedelta(days=30)
 """Since it was last launched: an app that keeps people signed in for longer is not told of it any more."""
+ACCOUNT_KEPT: Final = timedelta(days=30)
+"""How long a deleted account can be restored."""
 JOB_KEPT: Final = timedelta(days=90)
 """With its timeline, its passcode's row and what was told of it. So long an idempotency key is known, too."""
 DELIVERY_KEPT: Final = timedelta(days=30)

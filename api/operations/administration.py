@@ -36,10 +36,11 @@ class Target:
         return Person(self.held.id, self.held.organization_id)
 
 
-async def reached(tx: Transaction, who: Who, account_id: UUID, table: Table) -> Target:
+async def reached(tx: Transaction, who: Who, account_id: UUID, table: Table, *, deleted: bool = False) -> Target:
     """Whom it is for. Nobody does it for themselves, and no administrator reaches above their organization.
 
-    Raises ProofRequired, SecondFactorMissing, NotAllowed, and NotFound for whoever is none of the organization's own.
+    Raises ProofRequired, SecondFactorMissing, NotAllowed, and NotFound for whoever is none of the organization's own or
+    is deleted; with `deleted` for whoever cannot be restored any more.
     """
     for one in sorted((who.account_id, account_id)):  # in one order, so that two who do it to each other both can
         await account.lock(tx, one)
@@ -47,12 +48,15 @@ async def reached(tx: Transaction, who: Who, account_id: UUID, table: Table) -> 
     held = await account.lock(tx, account_id)
     if held is None or held.organization_id != who.organization_id:
         raise NotFound
+    now = await tx.now()
+    if held.deleted_at is not None and not (deleted and account.is_kept(held, now)):
+        raise NotFound
     theirs = await organization.roles_of(tx, who.organization_id, account_id)
     if account_id == who.account_id or not role.may(table, mine, theirs):
         raise NotAllowed
     if held.is_operator and not acting.is_operator:
         raise NotAllowed
-    return Target(held, theirs, await tx.now())
+    return Target(held, theirs, now)
 
 
 async def must_be(tx: Transaction, who: Who, any_of: Collection[Role]) -> datetime:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from api.operations import security
+from api.operations import administration
 from api.operations.session import hold_account
-from models import app, event
+from models import app, event, role
 from models.app import App
 from models.database import Database, Transaction
 from models.errors import NotFound, NotSignedIn, PreconditionFailed
@@ -37,8 +37,7 @@ async def add(
     actor: Actor,
 ) -> App:
     async with db.write() as tx:
-        await security.must_be_proven_by_two(tx, who)
-        now = await tx.now()
+        now = await administration.must_be(tx, who, role.RULERS)
         made = App(
             id=new_id(now),
             organization_id=who.organization_id,
@@ -64,7 +63,7 @@ async def change(
     actor: Actor,
 ) -> App:
     async with db.write() as tx:
-        await security.must_be_proven_by_two(tx, who)
+        await administration.must_be(tx, who, role.RULERS)
         held = await _ours(tx, who, app_id, hold=True)
         if not matches(held.mark):
             raise PreconditionFailed
@@ -79,7 +78,7 @@ async def change(
 
 async def remove(db: Database, who: Who, app_id: UUID, *, actor: Actor) -> None:
     async with db.write() as tx:
-        await security.must_be_proven_by_two(tx, who)
+        await administration.must_be(tx, who, role.RULERS)
         held = await _ours(tx, who, app_id, hold=True)
         await app.remove(tx, held.id)
         await _record(tx, who, held, "remove", actor)

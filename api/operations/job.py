@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from api.operations.act import SELECT_FOR_OFFERS, Platforms, reach_of
-from models import job, sign_out
+from models import job, role, sign_out
 from models.database import Database, Transaction
 from models.device import device
 from models.errors import NotAllowed, NotFound, TooLateToCancel
@@ -34,7 +34,7 @@ class Shown:
 def _may_see(who: Who, held: Job) -> bool:
     """Whoever it is of, and operators; what was done for an account is its administrators' business, too."""
     ours = held.organization_id == who.organization_id
-    of_account = held.device_id is None and "administrator" in who.roles
+    of_account = held.device_id is None and role.holds(who.roles, role.ACTORS)
     return (ours and (held.account_id == who.account_id or of_account)) or who.is_operator
 
 

@@ -26,7 +26,6 @@ from models import (
     role,
     throttle,
 )
-from models.address import Letterbox
 from models.database import Database, Transaction
 from models.delivery import Channel, Link
 from models.errors import DomainError, NotAllowed, NotFound, PasswordRejected
@@ -65,9 +64,7 @@ async def start(
         held, now = await _whose(tx, who, account_id)
         letterbox = await address.of_account(tx, held.id, keys)
         if letterbox.mails:
-            return await _send(
-                tx, keys, who, held, letterbox, reason=reason, end_sessions=end_sessions, actor=actor, now=now
-            )
+            return await _send(tx, keys, who, held, reason=reason, end_sessions=end_sessions, actor=actor, now=now)
     made = recovery_code.invent(GROUPS)
     with hasher.place() as room:
         made_hash = await room.hash(made)
@@ -101,34 +98,14 @@ async def _send(
     keys: Keyring,
     who: Who,
     held: Any,
-    letterbox: Letterbox,
     *,
     reason: str,
     end_sessions: bool,
     actor: Actor,
     now: datetime,
 ) -> Started:
-    until = now + RESET_LINK
-    _, token = await reset_link.issue(
-        tx, organization_id=held.organization_id, account_id=held.id, issued_by=who.account_id, now=now
-    )
+    until = await mail_link(tx, keys, who, held, key="password.reset_link", now=now)
     await password.start_reset(tx, held, end_sessions=end_sessions, actor=actor, now=now)
-    for mail in letterbox.mails:
-        await delivery.send(
-            tx,
-            keys=keys,
-            organization_id=held.organization_id,
-            account_id=held.id,
-            channel=Channel.MAIL,
-            to=mail,
-            key="password.reset_link",
-            params={"at": now.isoformat(timespec="seconds")},
-            language=letterbox.language,
-            secret=token,
-            link=Link.RESET_PASSWORD,
-            expires_at=until,
-            now=now,
-        )
     await notification.tell(
         tx,
         organization_id=held.organization_id,
@@ -141,6 +118,32 @@ async def _send(
     )
     await _record(tx, held, reason, {"by": "link", "end_sessions": end_sessions}, actor=actor, now=now)
     return Started(until)
+
+
+async def mail_link(tx: Transaction, keys: Keyring, who: Who, held: Any, *, key: str, now: datetime) -> datetime:
+    """To every address; an earlier one leads nowhere any more. How long it works. `held`: the account's row, locked."""
+    until = now + RESET_LINK
+    _, token = await reset_link.issue(
+        tx, organization_id=held.organization_id, account_id=held.id, issued_by=who.account_id, now=now
+    )
+    letterbox = await address.of_account(tx, held.id, keys)
+    for mail in letterbox.mails:
+        await delivery.send(
+            tx,
+            keys=keys,
+            organization_id=held.organization_id,
+            account_id=held.id,
+            channel=Channel.MAIL,
+            to=mail,
+            key=key,
+            params={"at": now.isoformat(timespec="seconds")},
+            language=letterbox.language,
+            secret=token,
+            link=Link.RESET_PASSWORD,
+            expires_at=until,
+            now=now,
+        )
+    return until
 
 
 async def _record(

@@ -38,7 +38,6 @@ from models.errors import (
     NotFound,
     PreconditionFailed,
     ProofRequired,
-    SecondFactorMissing,
 )
 from models.event import Actor
 from models.sealed import Keyring, SealBroken
@@ -268,14 +267,6 @@ async def must_be_proven(tx: Transaction, who: Who) -> list[Verification]:
 async def _shown(tx: Transaction, keys: Keyring, method: Verification) -> Verification:
     (shown,) = await contact.with_hints(tx, keys, [method])
     return shown
-
-
-async def must_be_proven_by_two(tx: Transaction, who: Who) -> None:
-    """What an administrator does to others takes two factors. Raises SecondFactorMissing for whoever has one alone."""
-    if verification.best_strength(await must_be_proven(tx, who)) < ADMINISTRATORS_STRENGTH:
-        raise SecondFactorMissing(strength=ADMINISTRATORS_STRENGTH)
-    if who.session.strength < ADMINISTRATORS_STRENGTH:
-        raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=ADMINISTRATORS_STRENGTH)
 
 
 async def _left(tx: Transaction, method: Verification) -> int | None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from api.operations import security
-from api.operations.reach import reached
+from api.operations import administration
 from api.operations.session import hold_account, record
-from models import app, job, place, session, sign_out
+from models import app, job, place, role, session, sign_out
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import KeyRequired, KeyReused, NotSignedIn, ProofRequired
@@ -100,8 +99,7 @@ async def revoke(
             if earlier.request_hash != said:
                 raise KeyReused
             return Revoked(earlier, made=False)
-        _, now = await reached(tx, who, account_id)
-        await security.must_be_proven_by_two(tx, who)
+        now = (await administration.reached(tx, who, account_id, role.RESET)).now
         if ours is None:
             raise KeyRequired
         ended = await sign_out.everywhere(

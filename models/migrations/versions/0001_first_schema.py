@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-from models.base import Id, Json, Moment
+from models.base import Folded, Id, Json, Moment
 from models.event import insert_only
 
 revision: str = "0001"
@@ -59,8 +59,9 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         "account",
         sa.Column("id", Id, nullable=False),
         sa.Column("organization_id", Id, nullable=False),
-        sa.Column("sign_in_name", sa.Text, nullable=False),
+        sa.Column("sign_in_name", Folded, nullable=False),
         sa.Column("display_name", sa.Text, nullable=False),
+        sa.Column("looked_up_as", Folded, nullable=False, comment="how the display name begins, folded"),
         sa.Column("language", sa.Text, nullable=False, server_default="en"),
         sa.Column("password_hash", sa.Text, nullable=True),
         sa.Column("must_change_password", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -69,7 +70,9 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("notification_seq", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("blocked_at", Moment, nullable=True),
+        sa.Column("deleted_at", Moment, nullable=True, comment="whoever is deleted is blocked as well"),
         sa.Column("created_at", Moment, nullable=False),
+        sa.CheckConstraint("deleted_at IS NULL OR blocked_at IS NOT NULL", name=op.f("ck_account_deleted")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organization.id"], name=op.f("fk_account_organization_id_organization")
         ),
@@ -77,7 +80,16 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.UniqueConstraint("sign_in_name", name=op.f("uq_account_sign_in_name")),
         comment="organization_id is the home organization: it owns the account",
     )
-    op.create_index(op.f("ix_account_organization_id"), "account", ["organization_id"], unique=False)
+    op.create_index("ix_account_sign_in_name", "account", ["organization_id", "sign_in_name"], unique=False)
+    op.create_index("ix_account_looked_up_as", "account", ["organization_id", "looked_up_as", "id"], unique=False)
+    op.create_index(
+        "ix_account_deleted",
+        "account",
+        ["organization_id", "sign_in_name"],
+        unique=False,
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
     op.create_table(
         "event",
         sa.Column("id", Id, nullable=False),

@@ -1,0 +1,299 @@
+"""The accounts of an organization, as its administrators see them, make them, shut them and give them roles."""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from api.operations import administration, reset_link
+from api.operations.administration import Target
+from api.passwords import Hasher
+from models import (
+    account,
+    address,
+    delivery,
+    device,
+    event,
+    job,
+    organization,
+    password,
+    re_sign_in,
+    recovery_code,
+    role,
+)
+from models import reset_link as links
+from models.database import Database, Transaction
+from models.errors import Invalid, LastAdministrator, NotFound, PreconditionFailed, SignInNameTaken
+from models.event import Actor
+from models.job import Words
+from models.notification import Severity
+from models.profile import FIELDS, BrokenRule
+from models.role import Role
+from models.sealed import Keyring
+from models.session import Who
+from models.settings import TEMPORARY_PASSWORD
+from models.vocabulary import JobState, Outcome, Reason, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An account, as administrators see it."""
+
+    row: Any
+    roles: tuple[str, ...]
+
+    @property
+    def mark(self) -> str:
+        """The ETag: of all that they may change."""
+        row = self.row
+        said = [str(row.id), row.display_name, sorted(self.roles), str(row.blocked_at), str(row.deleted_at)]
+        return f'"{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    known: Known
+    until: datetime
+    """So long the link works, or the password."""
+    password: str | None = field(default=None, repr=False)
+    """Told once; None: a link is on its way."""
+
+
+async def page(db: Database, who: Who, text: str, *, deleted: bool, after: UUID | None, limit: int) -> list[Known]:
+    """Of the administrator's own organization. Raises Invalid where `after` is none of its accounts."""
+    async with db.read() as tx:
+        now = await tx.now()
+        last = None if after is None else await account.at_home(tx, who.organization_id, after, now)
+        if after is not None and last is None:
+            raise Invalid(errors=[{"field": "cursor", "rule": "the last page's next_cursor"}])
+        rows = await account.page(tx, who.organization_id, text, deleted=deleted, after=last, limit=limit, now=now)
+        return await _with_roles(tx, who.organization_id, rows)
+
+
+async def show(db: Database, who: Who, account_id: UUID) -> Known:
+    async with db.read() as tx:
+        return await _known(tx, who.organization_id, account_id, await tx.now())
+
+
+async def create(
+    db: Database,
+    hasher: Hasher,
+    keys: Keyring,
+    who: Who,
+    *,
+    sign_in_name: str,
+    display_name: str,
+    language: str,
+    actor: Actor,
+) -> Created:
+    """Whoever has an address is sent a link to choose a password; for anybody else one is made. No role comes along."""
+    name, shown = _read_names(sign_in_name, display_name)
+    async with db.write() as tx:
+        await administration.must_be(tx, who, role.CREATORS)
+    made, made_hash = None, None
+    if address.mail_address(name) is None:
+        made = recovery_code.invent(reset_link.GROUPS)
+        with hasher.place() as room:
+            made_hash = await room.hash(made)
+    async with db.write() as tx:
+        now = await administration.must_be(tx, who, role.CREATORS)
+        account_id = new_id(now)
+        until = now + TEMPORARY_PASSWORD
+        values = {
+            "id": account_id,
+            "organization_id": who.organization_id,
+            "sign_in_name": name,
+            "display_name": shown,
+            "looked_up_as": account.look_up(shown),
+            "language": language,
+            "password_hash": made_hash,
+            "must_change_password": made is not None,
+            "password_until": None if made is None else until,
+            "created_at": now,
+        }
+        if not await account.insert(tx, values):
+            raise SignInNameTaken
+        await tx.execute(organization.new_membership(who.organization_id, account_id, (), now))
+        held = await account.lock(tx, account_id)
+        if made is None:
+            until = await reset_link.mail_link(tx, keys, who, held, key="account.invited", now=now)
+        facts = {"by": "link" if made is None else "temporary_password"}
+        await _record(tx, who, account_id, "life:create", actor=actor, now=now, facts=facts)
+        return Created(Known(held, ()), until, made)
+
+
+def _read_names(sign_in_name: str, display_name: str) -> tuple[str, str]:
+    """As they are kept. Raises Invalid with each that breaks a rule."""
+    errors = []
+    name = account.clean_sign_in_name(sign_in_name)
+    if name is None:
+        rule = f"one to {account.SIGN_IN_NAME} characters that can be seen, without spaces; 64 before an @, 48 after"
+        errors.append({"field": "sign_in_name", "rule": rule})
+    try:
+        shown = FIELDS["display_name"].read(display_name)
+    except BrokenRule as broken:
+        errors.append({"field": "display_name", "rule": str(broken)})
+    if errors:
+        raise Invalid(errors=errors)
+    return str(name), str(shown)
+
+
+# Shut and opened again
+
+
+async def block(db: Database, keys: Keyring, who: Who, account_id: UUID, *, reason: str, actor: Actor) -> Known:
+    """At once: sessions, windows and links end, and what no device has been handed yet. Blocked twice is blocked."""
+    async with db.write() as tx:
+        target = await administration.reached(tx, who, account_id, role.SENSITIVE)
+        if target.held.blocked_at is None:
+            await _must_leave_a_global(tx, target)
+            await account.block(tx, account_id, target.now)
+            await _shut(tx, keys, target, "blocked", actor=actor)
+            await _record(tx, who, account_id, "access:block", actor=actor, now=target.now, reason=reason)
+            await _tell(tx, keys, target, "account.blocked")
+        return await _known(tx, who.organization_id, account_id, target.now)
+
+
+async def unblock(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> Known:
+    """Nothing that ended comes back."""
+    async with db.write() as tx:
+        target = await administration.reached(tx, who, account_id, role.SENSITIVE)
+        if target.held.blocked_at is not None:
+            await account.unblock(tx, account_id)
+            await _record(tx, who, account_id, "access:unblock", actor=actor, now=target.now)
+            await _tell(tx, keys, target, "account.unblocked")
+        return await _known(tx, who.organization_id, account_id, target.now)
+
+
+async def delete(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> None:
+    """It can be restored for thirty days; its sign-in name stays taken. Deleted twice is deleted."""
+    async with db.write() as tx:
+        target = await administration.reached(tx, who, account_id, role.SENSITIVE, deleted=True)
+        if target.held.deleted_at is not None:
+            return
+        await _must_leave_a_global(tx, target)
+        await account.delete(tx, target.held, target.now)
+        await _shut(tx, keys, target, "deleted", actor=actor)
+        await _record(tx, who, account_id, "life:delete", actor=actor, now=target.now)
+        await _tell(tx, keys, target, "account.deleted")
+
+
+async def restore(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> Known:
+    """With its roles, its devices and its password; whoever was blocked before stays so."""
+    async with db.write() as tx:
+        target = await administration.reached(tx, who, account_id, role.SENSITIVE, deleted=True)
+        if target.held.deleted_at is not None:
+            await account.restore(tx, target.held)
+            await _record(tx, who, account_id, "life:restore", actor=actor, now=target.now)
+            await _tell(tx, keys, target, "account.restored")
+        return await _known(tx, who.organization_id, account_id, target.now)
+
+
+async def _shut(tx: Transaction, keys: Keyring, target: Target, why: str, *, actor: Actor) -> None:
+    account_id, now = target.held.id, target.now
+    await password.end_all(tx, account_id, why, actor=actor, now=now)
+    await links.end_all(tx, account_id, now)
+    outcome = Outcome(JobState.CANCELLED, Reason.ACCOUNT_BLOCKED)
+    for theirs in await device.names_of_account(tx, target.person.organization_id, account_id):
+        # What a worker holds at this moment ends with its next run; what a device has is left to its answer.
+        for asked in await job.open_of_device(tx, theirs.id, hold=True, waiting=False):
+            if asked.is_cancellable:
+                words = Words("", theirs.name)
+                await job.settle(
+                    tx, asked, outcome, actor=actor, words=words, keys=keys, unread_passcode=timedelta(0), now=now
+                )
+
+
+# Roles
+
+
+async def grant(
+    db: Database,
+    keys: Keyring,
+    who: Who,
+    account_id: UUID,
+    roles: Collection[Role],
+    *,
+    reason: str,
+    matches: Callable[[str], bool],
+    actor: Actor,
+) -> Known:
+    """These roles and no others, from the next request on. Nobody changes their own. Raises PreconditionFailed."""
+    async with db.write() as tx:
+        target = await administration.reached(tx, who, account_id, role.GRANT)
+        if not matches(Known(target.held, target.roles).mark):
+            raise PreconditionFailed
+        wanted = tuple(one.value for one in Role if one in roles)
+        if set(wanted) != set(target.roles):
+            if Role.GLOBAL_ADMINISTRATOR not in wanted:
+                await _must_leave_a_global(tx, target)
+            await organization.set_roles(tx, who.organization_id, account_id, wanted)
+            await re_sign_in.cancel_live(tx, account_id, who.organization_id, "role_changed", target.now, actor=actor)
+            facts = {"before": sorted(target.roles), "after": sorted(wanted)}
+            await _record(tx, who, account_id, "roles:change", actor=actor, now=target.now, reason=reason, facts=facts)
+            await _tell(tx, keys, target, "account.roles_changed", not_me=True)
+        return await _known(tx, who.organization_id, account_id, target.now)
+
+
+async def _must_leave_a_global(tx: Transaction, target: Target) -> None:
+    """Somebody must be left who can give roles. One at a time in an organization. Raises LastAdministrator."""
+    if Role.GLOBAL_ADMINISTRATOR not in target.roles or target.held.blocked_at is not None:
+        return
+    await organization.hold_roles(tx, target.held.organization_id)
+    if await organization.count_active(tx, target.held.organization_id, Role.GLOBAL_ADMINISTRATOR) < 2:
+        raise LastAdministrator
+
+
+# What each has in common
+
+
+async def _known(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> Known:
+    row = await account.at_home(tx, organization_id, account_id, now)
+    if row is None:
+        raise NotFound
+    return Known(row, await organization.roles_of(tx, organization_id, account_id))
+
+
+async def _with_roles(tx: Transaction, organization_id: UUID, rows: Sequence[Any]) -> list[Known]:
+    roles = await organization.roles_of_all(tx, organization_id, [row.id for row in rows])
+    return [Known(row, roles.get(row.id, ())) for row in rows]
+
+
+async def _record(
+    tx: Transaction,
+    who: Who,
+    account_id: UUID,
+    what: str,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    await event.record(
+        tx,
+        organization_id=who.organization_id,
+        action=f"account:{what}",
+        actor=actor,
+        now=now,
+        reason=reason,
+        account_id=account_id,
+        facts=facts,
+    )
+
+
+async def _tell(tx: Transaction, keys: Keyring, target: Target, key: str, *, not_me: bool = False) -> None:
+    """By mail as well: whoever is shut out sees no flag."""
+    await delivery.notify(
+        tx,
+        keys=keys,
+        account=target.person,
+        key=key,
+        params={},
+        severity=Severity.WARNING,
+        now=target.now,
+        not_me=not_me,
+    )
