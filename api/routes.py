@@ -84,12 +84,12 @@ from models.errors import (
     SecondFactorMissing,
     SecondFactorRequired,
     SignInFailed,
+    SignInNameTaken,
     TermsAccepted,
     TermsChanged,
     TermsQuota,
     TermsRequired,
     TermsWithdrawn,
-    SignInNameTaken,
     TooLateToCancel,
     TooManyTries,
 )

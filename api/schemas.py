@@ -14,8 +14,8 @@ from models.delivery import AttemptOutcome, Channel, DeliveryState
 from models.device import NAME, NAME_LIMIT
 from models.errors import Invalid
 from models.recovery_policy import Purpose
-from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
 from models.role import Role
+from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof, Task
 
 Moment = Annotated[datetime, Meta(tz=True)]

@@ -9,21 +9,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from api.operations import security
-from models import event, standing, terms, verification
+from api.operations import administration
+from models import event, role, standing, terms
 from models.database import Database, Transaction
 from models.errors import (
     Invalid,
     NotFound,
     PreconditionFailed,
-    ProofRequired,
-    SecondFactorMissing,
     TermsQuota,
     TermsWithdrawn,
 )
 from models.event import Actor
 from models.session import Who
-from models.settings import FRESH_PROOF
 from models.standing import Expiry, Version
 from models.terms import Given, Terms
 from models.vocabulary import new_id
@@ -185,13 +182,8 @@ async def answers(db: Database, who: Who, terms_id: UUID, *, before: UUID | None
 
 
 async def _begin(tx: Transaction, who: Who) -> datetime:
-    """Raises ProofRequired, or SecondFactorMissing where no proof could be strong enough."""
-    methods = await security.must_be_proven(tx, who)
-    if who.session.strength < STRENGTH:
-        if verification.best_strength(methods) < STRENGTH:
-            raise SecondFactorMissing(strength=STRENGTH)
-        raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=STRENGTH)
-    return await tx.now()
+    """The time, with the proof that every change takes. Raises ProofRequired, SecondFactorMissing, NotAllowed."""
+    return await administration.must_be(tx, who, role.RULERS)
 
 
 async def _hold(tx: Transaction, who: Who, terms_id: UUID) -> tuple[Terms, datetime]:
