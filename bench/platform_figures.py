@@ -93,6 +93,8 @@ async def resets(house: House) -> list[Figure]:
     database = await house.database("postgresql")
     organization_id = rows.found(database, utc_now())
     async with AsyncExitStack() as stack:
+        # Closed last: until it is, somebody's cloud may still have something to tell.
+        road = await stack.enter_async_context(HttpRoad())
         services = {BASE: house.pushes}
         for name in names:
             if name != BASE:
@@ -102,7 +104,6 @@ async def resets(house: House) -> list[Figure]:
         told = replace(house, environ={**house.environ, **addresses, **keys})
         api = await stack.enter_async_context(told.api(database))
         worker = await stack.enter_async_context(told.worker(database))
-        road = await stack.enter_async_context(HttpRoad())
         client = Api(await stack.enter_async_context(_client(api.port)))
         streets = [
             await _move_in(name, services[name], road, client, database, organization_id, count) for name in names
