@@ -163,6 +163,8 @@ class Installation:
     jumps: int = 0
     endings: int = 0
     """How many jobs somebody waited for have ended."""
+    _talking: int = 0
+    _last_talk: float = 0.0
     _pending: dict[UUID, asyncio.Event] = field(default_factory=dict)
 
     # Keeping it alive
@@ -233,12 +235,24 @@ class Installation:
     async def transport(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, Mapping[str, str], bytes]:
+        self._talking += 1
         try:
             answer = await self.client.request(method, url, headers=dict(headers), content=body)
         except httpx.TransportError as error:
             raise OSError(str(error)) from error
+        finally:
+            self._talking -= 1
+            self._last_talk = time.monotonic()
         self._note(answer)
         return answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content
+
+    async def quiet(self) -> None:
+        """Until no phone talks: one that is put a day forward amid a session is rightly refused the rest of it."""
+
+        async def nobody_talks() -> bool:
+            return not self._talking and time.monotonic() - self._last_talk > STILL
+
+        await until(nobody_talks)
 
     def _note(self, answer: httpx.Response) -> None:
         if answer.status_code >= 500 and answer.status_code != 503:

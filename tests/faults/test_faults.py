@@ -46,6 +46,7 @@ async def test_death_at_each_marked_step_does_no_harm(build: Build, platform: st
         late = house.residents[0]
         late.phone.go_offline()
         expired = await house.ask(late)
+        await house.quiet()
         house.jump(timedelta(hours=25))
 
         async def ended() -> bool:
