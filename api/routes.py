@@ -496,7 +496,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/sign-out-everywhere",
-        Guard.SIGNED_IN,
+        Guard.MAY_OWE_TERMS,
         session.sign_out_everywhere,
         "End every session of the account at once, or every other one; apps that were used are told by a job",
         {200: schemas.SignedOutElsewhere, 204: None},

@@ -184,7 +184,7 @@ async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> sa.Row[Any] | N
     return (await tx.execute(statement)).one_or_none()
 
 
-_LOCK: Final = Hot(sa.select(account).where(account.c.id == sa.bindparam("account")).with_for_update())
+_LOCK: Final = Hot(sa.select(account).where(account.c.id == sa.bindparam("account")).with_for_update(key_share=True))
 
 
 async def lock(tx: Transaction, account_id: UUID) -> Any:

@@ -148,7 +148,9 @@ async def is_member(tx: Transaction, organization_id: UUID, account_id: UUID) ->
 
 async def hold_settings(tx: Transaction, organization_id: UUID) -> Mapping[str, Any]:
     """As they are written, held until commit."""
-    statement = sa.select(organization.c.settings).where(organization.c.id == organization_id).with_for_update()
+    statement = (
+        sa.select(organization.c.settings).where(organization.c.id == organization_id).with_for_update(key_share=True)
+    )
     found: Mapping[str, Any] = (await tx.execute(statement)).scalar_one()
     return found
 

@@ -126,7 +126,7 @@ async def send(
     sends, failures, begun_at = (0, 0, now) if over else (held.sends, held.failures, held.begun_at)
     if sends >= SENDS or failures >= WRONG_CODES:
         return TooManyTries(begun_at + FLOW - now)
-    wait = await throttle.take(tx, CODE_SENDS, of_address(server_key, to), now)
+    wait = await throttle.take(tx, CODE_SENDS, _counter(server_key, aim.purpose, to), now)
     if wait is not None:
         return TooManyTries(wait)
     expires_at = now + LIFE if until is None else min(now + LIFE, until)
@@ -189,6 +189,12 @@ async def forget(tx: Transaction, subject_id: UUID) -> None:
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
     old = sa.select(sent_code.c.id).where(sent_code.c.erase_at <= now).limit(limit).scalar_subquery()
     return (await tx.execute(sa.delete(sent_code).where(sent_code.c.id.in_(old)))).rowcount
+
+
+def _counter(server_key: bytes, purpose: Purpose, to: str) -> str:
+    """Who knows the password has a count of their own: strangers who ask for codes shut nobody's second factor."""
+    known = purpose in {Purpose.SIGN_IN, Purpose.PROVE}
+    return ("signed_in:" if known else "") + of_address(server_key, to)
 
 
 def _of(aim: Aim) -> sa.Select[Any]:

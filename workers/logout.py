@@ -98,8 +98,11 @@ class Teller:
                 status, wait = answer.status_code, answer.headers.get("Retry-After", "")
         except (httpx.TimeoutException, TimeoutError):
             raise Unreachable("timeout") from None
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except httpx.HTTPError:
             raise Unreachable("connection") from None
+        except (httpx.InvalidURL, ValueError):
+            # A host that no resolver could be asked for: one app's misspelling holds up no other.
+            raise Refused("address_unreadable") from None
         if status in {200, 204}:
             return
         if 300 <= status < 500 and status not in _PASSING:

@@ -54,8 +54,6 @@ BOUND: Final = 10_000
 """Rings kept while Redis is down; the oldest go first, and the sweep rings them again."""
 BELLS: Final = 32
 """A worker's usual thread count: a longer bell list would only be empty looks."""
-PATIENCE: Final = 1.0
-"""Seconds a caller waits at most for a Redis that does not answer."""
 LISTEN_IDLE: Final = 5.0
 """Seconds of silence after which a subscription asks whether anybody is still there."""
 
@@ -93,6 +91,8 @@ class QueueSettings:
     url: str = field(repr=False)
     namespace: str = "latchkey"
     """Before every key: the database number is ours alone, because Dramatiq's maintenance walks all its keys."""
+    patience: float = 1.0
+    """Seconds a caller waits at most for a Redis that does not answer."""
 
     def __post_init__(self) -> None:
         if urlsplit(self.url).scheme not in {"redis", "rediss", "unix"}:
@@ -131,7 +131,7 @@ def worker_client(settings: QueueSettings) -> redis.Redis:
 def _client(settings: QueueSettings, *, timeout: float, retry: Retry) -> redis.Redis:
     # RESP2: nothing here needs RESP3, whose handshake asks for maintenance notices that Valkey does not know.
     pool = redis.ConnectionPool.from_url(
-        settings.url, protocol=2, socket_timeout=timeout, socket_connect_timeout=PATIENCE, retry=retry
+        settings.url, protocol=2, socket_timeout=timeout, socket_connect_timeout=settings.patience, retry=retry
     )
     return redis.Redis.from_pool(pool)
 
@@ -140,11 +140,11 @@ def _async_client(settings: QueueSettings) -> redis.asyncio.Redis:
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.url,
         protocol=2,
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
+        socket_timeout=settings.patience,
+        socket_connect_timeout=settings.patience,
         retry=redis.asyncio.retry.Retry(NoBackoff(), 1),  # once more: a pooled connection may be older than the server
-        max_connections=16,  # a flood waits here, for PATIENCE, instead of opening a socket each
-        timeout=PATIENCE,
+        max_connections=16,  # a flood waits here instead of opening a socket each
+        timeout=settings.patience,
     )
     return redis.asyncio.Redis.from_pool(pool)
 
@@ -217,7 +217,7 @@ class Relay(threading.Thread):
         super().__init__(name="relay", daemon=True)
         self._settings = settings
         self._spelling = Spelling(settings)
-        self._client = _client(settings, timeout=PATIENCE, retry=Retry(NoBackoff(), 0))
+        self._client = _client(settings, timeout=settings.patience, retry=Retry(NoBackoff(), 0))
         self._rings: deque[_Told] = deque(maxlen=bound)
         self._nudges: deque[UUID] = deque(maxlen=bound)
         self._given = threading.Event()
@@ -320,7 +320,7 @@ class QueueDoor:
 
     async def __aexit__(self, *_: object) -> None:
         self._relay.end()
-        await asyncio.to_thread(self._relay.join, 2 * PATIENCE)
+        await asyncio.to_thread(self._relay.join, 2 * self._settings.patience)
         await self._client.aclose()
 
     @property
@@ -344,7 +344,7 @@ class QueueDoor:
         """Ring many and know that they arrived: for the sweep. Raises QueueDown; those before may have been rung."""
         rest: list[_Told] = [(row_id, queue, errand) for row_id, queue in rings]
         while batch := rest[:BATCH]:
-            async with _or_down():
+            async with _or_down(self._settings):
                 refused = await self._send(batch)
                 if refused:
                     await self._client.script_load(self._spelling.script)
@@ -358,7 +358,7 @@ class QueueDoor:
 
         The run id of the server is part of it, because a restart may lose the last second. Raises QueueDown.
         """
-        async with _or_down(), self._client.pipeline(transaction=True) as pipe:
+        async with _or_down(self._settings), self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._settings.epoch, str(uuid4()), nx=True)
             pipe.get(self._settings.epoch)
             pipe.info("server")
@@ -367,7 +367,7 @@ class QueueDoor:
 
     async def count(self, key: str, window: timedelta) -> int:
         """How often `key` was counted, now included, in the window that its first count opened. Raises QueueDown."""
-        async with _or_down():
+        async with _or_down(self._settings):
             counted = self._client.eval(
                 _COUNT, 1, f"{self._settings.namespace}:count:{key}", str(_milliseconds(window))
             )
@@ -375,7 +375,7 @@ class QueueDoor:
 
     async def uncount(self, key: str) -> None:
         """Take one back, because it turned out not to be one. Raises QueueDown."""
-        async with _or_down():
+        async with _or_down(self._settings):
             await self._client.eval(_UNCOUNT, 1, f"{self._settings.namespace}:count:{key}")
 
     async def take(self, name: str, limit: int, window: timedelta) -> timedelta | None:
@@ -384,7 +384,7 @@ class QueueDoor:
         Whoever cannot count waits: a quota is not ours to guess.
         """
         try:
-            async with _or_down():
+            async with _or_down(self._settings):
                 left = await self._client.eval(
                     _TAKE, 1, f"{self._settings.namespace}:take:{name}", str(_milliseconds(window)), str(limit)
                 )
@@ -394,7 +394,7 @@ class QueueDoor:
 
     async def ping(self) -> bool:
         try:
-            async with _or_down():
+            async with _or_down(self._settings):
                 await self._client.ping()
         except QueueDown:
             return False
@@ -409,7 +409,7 @@ class QueueDoor:
                     await subscription.subscribe(self._settings.nudges)
                     _heed_cancellation()
                     while True:
-                        account_id = await _hear(subscription)
+                        account_id = await _hear(subscription, self._settings.patience)
                         _heed_cancellation()
                         failures = 0
                         if account_id is not None:
@@ -431,9 +431,9 @@ class QueueDoor:
 
 
 @asynccontextmanager
-async def _or_down() -> AsyncIterator[None]:
+async def _or_down(settings: QueueSettings) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(settings.patience):
             yield
     except _DOWN as error:
         raise QueueDown(type(error).__name__) from None
@@ -446,12 +446,12 @@ def _heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
-async def _hear(subscription: redis.asyncio.client.PubSub) -> UUID | None:
+async def _hear(subscription: redis.asyncio.client.PubSub, patience: float) -> UUID | None:
     """None: something else than a nudge came. Raises redis.ConnectionError when nobody is there."""
     message = await subscription.get_message(timeout=LISTEN_IDLE)
     if message is None:
         await subscription.ping()
-        message = await subscription.get_message(timeout=PATIENCE)
+        message = await subscription.get_message(timeout=patience)
     if message is None:
         raise redis.ConnectionError("silent")
     return _account(message) if message["type"] == "message" else None

@@ -24,6 +24,7 @@ async def start(call: Call[schemas.ResetAsked, None]) -> Reply:
         needs.database,
         needs.hasher,
         needs.keys,
+        needs.throttle_key,
         call.person,
         account_id,
         reason=call.body.reason,

@@ -335,7 +335,7 @@ _PROOF: Final = Hot(
     )
     .select_from(account.join(session, session.c.account_id == account.c.id))
     .where(account.c.id == sa.bindparam("account"), session.c.id == sa.bindparam("session"))
-    .with_for_update(of=account)
+    .with_for_update(of=account, key_share=True)
 )
 # The window that this session proved for this act on this device, held.
 _WINDOW: Final = Hot(

@@ -9,7 +9,7 @@ from api.operations import password_try
 from api.operations.password_try import Tried
 from api.operations.session import ended, hold_row, record, terms_first
 from api.passwords import Hasher, Place
-from models import event, password, session, verification
+from models import app, event, password, session, verification
 from models.database import Database
 from models.errors import (
     DomainError,
@@ -93,6 +93,7 @@ async def change(
             now=now,
             until=await verification.end_of(tx, asking.method_ids),
         )
+        await app.move_uses(tx, old=asking.id, new=renewed.id, generation=generation)
         await record(tx, renewed, "renew", actor=actor, now=now)
         goes_on = replace(who, session=renewed)
         waited = asking.state is not SessionState.SIGNED_IN

@@ -508,16 +508,25 @@ async def _not_proven(tx: Transaction, held: _Held, purpose: Purpose, *, actor: 
     if held.flow.purpose is not purpose:
         return RecoveryStep(state=held.state.value)
     standing = await recovery.standing(tx, held.account, held.now)
-    if standing.offered and len(held.flow.passed_kinds) >= standing.gates and _in_force(held.flow, standing):
+    enough = standing.offered and len(held.flow.passed_kinds) >= standing.gates
+    if enough and await _in_force(tx, held.flow, held.account.id, standing):
         return None
     flow = await recovery.move(tx, held.flow, RecoveryState.CANCELLED, actor=actor, now=held.now, why="policy_changed")
     return RecoveryOver(state=flow.state.value)
 
 
-def _in_force(flow: Recovery, standing: Standing) -> bool:
-    """Whether all that was shown is still the person's; the last saved code is gone once it was used."""
+async def _in_force(tx: Transaction, flow: Recovery, whose: UUID, standing: Standing) -> bool:
+    """Whether all that was shown is still the person's."""
     have = {str(one.id) for one in standing.methods}
-    return all(method in have or kind == VerificationKind.RECOVERY_CODES for kind, method in flow.passed)
+    for kind, method in flow.passed:
+        if kind == VerificationKind.RECOVERY_CODES:
+            # The last of them is gone once it was used; those that were made anew meanwhile are others.
+            codes = await verification.by_id(tx, whose, UUID(method))
+            if codes is None or codes.created_at > flow.started_at:
+                return False
+        elif method not in have:
+            return False
+    return True
 
 
 async def broken_rules(room: Place, new: str, broken: list[Broken], before: Sequence[str]) -> list[Broken]:

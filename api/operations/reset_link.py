@@ -53,6 +53,7 @@ async def start(
     db: Database,
     hasher: Hasher,
     keys: Keyring,
+    throttle_key: bytes,
     who: Who,
     account_id: UUID,
     *,
@@ -82,6 +83,10 @@ async def start(
             told="password.temporary",
             until=until,
         )
+        # It would open nothing where strangers have shut the road.
+        counter = throttle.key_of_name(held.sign_in_name, throttle_key)
+        await open_road(tx, held, counter)
+        await recovery.allow_again(tx, throttle_key, held, counter)
         await _record(tx, held, reason, {"by": "temporary_password", "end_sessions": True}, actor=actor, now=now)
         return Started(until, made)
 

@@ -102,6 +102,12 @@ async def revoke(
         now = (await administration.reached(tx, who, account_id, role.RESET)).now
         if ours is None:
             raise KeyRequired
+        # Once more, now that the account is held: the same wish may have come twice at once.
+        earlier = await job.by_key(tx, account_id, ours)
+        if earlier is not None:
+            if earlier.request_hash != said:
+                raise KeyReused
+            return Revoked(earlier, made=False)
         ended = await sign_out.everywhere(
             tx,
             Person(account_id, who.organization_id),

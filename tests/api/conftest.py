@@ -18,6 +18,7 @@ from models.settings import DatabaseSettings
 from tests.api.house import HASHES, PUBLIC_URL, House, Pocket
 from tests.clock import Clock
 from tests.people import found
+from tests.servers import PATIENT
 from workers.queue import QueueDoor, QueueSettings
 
 
@@ -55,7 +56,7 @@ async def house(
         ),
         database_settings,
         database=database,
-        door=QueueDoor(QueueSettings(redis_url)),
+        door=QueueDoor(QueueSettings(redis_url, patience=PATIENT)),
         platforms={platform.name: platform},  # type: ignore[dict-item] # a pocket of a platform
         keys=keys,
         hash_settings=HASHES,

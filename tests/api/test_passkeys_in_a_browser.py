@@ -24,6 +24,7 @@ from tests.api.house import HASHES, PASSWORD, PASSWORD_HASH
 from tests.browser import Page, browse, find_browser
 from tests.clock import Clock
 from tests.people import found, hire
+from tests.servers import PATIENT
 from workers.queue import QueueDoor, QueueSettings
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(300)]
@@ -64,7 +65,7 @@ async def address(sqlite_settings: DatabaseSettings, clock: Clock, keys: Keyring
         ),
         sqlite_settings,
         database=database,
-        door=QueueDoor(QueueSettings(redis_url)),
+        door=QueueDoor(QueueSettings(redis_url, patience=PATIENT)),
         platforms={},
         keys=keys,
         hash_settings=HASHES,

@@ -200,6 +200,19 @@ async def test_a_forgotten_password_is_replaced_by_two_gates_of_different_kinds(
     assert (half.status, half.json["state"]) == (202, "second_factor_required"), "reset bypasses no second factor"
 
 
+async def test_a_code_of_a_set_that_was_made_anew_meanwhile_proves_nothing(house: House, anna: Person) -> None:
+    flow = await proven(house, anna)
+    house.clock.forward(1)
+    async with house.db.write() as tx:
+        table = verification.verification
+        codes = sa.update(table).where(table.c.kind == "recovery_codes")
+        await tx.execute(codes.values(created_at=house.clock.now))
+
+    refused = await flow.password()
+
+    assert (refused.status, refused.json["code"], refused.json["state"]) == (410, "recovery_over", "cancelled")
+
+
 async def test_one_gate_is_enough_where_the_organization_says_so(house: House) -> None:
     await offer(house, gates=1)
     bert = await house.hire("bert@example.org")

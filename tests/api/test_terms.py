@@ -145,11 +145,12 @@ async def test_behind_the_gate_only_terms_and_signing_out_are_open(house: House,
     open_to_all = {Guard.OPEN, Guard.MAYBE_SIGNED_IN}
 
     opened = set()
+    ending = {("DELETE", "/sessions/current"), ("POST", "/sign-out-everywhere")}
     for route in ROUTES:
         if route.guard in open_to_all or not route.path.startswith("/api/v1"):
             continue
         path = re.sub(r"\{[a-z_]+_id\}", lambda _: str(uuid4()), route.path.removeprefix("/api/v1"))
-        if (route.method, path) == ("DELETE", "/sessions/current"):
+        if (route.method, path) in ending:
             continue
         said = await house.ask(route.method, path, dict(route.example) or None, token=token)
         if (said.status, said.json.get("code")) != (403, "terms_required"):
@@ -167,6 +168,9 @@ async def test_behind_the_gate_only_terms_and_signing_out_are_open(house: House,
     assert (window.status, window.json["code"]) == (403, "terms_required")
     assert (await house.ask("DELETE", "/sessions/current", token=token)).status == 204
     assert (await house.ask("GET", "/terms", token=token)).status == 401
+    again = await gated(house, anna)
+    assert (await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token=again)).status == 204
+    assert (await house.ask("GET", "/terms", token=again)).status == 401
 
 
 @pytest.mark.rule("A8.2")

@@ -26,6 +26,7 @@ from platforms.base import PlatformHandler, Shared
 from tests.clock import Clock
 from tests.journeys.town import AUDIT_KEY, HASHES, Town
 from tests.people import found
+from tests.servers import PATIENT
 from workers.actors import declare
 from workers.broker import build_broker
 from workers.carriers import NOBODY, Sender
@@ -109,7 +110,7 @@ async def worker(
     outbox: Path,
 ) -> AsyncIterator[None]:
     """A whole worker, in this process for the sake of its clock."""
-    settings = WorkerSettings(QueueSettings(redis_url), threads=4)
+    settings = WorkerSettings(QueueSettings(redis_url, patience=PATIENT), threads=4)
 
     @asynccontextmanager
     async def needs() -> AsyncIterator[Needs]:
@@ -162,7 +163,7 @@ async def town(
         ),
         database_settings,
         database=database,
-        door=QueueDoor(QueueSettings(redis_url)),
+        door=QueueDoor(QueueSettings(redis_url, patience=PATIENT)),
         platforms=handlers,
         keys=keys,
         hash_settings=HASHES,
@@ -173,7 +174,10 @@ async def town(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with QueueDoor(QueueSettings(redis_url)) as door, httpx.AsyncClient(base_url=public_url) as client:
+        async with (
+            QueueDoor(QueueSettings(redis_url, patience=PATIENT)) as door,
+            httpx.AsyncClient(base_url=public_url) as client,
+        ):
             sweep = Sweep(database, keys, AUDIT_KEY, door, Fault())
             yield Town(client, database, clock, keys, sweep, services, await found(database, clock.now))
             for service in services.values():

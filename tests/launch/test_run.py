@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,15 @@ def children(data: Path) -> dict[str, int]:
     return found
 
 
-def main_road(folder: Path, platform: str = "ios") -> str:
-    """The README's section, word by word."""
+MAIN_ROAD = ("The main road",)
+ALL_ROADS = ("The main road", "A forgotten password", "Codes, passkeys, terms")
+
+
+def walk(folder: Path, platform: str = "ios", sections: Sequence[str] = MAIN_ROAD) -> str:
+    """The README's sections, word by word, in one shell."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("## The main road", 1)[1].split("\n## ", 1)[0]
-    script = "set -e -o pipefail\n" + "\n".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL))
+    told = "\n".join(readme.split(f"\n## {section}", 1)[1].split("\n## ", 1)[0] for section in sections)
+    script = "set -e -o pipefail\n" + "\n".join(re.findall(r"```bash\n(.*?)```", told, re.DOTALL))
     command = ["bash", "-c", script]
     environment = {**os.environ, "PLATFORM": platform}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - ours
@@ -83,12 +87,16 @@ def test_from_nothing_to_an_opened_iphone_and_again(run: Callable, tmp_path: Pat
     assert platforms == [["ios", "windows81"], ["ios"], ["android"], ["windows10mobile"], ["wp81"], [], []]
 
     for platform in ("ios", "android", "windows10mobile", "wp81"):
-        said = main_road(tmp_path, platform)
+        said = walk(tmp_path, platform)
         assert "401 Unauthorized" in said
         assert "re_sign_in_required" in said
         assert '"state":"succeeded"' in said
         assert f'"key":"{platform}.reset_passcode.succeeded"' in said
         assert ("nothing_to_reveal" if platform == "ios" else '"passcode":') in said
+    told = walk(tmp_path, "android", ALL_ROADS)
+    assert '"registered":true' in told
+    assert "204 No Content" in told, "another password was chosen"
+    assert '"kind":"phone","label":"My phone","state":"active"' in told
 
     watched = {name: watch(pid) for name, pid in children(data).items()}
     assert watched.keys() == {"redis", "workers", "workers.tick", "api", "platforms.simulation"}
@@ -122,7 +130,7 @@ def test_killed_in_parts_and_as_a_whole_it_comes_up_again(run: Callable, tmp_pat
         first.until(f"{name} was ended by SIGKILL; starting again")
     for line in READY:
         first.until(line)
-    assert '"state":"succeeded"' in main_road(tmp_path)
+    assert '"state":"succeeded"' in walk(tmp_path)
 
     watched = [watch(pid) for pid in children(data).values()]
     first.signal(signal.SIGKILL)
@@ -131,7 +139,7 @@ def test_killed_in_parts_and_as_a_whole_it_comes_up_again(run: Callable, tmp_pat
     second.until(UP)
 
     assert all(one.gone() for one in watched)
-    assert '"state":"succeeded"' in main_road(tmp_path)
+    assert '"state":"succeeded"' in walk(tmp_path)
     second.signal(signal.SIGINT)
     second.rest()
     assert second.process.returncode == 0

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -164,7 +165,8 @@ async def test_the_oldest_rings_are_dropped_when_redis_stays_away(settings: Queu
 
 
 async def test_put_does_not_wait_for_a_frozen_redis(settings: QueueSettings, redis_server: RedisServer) -> None:
-    async with QueueDoor(settings) as door:
+    patience = 20.0
+    async with QueueDoor(replace(settings, patience=patience)) as door:
         redis_server.freeze(still=True)
         started = asyncio.get_running_loop().time()
         for _ in range(BOUND + 100):
@@ -173,7 +175,7 @@ async def test_put_does_not_wait_for_a_frozen_redis(settings: QueueSettings, red
         elapsed = asyncio.get_running_loop().time() - started
         redis_server.freeze(still=False)
 
-    assert elapsed < 1.0
+    assert elapsed < patience / 2
 
 
 async def test_a_door_closes_soon_although_redis_is_away(settings: QueueSettings, redis_server: RedisServer) -> None:
@@ -236,9 +238,8 @@ async def test_a_listener_leaves_a_redis_that_fell_silent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("workers.queue.LISTEN_IDLE", 0.1)
-    monkeypatch.setattr("workers.queue.PATIENCE", 0.2)
 
-    async with QueueDoor(settings) as door:
+    async with QueueDoor(replace(settings, patience=0.2)) as door:
         heard = asyncio.create_task(anext(door.listen()))
         await until(lambda: bool(redis_server.client.pubsub_numsub(settings.nudges)[0][1]))
         redis_server.freeze(still=True)

@@ -259,6 +259,33 @@ async def test_nobody_there_is_tried_again(shop: Shop, teller: Teller, timesheet
     assert await states(shop, job_id) == {"Timesheet": ("waiting", "connection")}
 
 
+@pytest.mark.parametrize("uri", ["https://xn--a/", "https://xn--/", "https://XN--A/"])
+async def test_an_address_that_no_resolver_reads_holds_up_no_other_app(
+    shop: Shop, teller: Teller, timesheet: RelyingParty, wiki: RelyingParty, uri: str
+) -> None:
+    async with serving(timesheet, wiki):
+        for party in (timesheet, wiki):
+            await use(shop, await register(shop, party))
+        await shop.change(sa.update(app.app).where(app.app.c.name == "Timesheet").values(backchannel_logout_uri=uri))
+        job_id = await sign_out_everywhere(shop)
+
+        held = await run(shop, teller, job_id)
+
+    assert (held.state, held.reason) == (JobState.FAILED, "app_refused")
+    assert await states(shop, job_id) == {"Timesheet": ("refused", "address_unreadable"), "Wiki": ("told", None)}
+
+
+async def test_a_job_that_never_began_says_that_nobody_was_told(shop: Shop, timesheet: RelyingParty) -> None:
+    await use(shop, await register(shop, timesheet))
+    job_id = await sign_out_everywhere(shop)
+
+    shop.clock.forward(timedelta(hours=24, seconds=1))
+    await shop.sweep.jobs()
+
+    assert (await shop.see(job_id)).state is JobState.EXPIRED
+    assert (await line(shop))[:2] == ("job.sign_out.never_begun", {})
+
+
 async def test_a_redirect_is_not_followed(shop: Shop, teller: Teller, timesheet: RelyingParty) -> None:
     async with serving(timesheet):
         timesheet.answers, timesheet.headers = [307], {"Location": timesheet.uri.replace("logout", "elsewhere")}
