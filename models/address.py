@@ -5,7 +5,9 @@ One place for both, so that a way of reaching somebody is added here and nowhere
 
 import contextlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +15,7 @@ import idna
 import sqlalchemy as sa
 
 from models.account import account
-from models.contact import Contact, contact
+from models.contact import SETTLED, Contact, contact
 from models.database import Transaction
 from models.hot import Answer, Hot, Question
 from models.sealed import Keyring, SealBroken
@@ -60,6 +62,12 @@ class Letterbox:
 
     mails: tuple[str, ...]
     language: str
+    confirmed: Mapping[str, datetime] = field(default_factory=dict)
+    """When, of those that had to be."""
+
+    def settled(self, now: datetime) -> tuple[str, ...]:
+        """Those that were the person's yesterday: what opens an account goes to none that a thief may have added."""
+        return tuple(mail for mail in self.mails if mail not in self.confirmed or now >= self.confirmed[mail] + SETTLED)
 
 
 _ACCOUNT: Final = Hot(
@@ -91,10 +99,12 @@ async def of_account(tx: Transaction, account_id: UUID, keys: Keyring) -> Letter
 def read(answer: Answer, keys: Keyring) -> Letterbox:
     first = answer.rows[0]
     name = mail_address(first.sign_in_name)
-    mails = [] if name is None else [name]
-    for row in answer.rows:
-        if row.id is not None:
+    confirmed: dict[str, datetime] = {}
+    for held in [Contact.of(row) for row in answer.rows if row.id is not None]:
+        if held.confirmed_at is not None:
             # One that no key opens any more keeps the notice from none of the others.
             with contextlib.suppress(SealBroken):
-                mails.append(Contact.of(row).open(keys))
-    return Letterbox(tuple(dict.fromkeys(mails)), first.language)
+                confirmed[held.open(keys)] = held.confirmed_at
+    own = () if name is None else (name,)
+    mails = tuple(dict.fromkeys([*own, *confirmed]))
+    return Letterbox(mails, first.language, {mail: at for mail, at in confirmed.items() if mail not in own})

@@ -64,7 +64,7 @@ async def start(
     async with db.write() as tx:
         held, now = await _whose(tx, who, account_id)
         letterbox = await address.of_account(tx, held.id, keys)
-        if letterbox.mails:
+        if letterbox.settled(now):
             return await _send(tx, keys, who, held, reason=reason, end_sessions=end_sessions, actor=actor, now=now)
     made = recovery_code.invent(GROUPS)
     with hasher.place() as room:
@@ -126,13 +126,16 @@ async def _send(
 
 
 async def mail_link(tx: Transaction, keys: Keyring, who: Who, held: Any, *, key: str, now: datetime) -> datetime:
-    """To every address; an earlier one leads nowhere any more. How long it works. `held`: the account's row, locked."""
+    """To every address of yesterday; an earlier one leads nowhere any more. How long it works.
+
+    `held`: the account's row, locked.
+    """
     until = now + RESET_LINK
     _, token = await reset_link.issue(
         tx, organization_id=held.organization_id, account_id=held.id, issued_by=who.account_id, now=now
     )
     letterbox = await address.of_account(tx, held.id, keys)
-    for mail in letterbox.mails:
+    for mail in letterbox.settled(now):
         await delivery.send(
             tx,
             keys=keys,

@@ -13,13 +13,15 @@ from aiohttp.test_utils import TestClient
 from argon2 import PasswordHasher
 
 from api.passwords import HashSettings
-from models import notification, session
+from models import contact, notification, session, verification
 from models.database import Database
 from models.event import event
+from models.keyed import of_address
 from models.sealed import Keyring
 from models.session import SessionState, hash_token
 from models.settings import SESSION_ABSOLUTE
-from models.vocabulary import Act, PlatformName
+from models.verification import VerificationKind
+from models.vocabulary import Act, PlatformName, new_id
 from platforms.base import Facts, Reach, Road
 from tests.clock import Clock
 from tests.people import Person, give_totp, hire
@@ -138,6 +140,33 @@ class House:
     async def rows(self, statement: sa.Select[Any]) -> list[Any]:
         async with self.db.read() as tx:
             return list((await tx.execute(statement)).all())
+
+
+async def give_address(
+    house: House,
+    person: Person,
+    kind: VerificationKind,
+    address: str,
+    *,
+    age: timedelta = timedelta(hours=24),
+) -> UUID:
+    """Confirmed so long ago."""
+    method_id, then = new_id(house.clock.now), house.clock.now - age
+    same = {"verification_id": method_id, "organization_id": person.organization_id, "account_id": person.id}
+    async with house.db.write() as tx:
+        await tx.execute(
+            verification.new_contact(
+                **same, kind=kind, label=kind.value, begun_in=method_id, expires_at=house.clock.now, now=then
+            )
+        )
+        hashed = of_address(b"t" * 32, address)
+        await contact.keep(tx, **same, kind=kind, address=address, address_hash=hashed, replaces=None, keys=house.keys)
+        pending, held = await verification.by_id(tx, person.id, method_id), await contact.of_method(tx, method_id)
+        assert pending is not None
+        assert held is not None
+        await verification.activate(tx, pending, then)
+        await contact.confirm(tx, held, then)
+    return method_id
 
 
 async def _read(response: ClientResponse) -> Answer:

@@ -15,10 +15,9 @@ import pytest
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 
-from models import browser, contact, organization, recovery_code, verification
+from models import browser, organization, recovery_code, verification
 from models.delivery import Delivery, delivery
 from models.event import event
-from models.keyed import of_address
 from models.organization import RECOVERY_KINDS
 from models.re_sign_in import re_sign_in
 from models.recovery import recovery
@@ -27,7 +26,7 @@ from models.settings import ANSWER_FLOOR
 from models.throttle import throttle
 from models.verification import VerificationKind
 from models.vocabulary import new_id
-from tests.api.house import PASSWORD, PASSWORD_HASH, Answer, House
+from tests.api.house import PASSWORD, PASSWORD_HASH, Answer, House, give_address
 from tests.people import Person, block, found, give_device, give_totp
 
 T = TypeVar("T")
@@ -109,26 +108,6 @@ async def give_codes(house: House, person: Person) -> UUID:
             organization_id=person.organization_id,
             hashes={1: _HASH, 2: PASSWORD_HASH},
         )
-    return method_id
-
-
-async def give_address(house: House, person: Person, kind: VerificationKind, address: str) -> UUID:
-    """Confirmed a day ago."""
-    method_id, then = new_id(house.clock.now), house.clock.now - timedelta(hours=24)
-    same = {"verification_id": method_id, "organization_id": person.organization_id, "account_id": person.id}
-    async with house.db.write() as tx:
-        await tx.execute(
-            verification.new_contact(
-                **same, kind=kind, label=kind.value, begun_in=method_id, expires_at=house.clock.now, now=then
-            )
-        )
-        hashed = of_address(b"t" * 32, address)
-        await contact.keep(tx, **same, kind=kind, address=address, address_hash=hashed, replaces=None, keys=house.keys)
-        pending, held = await verification.by_id(tx, person.id, method_id), await contact.of_method(tx, method_id)
-        assert pending is not None
-        assert held is not None
-        await verification.activate(tx, pending, then)
-        await contact.confirm(tx, held, then)
     return method_id
 
 

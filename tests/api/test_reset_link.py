@@ -15,7 +15,8 @@ from models.delivery import Delivery, delivery
 from models.event import event
 from models.reset_link import reset_link
 from models.session import session
-from tests.api.house import PASSWORD, Answer, House
+from models.verification import VerificationKind
+from tests.api.house import PASSWORD, Answer, House, give_address
 from tests.people import Person, block, found
 
 NEW = "plain otter walks along the dyke"
@@ -85,6 +86,18 @@ async def test_the_person_chooses_by_a_link_that_the_administrator_never_sees(
     assert record["account:password:start_reset"].reason == REASON
     assert record["account:password:start_reset"].actor_id == boss.id
     assert record["account:password:change"].facts == {"why": "administrator_reset"}
+
+
+@pytest.mark.parametrize(("age", "written_to"), [(timedelta(hours=24), 2), (timedelta(hours=23, minutes=59), 1)])
+async def test_the_link_goes_to_no_address_that_was_added_today(
+    house: House, anna: Person, boss: Person, age: timedelta, written_to: int
+) -> None:
+    await give_address(house, anna, VerificationKind.EMAIL, "thief@example.org", age=age)
+
+    assert (await start(house, anna)).status == 201
+
+    letters = await house.rows(sa.select(delivery).where(delivery.c.key == "password.reset_link"))
+    assert len(letters) == written_to
 
 
 async def test_it_works_once_and_another_password_or_a_newer_link_ends_it(
