@@ -10,7 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import device
+from models import account, device
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.sealed import Keyring
@@ -109,11 +109,17 @@ async def invite(
 
 
 async def of_link(tx: Transaction, link_hash: bytes, now: datetime, *, hold: bool = False) -> Bond | None:
-    """The invitation behind a link that is still good; hold it, and it opens once."""
+    """The invitation behind a link that is still good; hold it, and it opens once. A blocked person's opens nothing."""
+    theirs = sa.exists().where(
+        device.device.c.id == enrollment.c.device_id,
+        account.account.c.id == device.device.c.account_id,
+        account.account.c.blocked_at.is_(None),
+    )
     statement = sa.select(enrollment).where(
         enrollment.c.link_hash == link_hash,
         enrollment.c.state == "invited",
         enrollment.c.link_expires_at >= now,
+        theirs,
     )
     row = (await tx.execute(statement.with_for_update() if hold else statement)).one_or_none()
     return None if row is None else Bond.of(row)

@@ -9,6 +9,7 @@ import pytest
 
 from platforms.ios.simulator import EnrollmentFailed
 from tests.journeys.town import Town, until
+from tests.people import block
 from tests.servers import RedisServer
 
 ENDINGS = ("succeeded", "failed", "expired", "cancelled", "unsupported")
@@ -385,6 +386,21 @@ async def test_a_phone_that_enrols_anew_is_the_same_device_with_a_new_life(town:
     location = await anna.all_the_way(device_id)
     await town.job_is(anna, location, "succeeded")
     assert phone.passcode is None
+
+
+async def test_an_invitation_of_somebody_who_was_blocked_meanwhile_opens_nothing(town: Town) -> None:
+    anna = town.browser(await town.hire())
+    await anna.sign_in()
+    device_id, phone = await town.iphone(anna)
+    await phone.check_out()
+    invited = (await anna.ask("POST", "/enrollments", {"platform": "ios"})).json()
+    await block(town.db, anna.person, town.clock.now)
+
+    with pytest.raises(EnrollmentFailed):
+        await phone.open_link(invited["url"])
+
+    assert str(device_id) != invited["device_id"]
+    assert not phone.enrolled
 
 
 async def test_a_sign_out_everywhere_ends_the_window_with_all_else(town: Town) -> None:
