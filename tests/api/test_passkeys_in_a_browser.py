@@ -5,7 +5,6 @@ browser is told to pass over that for the test.
 """
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from tests.api.house import HASHES, PASSWORD, PASSWORD_HASH
 from tests.browser import Page, browse, find_browser
 from tests.clock import Clock
 from tests.people import found, hire
-from tests.servers import PATIENT
+from tests.servers import PATIENT, free_port
 from workers.queue import QueueDoor, QueueSettings
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(300)]
@@ -50,8 +49,7 @@ null
 @pytest.fixture
 async def address(sqlite_settings: DatabaseSettings, clock: Clock, keys: Keyring, redis_url: str) -> AsyncIterator[str]:
     """A running server, at a name, with anna in it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     public_url = f"http://localhost:{port}"
     database = Database(sqlite_settings, clock)
     app = make_app(

@@ -5,7 +5,6 @@ import base64
 import os
 import random
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from platforms import simulation
 from tests.conftest import create_all
 from tests.faults.installation import Installation, Life
 from tests.people import found
-from tests.servers import PostgreSQLServer, RedisServer
+from tests.servers import PostgreSQLServer, RedisServer, free_port
 from workers.queue import QueueDoor, QueueSettings
 
 AUDIT_KEY = Secret(b"a" * 32)
@@ -77,9 +76,7 @@ def build(
     ) -> AsyncIterator[Installation]:
         """`more`: settings that only this test has."""
         files = simulation.make_demo_keys(tmp_path / "keys")
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         clock = OffsetClock(tmp_path / "offset")
         async with (

@@ -199,7 +199,7 @@ class Installation:
             if ended or len(self._pending) != asked:
                 last, asked, still = now, len(self._pending), STILL
             elif self._pending and now - last > still:
-                await self._put_forward()
+                await self.put_forward()
                 # Longer each time: a phone that was not heard tries again in real seconds.
                 last, still = now, min(still * 1.5, 5.0)
             await asyncio.sleep(AGAIN)
@@ -208,7 +208,7 @@ class Installation:
         statement = sa.select(job.c.id).where(job.c.state.in_([state.value for state in OPEN]))
         return set((await tx.execute(statement)).scalars())
 
-    async def _put_forward(self) -> None:
+    async def put_forward(self) -> None:
         """To the next moment for which a job, or a tick that came after one that died, waits."""
 
         async def next_moment(tx: Transaction) -> datetime | None:
@@ -403,7 +403,7 @@ class Installation:
             verdict = await self.insist(lambda tx: event.verify(tx, self.audit_key, self.organization_id, self.clock()))
             assert verdict.first_bad_seq is None
             if verdict.unsealed:
-                await self._put_forward()
+                await self.put_forward()
             return verdict.unsealed == 0
 
         await until(sealed)

@@ -43,6 +43,15 @@ async def test_death_at_each_marked_step_does_no_harm(build: Build, platform: st
             if len(api.died_at) == len(AT_API) and len(worker.died_at) == len(AT_WORKER) and len(tick.died_at) == 2:
                 break
             await everybody_resets(house, 1)
+
+        async def tick_is_in_its_last_life() -> bool:
+            if len(tick.died_at) < 2:
+                # The duty of one that was killed is free again after its lease: nobody waits that long.
+                await house.put_forward()
+            return len(tick.died_at) >= 2
+
+        await house.quiet()
+        await until(tick_is_in_its_last_life)
         late = house.residents[0]
         late.phone.go_offline()
         expired = await house.ask(late)

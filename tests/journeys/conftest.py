@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from platforms.base import PlatformHandler, Shared
 from tests.clock import Clock
 from tests.journeys.town import AUDIT_KEY, HASHES, Town
 from tests.people import found
-from tests.servers import PATIENT
+from tests.servers import PATIENT, free_port
 from workers.actors import declare
 from workers.broker import build_broker
 from workers.carriers import NOBODY, Sender
@@ -50,10 +49,7 @@ def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        number: int = listener.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture
@@ -176,7 +172,7 @@ async def town(
     try:
         async with (
             QueueDoor(QueueSettings(redis_url, patience=PATIENT)) as door,
-            httpx.AsyncClient(base_url=public_url) as client,
+            httpx.AsyncClient(base_url=public_url, timeout=PATIENT) as client,
         ):
             sweep = Sweep(database, keys, AUDIT_KEY, door, Fault())
             yield Town(client, database, clock, keys, sweep, services, await found(database, clock.now))

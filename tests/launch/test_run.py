@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from launch.supervisor import readiness
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 UP = "Latchkey is up"
@@ -24,8 +24,7 @@ GENEROUS = 10.0
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture

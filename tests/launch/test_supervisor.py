@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.supervisor import Output, readiness
+from tests.servers import free_port
 
 SUPERVISE = """
 import json, os, sys
@@ -271,7 +272,4 @@ def test_what_does_not_speak_http_is_not_ready(answers: Callable[[bytes], int], 
 
 
 def test_a_server_that_is_not_there_is_not_ready() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-
-    assert "does not answer" in (readiness("127.0.0.1", port) or "")
+    assert "does not answer" in (readiness("127.0.0.1", free_port()) or "")

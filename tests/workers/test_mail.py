@@ -1,7 +1,6 @@
 """Mail to a real server on this machine: how it travels, what it looks like, and what every kind of trouble means."""
 
 import asyncio
-import socket
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platforms.errors import PlatformError, Refused, Uncertain, Unreachable
+from tests.servers import free_port
 from tests.workers.post import PASSWORD, USER, Certificate, MailServer, parcel, serving
 from workers.carriers import MailSettings, Sender
 from workers.envelope import compose
@@ -132,12 +132,8 @@ async def test_a_line_that_is_cut_is_surely_unsent_only_before_the_mail_was_hand
 
 
 async def test_nobody_there_is_worth_another_try(certificate: Certificate) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
     with pytest.raises(Unreachable) as caught:
-        await carrier("smtp", port, certificate).carry(parcel())
+        await carrier("smtp", free_port(), certificate).carry(parcel())
 
     assert caught.value.reason == "connection"
 
