@@ -1141,7 +1141,13 @@ class ToldApp(Answer, frozen=True, kw_only=True):
     app_id: UUID
     name: str
     state: Literal["waiting", "told", "refused", "unreachable"]
-    reason: Annotated[str | None, Meta(description="What the last try came to; a word, never the app's own text.")]
+    reason: Annotated[
+        str | None,
+        Meta(
+            description="Why it was not told: `app_refused`, `app_unreachable`, `address_refused` (nobody is told "
+            "there), `no_address` or `app_removed`; never the app's own text."
+        ),
+    ]
     attempts: int
     ended_at: Moment | None
 

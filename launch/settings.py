@@ -67,6 +67,7 @@ class LaunchSettings:
             "HOST": self.host,
             "PORT": str(self.port),
             "LOG_LEVEL": self.log_level,
+            "APP_NETWORKS": "127.0.0.0/8,::1/128",  # an app that a developer tries it with
             "SEAL_KEYS_FILE": str(self.keys / "seal_keys"),
             "AUDIT_KEY_FILE": str(self.keys / "audit_key"),
             "THROTTLE_KEY_FILE": str(self.keys / "throttle_key"),

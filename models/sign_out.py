@@ -55,6 +55,18 @@ class CallState(StrEnum):
     """It was tried to the end of the job."""
 
 
+class Untold(StrEnum):
+    """Why an app was not told. So few, and the same for all that may stand at an address, that nobody learns by them
+    what does; the log has the rest, for operators."""
+
+    ADDRESS_REFUSED = "address_refused"
+    """Nobody is told there: it cannot be read, is not https, or leads to no network that is meant."""
+    APP_REFUSED = "app_refused"
+    APP_UNREACHABLE = "app_unreachable"
+    APP_REMOVED = "app_removed"
+    NO_ADDRESS = "no_address"
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     id: UUID
@@ -62,7 +74,7 @@ class Call:
     app_name: str
     sid: UUID | None
     state: CallState
-    reason: str | None
+    reason: Untold | None
     attempts: int
     available_at: datetime
     ended_at: datetime | None
@@ -75,7 +87,7 @@ class Call:
             app_name=row.app_name,
             sid=row.sid,
             state=CallState(row.state),
-            reason=row.reason,
+            reason=None if row.reason is None else Untold(row.reason),
             attempts=row.attempts,
             available_at=row.available_at,
             ended_at=row.ended_at,
@@ -189,7 +201,7 @@ async def next_due(tx: Transaction, job_id: UUID) -> datetime | None:
 
 
 async def answered(
-    tx: Transaction, call: Call, state: CallState, *, reason: str | None, again: datetime, now: datetime
+    tx: Transaction, call: Call, state: CallState, *, reason: Untold | None, again: datetime, now: datetime
 ) -> None:
     """What came of telling one. Still waiting: it is told again, not before `again`."""
     ended = state is not CallState.WAITING
@@ -199,7 +211,7 @@ async def answered(
     await tx.execute(
         statement.values(
             state=state.value,
-            reason=reason,
+            reason=None if reason is None else reason.value,
             attempts=sign_out_call.c.attempts + 1,
             available_at=again,
             ended_at=now if ended else None,

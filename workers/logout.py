@@ -7,7 +7,7 @@ We only ever sign, by one algorithm, so the few lines of JWS (RFC 7515) that thi
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from models.signing_key import ALGORITHM
 from platforms.errors import Refused, Unreachable
+from workers.reach import Outside, Resolve, look_up
+from workers.settings import Network
 
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 LIFE: Final = timedelta(minutes=2)
@@ -27,6 +29,8 @@ PATIENCE: Final = timedelta(seconds=8)
 """For one app, from the first packet to the status: together with what comes after it, well below a job's lease."""
 LONGEST_WAIT: Final = timedelta(hours=1)
 """An app may ask to be left alone for so long at most."""
+ADDRESS: Final = frozenset({"not_https", "address_unreadable", "address_inside"})
+"""Why nobody was asked at all."""
 _PASSING: Final = frozenset({408, 425, 429})
 
 
@@ -69,13 +73,20 @@ def _text(raw: bytes) -> str:
 
 
 class Teller:
-    """Tells apps. `plain`: by http, too, where nothing is real."""
+    """Tells apps. `plain`: by http, too, where nothing is real. `meant`: networks of the house with apps in them."""
 
-    def __init__(self, issuer: str, *, plain: bool = False) -> None:
+    def __init__(
+        self, issuer: str, *, plain: bool = False, meant: Sequence[Network] = (), resolve: Resolve = look_up
+    ) -> None:
         self._issuer = issuer
         self._plain = plain
         # An administrator says where an app is, nobody else: no redirect, no proxy of the environment leads elsewhere.
-        self._client = httpx.AsyncClient(timeout=PATIENCE.total_seconds(), follow_redirects=False, trust_env=False)
+        self._client = httpx.AsyncClient(
+            transport=Outside(meant, resolve),
+            timeout=PATIENCE.total_seconds(),
+            follow_redirects=False,
+            trust_env=False,
+        )
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()

@@ -17,6 +17,7 @@ from platforms.registry import load
 from workers import carriers
 from workers.carriers import Carrier
 from workers.queue import QueueDoor, QueueSettings
+from workers.settings import app_networks
 
 if TYPE_CHECKING:
     from workers.logout import Teller
@@ -43,6 +44,7 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
     keys = Keyring.from_settings(environ.get("SEAL_KEYS", ""))
     platforms, open_carriers = load(environ), carriers.opener(environ)
     issuer, plain = environ.get("PUBLIC_URL", "").rstrip("/"), environ.get("MODE") == "embedded"
+    meant = app_networks(environ)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Needs]:
@@ -60,7 +62,7 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
             ways = await stack.enter_async_context(open_carriers())
             from workers.logout import Teller  # noqa: PLC0415 - a main imports no client
 
-            teller = await stack.enter_async_context(Teller(issuer, plain=plain)) if issuer else None
+            teller = await stack.enter_async_context(Teller(issuer, plain=plain, meant=meant)) if issuer else None
             yield Needs(data, platforms, channels, keys, door, fault, ways, teller)
 
     return opened

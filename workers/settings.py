@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Self
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final, Self, TypeAlias
 
 from models.settings import SettingsError
 from models.vocabulary import Queue
 from workers.queue import QueueSettings
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 SHUTDOWN_GRACE: Final = timedelta(seconds=20)
 """Below every supervisor's own patience: past it jobs are left to their leases and the sweep."""
@@ -38,3 +41,12 @@ class WorkerSettings:
         if not (threads.isascii() and threads.isdigit()):
             raise SettingsError("WORKER_THREADS: from 1 to 256")
         return cls(QueueSettings.from_env(environ), int(threads), queues)
+
+
+def app_networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
+    """APP_NETWORKS: where apps may be told beside the public internet. Raises SettingsError."""
+    text = environ.get("APP_NETWORKS", "")
+    try:
+        return tuple(ip_network(one.strip()) for one in text.split(",") if one.strip())
+    except ValueError:
+        raise SettingsError("APP_NETWORKS must be networks like 10.1.0.0/16, with commas between them") from None

@@ -14,6 +14,7 @@ import workers
 from api.middleware import PROBLEMS
 from api.texts import LANGUAGES, Texts, choose, folders
 from models.job import ENDINGS
+from models.sign_out import Untold
 from models.vocabulary import Act, JobState, PlatformName, Reason
 from tests.api.house import House
 
@@ -49,7 +50,7 @@ def test_everything_that_can_be_told_has_words() -> None:
     english = catalog(FOLDERS[0], "en")
 
     wanted = {f"problem.{code}" for code in PROBLEMS}
-    wanted |= {f"reason.{reason}" for reason in Reason}
+    wanted |= {f"reason.{reason}" for reason in (*Reason, *Untold)}
     wanted |= {f"state.{state}" for state in JobState}
     wanted |= {f"act.{act}" for act in Act}
     wanted |= {f"job.{act}.{state}" for act in Act for state in ENDINGS}

@@ -25,17 +25,18 @@ from workers.carriers import Parcel
 
 USER, PASSWORD = "latchkey", "p@ss word/%"
 ORGANIZATION = UUID(int=1)
+_HERE = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Of 127.0.0.1, and trusted for itself."""
+    """Of one host, and trusted for itself."""
 
     pem: str
     file: Path
 
     @classmethod
-    def make(cls, folder: Path) -> "Certificate":
+    def make(cls, folder: Path, host: x509.GeneralName = _HERE) -> "Certificate":
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail")])
         now = datetime.now(UTC)
@@ -48,9 +49,7 @@ class Certificate:
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-            )
+            .add_extension(x509.SubjectAlternativeName([host]), critical=False)
             .sign(key, hashes.SHA256())
         )
         pem = certificate.public_bytes(serialization.Encoding.PEM)

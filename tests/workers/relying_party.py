@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Any
 
 import jwt
@@ -11,6 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 ISSUER = "https://latchkey.test"
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+"""Where it stands: a network that is meant."""
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 

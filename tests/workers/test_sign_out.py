@@ -24,7 +24,7 @@ from models.signing_key import AFTER, AHEAD
 from models.signing_key import signing_key as signing_keys
 from models.vocabulary import JobState, new_id
 from tests.clock import Clock
-from tests.workers.relying_party import ISSUER, RelyingParty, serving
+from tests.workers.relying_party import ISSUER, LOOPBACK, RelyingParty, serving
 from tests.workers.shop import Shop, furnish
 from workers import logout
 from workers.logout import Teller
@@ -40,7 +40,7 @@ async def shop(db: Database, clock: Clock, keys: Keyring) -> Shop:
 
 @pytest.fixture
 async def teller() -> AsyncIterator[Teller]:
-    async with Teller(ISSUER, plain=True) as teller:
+    async with Teller(ISSUER, plain=True, meant=LOOPBACK) as teller:
         yield teller
 
 
@@ -200,7 +200,7 @@ async def test_an_app_that_will_not_is_named_and_the_others_are_told_all_the_sam
         held = await run(shop, teller, job_id)
 
     assert (held.state, held.reason) == (JobState.FAILED, "app_refused")
-    assert await states(shop, job_id) == {"Timesheet": ("refused", "http_400"), "Wiki": ("told", None)}
+    assert await states(shop, job_id) == {"Timesheet": ("refused", "app_refused"), "Wiki": ("told", None)}
     assert await line(shop) == ("job.sign_out.failed", {"told": 1, "apps": 2, "missed": "Timesheet"}, 2)
 
 
@@ -244,7 +244,7 @@ async def test_an_app_that_stays_down_is_given_up_after_a_day(
 
     assert (held.state, held.reason) == (JobState.EXPIRED, "app_unreachable")
     assert held.ended_at == held.created_at + timedelta(hours=24)
-    assert await states(shop, job_id) == {"Timesheet": ("unreachable", "http_503"), "Wiki": ("told", None)}
+    assert await states(shop, job_id) == {"Timesheet": ("unreachable", "app_unreachable"), "Wiki": ("told", None)}
     assert await line(shop) == ("job.sign_out.expired", {"told": 1, "apps": 2, "missed": "Timesheet"}, 2)
     assert 8 <= len(timesheet.heard) <= 30
 
@@ -256,7 +256,7 @@ async def test_nobody_there_is_tried_again(shop: Shop, teller: Teller, timesheet
     job_id = await sign_out_everywhere(shop)
 
     assert (await run(shop, teller, job_id)).state is JobState.WAITING
-    assert await states(shop, job_id) == {"Timesheet": ("waiting", "connection")}
+    assert await states(shop, job_id) == {"Timesheet": ("waiting", "app_unreachable")}
 
 
 @pytest.mark.parametrize("uri", ["https://xn--a/", "https://xn--/", "https://XN--A/"])
@@ -272,7 +272,7 @@ async def test_an_address_that_no_resolver_reads_holds_up_no_other_app(
         held = await run(shop, teller, job_id)
 
     assert (held.state, held.reason) == (JobState.FAILED, "app_refused")
-    assert await states(shop, job_id) == {"Timesheet": ("refused", "address_unreadable"), "Wiki": ("told", None)}
+    assert await states(shop, job_id) == {"Timesheet": ("refused", "address_refused"), "Wiki": ("told", None)}
 
 
 async def test_a_job_that_never_began_says_that_nobody_was_told(shop: Shop, timesheet: RelyingParty) -> None:
@@ -295,7 +295,7 @@ async def test_a_redirect_is_not_followed(shop: Shop, teller: Teller, timesheet:
         await run(shop, teller, job_id)
 
     assert timesheet.elsewhere == 0
-    assert await states(shop, job_id) == {"Timesheet": ("refused", "http_307")}
+    assert await states(shop, job_id) == {"Timesheet": ("refused", "app_refused")}
 
 
 async def test_an_answer_of_any_length_is_left_unread(
@@ -333,14 +333,14 @@ async def test_an_app_that_is_removed_or_has_no_address_cannot_be_told(
 
 
 async def test_outside_embedded_mode_no_token_goes_out_in_clear(shop: Shop, timesheet: RelyingParty) -> None:
-    async with serving(timesheet), Teller(ISSUER) as strict:
+    async with serving(timesheet), Teller(ISSUER, meant=LOOPBACK) as strict:
         await use(shop, await register(shop, timesheet))
         job_id = await sign_out_everywhere(shop)
 
         await run(shop, strict, job_id)
 
     assert timesheet.heard == []
-    assert await states(shop, job_id) == {"Timesheet": ("refused", "not_https")}
+    assert await states(shop, job_id) == {"Timesheet": ("refused", "address_refused")}
 
 
 async def test_two_runs_at_once_are_one(shop: Shop, teller: Teller, timesheet: RelyingParty) -> None:

@@ -15,12 +15,12 @@ from models.app import App
 from models.database import Transaction
 from models.event import WORKER
 from models.job import Job, Told
-from models.sign_out import Call, CallState
+from models.sign_out import Call, CallState, Untold
 from models.signing_key import SigningKey
 from models.vocabulary import JobState, Outcome
 from platforms.errors import Refused, Unreachable
 from workers import jobs
-from workers.logout import LogoutToken, Teller
+from workers.logout import ADDRESS, LogoutToken, Teller
 from workers.needs import Needs
 
 _LOG = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ NO_KEY_YET: Final = timedelta(seconds=5)
 @dataclass(frozen=True, slots=True)
 class _Answer:
     state: CallState
-    reason: str | None = None
+    reason: Untold | None = None
     pause: timedelta | None = None
 
 
-_REMOVED: Final = _Answer(CallState.REFUSED, "app_removed")
-_NO_ADDRESS: Final = _Answer(CallState.REFUSED, "no_address")
+_REMOVED: Final = _Answer(CallState.REFUSED, Untold.APP_REMOVED)
+_NO_ADDRESS: Final = _Answer(CallState.REFUSED, Untold.NO_ADDRESS)
 
 
 async def run(needs: Needs, held: Job) -> None:
@@ -88,11 +88,15 @@ async def _tell(
         await teller.tell(to.backchannel_logout_uri, token, key.id, key.open(needs.keys))
     except Unreachable as trouble:
         _log(call, trouble.reason)
-        return _Answer(CallState.WAITING, trouble.reason, trouble.pause)
+        return _Answer(CallState.WAITING, Untold.APP_UNREACHABLE, trouble.pause)
     except Refused as trouble:
         _log(call, trouble.reason)
-        return _Answer(CallState.REFUSED, trouble.reason)
+        return _Answer(CallState.REFUSED, refusal(trouble))
     return _Answer(CallState.TOLD)
+
+
+def refusal(trouble: Refused) -> Untold:
+    return Untold.ADDRESS_REFUSED if trouble.reason in ADDRESS else Untold.APP_REFUSED
 
 
 def _log(call: Call, reason: str) -> None:
