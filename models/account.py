@@ -30,6 +30,7 @@ account = sa.Table(
     sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("blocked_at", Moment, nullable=True),
     sa.Column("deleted_at", Moment, nullable=True, comment="whoever is deleted is blocked as well"),
+    sa.Column("secured_at", Moment, nullable=True, comment="when its owner last said that it was somebody else"),
     sa.Column("created_at", Moment, nullable=False),
     sa.Index("ix_account_sign_in_name", "organization_id", "sign_in_name"),
     sa.Index("ix_account_looked_up_as", "organization_id", "looked_up_as", "id"),
@@ -173,6 +174,11 @@ async def delete(tx: Transaction, held: Any, now: datetime) -> None:
 async def restore(tx: Transaction, held: Any) -> None:
     """Whoever was blocked before stays so; who was blocked by being deleted is not. `held`: its row, locked."""
     await _set(tx, held.id, deleted_at=None, blocked_at=None if held.blocked_at == held.deleted_at else held.blocked_at)
+
+
+async def secured(tx: Transaction, account_id: UUID, now: datetime) -> None:
+    """Whatever was told before is answered with it."""
+    await _set(tx, account_id, secured_at=now)
 
 
 async def _set(tx: Transaction, account_id: UUID, **values: Any) -> None:

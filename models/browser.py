@@ -31,6 +31,7 @@ browser = sa.Table(
     sa.Column("proven_at", Moment, nullable=True, comment="when the second factor was done that it now skips"),
     sa.Column("proven_with", Id, nullable=True, comment="the method; with it goes what was remembered"),
     sa.Column("generation", sa.BigInteger, nullable=True, comment="of the account; with another it is forgotten"),
+    sa.Column("forgotten_at", Moment, nullable=True, comment="known no more, but to say that there was one before"),
     sa.Index("uq_browser_token", "token_hash", "account_id", unique=True),
     sa.Index("ix_browser_account", "account_id"),
 )
@@ -74,7 +75,9 @@ class Browser:
 
 async def known(tx: Transaction, account_id: UUID, token_hash: bytes) -> Browser | None:
     """The browser with this token, if it has signed in to this account before."""
-    statement = sa.select(browser).where(browser.c.token_hash == token_hash, browser.c.account_id == account_id)
+    statement = sa.select(browser).where(
+        browser.c.token_hash == token_hash, browser.c.account_id == account_id, browser.c.forgotten_at.is_(None)
+    )
     row = (await tx.execute(statement)).one_or_none()
     return None if row is None else Browser.of(row)
 
@@ -98,15 +101,22 @@ async def meet(
     """A sign-in was finished in this browser. Its id, and whether its like had not been seen before.
 
     The account's row is held. What keeps no cookie is recognised by its name and address, but for that alone; and the
-    first one of all surprises nobody. Of too many the one that was longest away is forgotten.
+    first one of all surprises nobody. One that was forgotten is as good as unseen. Of too many the one that was longest
+    away goes.
     """
     statement = sa.select(browser).where(browser.c.account_id == account_id).order_by(browser.c.used_at)
     before = (await tx.execute(statement)).all()
     seen = {"address": address, "client": client, "used_at": now}
     same = next((row for row in before if row.token_hash == token_hash), None)
-    if same is not None:
+    if same is not None and same.forgotten_at is None:
         await tx.execute(sa.update(browser).where(browser.c.id == same.id).values(**seen))
         return same.id, False
+    known = [row for row in before if row.forgotten_at is None]
+    unseen = bool(before) and not any((row.address, row.client) == (address, client) for row in known)
+    if same is not None:
+        again = {**seen, "created_at": now, "forgotten_at": None}
+        await tx.execute(sa.update(browser).where(browser.c.id == same.id).values(**again))
+        return same.id, unseen
     browser_id = new_id(now)
     await tx.execute(
         sa.insert(browser).values(
@@ -121,8 +131,7 @@ async def meet(
     too_many = len(before) + 1 - BROWSERS_PER_ACCOUNT
     if too_many > 0:
         await tx.execute(sa.delete(browser).where(browser.c.id.in_([row.id for row in before[:too_many]])))
-    alike = any((row.address, row.client) == (address, client) for row in before)
-    return browser_id, bool(before) and not alike
+    return browser_id, unseen
 
 
 async def remember(tx: Transaction, browser_id: UUID, method_id: UUID, generation: int, now: datetime) -> None:
@@ -147,22 +156,42 @@ async def of_account(tx: Transaction, organization_id: UUID, account_id: UUID) -
     """The last used first. There are never many."""
     statement = (
         sa.select(browser)
-        .where(browser.c.organization_id == organization_id, browser.c.account_id == account_id)
+        .where(
+            browser.c.organization_id == organization_id,
+            browser.c.account_id == account_id,
+            browser.c.forgotten_at.is_(None),
+        )
         .order_by(browser.c.used_at.desc(), browser.c.id.desc())
     )
     return [Browser.of(row) for row in await tx.execute(statement)]
 
 
-async def forget(tx: Transaction, organization_id: UUID, account_id: UUID, browser_id: UUID) -> bool:
-    """False: it is not one of the account's."""
-    statement = sa.delete(browser).where(
+async def forget(tx: Transaction, organization_id: UUID, account_id: UUID, browser_id: UUID, now: datetime) -> bool:
+    """False: it is not one of the account's. What is left of it makes the next sign-in one that is told."""
+    statement = _forget(now).where(
         browser.c.id == browser_id, browser.c.organization_id == organization_id, browser.c.account_id == account_id
     )
     return (await tx.execute(statement)).rowcount == 1
 
 
-async def forget_all(tx: Transaction, account_id: UUID) -> None:
-    await tx.execute(sa.delete(browser).where(browser.c.account_id == account_id))
+async def forget_all(tx: Transaction, account_id: UUID, now: datetime) -> None:
+    await tx.execute(_forget(now).where(browser.c.account_id == account_id))
+
+
+def _forget(now: datetime) -> sa.Update:
+    return (
+        sa.update(browser)
+        .where(browser.c.forgotten_at.is_(None))
+        .values(
+            address=None,
+            client=None,
+            remembered_until=None,
+            proven_at=None,
+            proven_with=None,
+            generation=None,
+            forgotten_at=now,
+        )
+    )
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

@@ -276,13 +276,14 @@ async def notify(
     severity: Severity,
     also: Sequence[str] = (),
     not_me: bool = True,
+    method_id: UUID | None = None,
     device_id: UUID | None = None,
     job_id: UUID | None = None,
 ) -> None:
     """What touches an account's safety is told under the flag and by mail; nobody can switch that off.
 
     `also`: addresses that were the person's until now, and must hear of it, too. `job_id`: the job that goes on from
-    here, and whose ending takes the place of the line under the flag.
+    here, and whose ending takes the place of the line under the flag. `method_id`: what goes if it was somebody else.
     """
     await notification.tell(
         tx,
@@ -296,7 +297,17 @@ async def notify(
         device_id=device_id,
         now=now,
     )
-    await mail_notice(tx, keys=keys, account=account, key=key, params=params, now=now, also=also, not_me=not_me)
+    await mail_notice(
+        tx,
+        keys=keys,
+        account=account,
+        key=key,
+        params=params,
+        now=now,
+        also=also,
+        not_me=not_me,
+        method_id=method_id,
+    )
 
 
 async def mail_notice(
@@ -309,6 +320,7 @@ async def mail_notice(
     now: datetime,
     also: Sequence[str] = (),
     not_me: bool = True,
+    method_id: UUID | None = None,
     letterbox: Letterbox | None = None,
 ) -> None:
     """The mail alone, to every address: where the flag tells of it in a line of its own.
@@ -319,7 +331,7 @@ async def mail_notice(
     mails = dict.fromkeys([*letterbox.mails, *also])
     if not mails:
         return
-    token = _not_me_token(tx, account, key, now) if not_me else None
+    token = _not_me_token(tx, account, key, method_id, now) if not_me else None
     for mail in mails:
         await send(
             tx,
@@ -337,8 +349,15 @@ async def mail_notice(
         )
 
 
-def _not_me_token(tx: Transaction, account: Whom, key: str, now: datetime) -> Secret:
-    return not_me.issue(tx, organization_id=account.organization_id, account_id=account.id, notice=key, now=now)
+def _not_me_token(tx: Transaction, account: Whom, key: str, method_id: UUID | None, now: datetime) -> Secret:
+    return not_me.issue(
+        tx,
+        organization_id=account.organization_id,
+        account_id=account.id,
+        notice=key,
+        method_id=method_id,
+        now=now,
+    )
 
 
 async def claim(tx: Transaction, delivery_id: UUID, now: datetime) -> Delivery | None:

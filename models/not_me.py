@@ -25,6 +25,7 @@ not_me = sa.Table(
     sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=False),
     sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False),
     sa.Column("notice", sa.Text, nullable=False, comment="the key of what was told"),
+    sa.Column("method_id", Id, nullable=True, comment="the method that came, or was used, where that was told"),
     sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("expires_at", Moment, nullable=False, index=True),
@@ -38,6 +39,8 @@ class NotMe:
     organization_id: UUID
     account_id: UUID
     notice: str
+    method_id: UUID | None
+    created_at: datetime
     expires_at: datetime
     used_at: datetime | None
 
@@ -48,6 +51,8 @@ class NotMe:
             organization_id=row.organization_id,
             account_id=row.account_id,
             notice=row.notice,
+            method_id=row.method_id,
+            created_at=row.created_at,
             expires_at=row.expires_at,
             used_at=row.used_at,
         )
@@ -60,7 +65,15 @@ class NotMe:
 _INSERT: Final = Hot(sa.insert(not_me))
 
 
-def issue(tx: Transaction, *, organization_id: UUID, account_id: UUID, notice: str, now: datetime) -> Secret:
+def issue(
+    tx: Transaction,
+    *,
+    organization_id: UUID,
+    account_id: UUID,
+    notice: str,
+    method_id: UUID | None = None,
+    now: datetime,
+) -> Secret:
     """A token of 256 random bits for one notice; its hash alone is kept."""
     token = secrets.token_urlsafe(32)
     values = {
@@ -68,6 +81,7 @@ def issue(tx: Transaction, *, organization_id: UUID, account_id: UUID, notice: s
         "organization_id": organization_id,
         "account_id": account_id,
         "notice": notice,
+        "method_id": method_id,
         "token_hash": hash_token(token),
         "created_at": now,
         "expires_at": now + NOT_ME_LINK,

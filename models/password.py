@@ -102,15 +102,23 @@ async def start_reset(tx: Transaction, held: Any, *, end_sessions: bool, actor: 
     Whoever has the sessions ended doubts who is behind them: then what is known now opens nothing any more, and only a
     link does.
     """
-    if not end_sessions:
-        await tx.execute(
-            sa.update(account.account).where(account.account.c.id == held.id).values(must_change_password=True)
-        )
+    if end_sessions:
+        await drop(tx, held, why="administrator_reset", actor=actor, now=now)
         return
+    await tx.execute(
+        sa.update(account.account).where(account.account.c.id == held.id).values(must_change_password=True)
+    )
+
+
+async def drop(tx: Transaction, held: Any, *, why: str, actor: Actor, now: datetime) -> None:
+    """Whoever knows it may be somebody else: it opens nothing any more, and all that it opened ends.
+
+    Another one is chosen by a link, or handed over by an administrator. `held`: the account's row, locked.
+    """
     if held.password_hash is not None:
         await _remember(tx, held, now)
         await tx.execute(sa.update(account.account).where(account.account.c.id == held.id).values(password_hash=None))
-    await demand_change(tx, held, why="administrator_reset", actor=actor, now=now)
+    await demand_change(tx, held, why=why, actor=actor, now=now)
 
 
 async def demand_change(tx: Transaction, held: Any, *, why: str, actor: Actor, now: datetime) -> int:

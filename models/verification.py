@@ -447,17 +447,33 @@ async def drop_pending(tx: Transaction, account_id: UUID, kind: VerificationKind
     )
 
 
-async def revoke(tx: Transaction, removed: Verification) -> None:
-    """It stays as a line of what was there; its secret goes."""
-    gone = {"state": VerificationState.REVOKED.value, "secret": None, "is_default": False, "verifies_person": False}
-    await _set(tx, removed.id, **gone)
+async def revoke(tx: Transaction, removed: Verification, now: datetime) -> None:
+    """It stays as a line of what was there; its secret goes. What is temporary is over with it."""
+    await _set(tx, removed.id, **_GONE, expires_at=None if removed.expires_at is None else now)
+
+
+_GONE: Final = {
+    "state": VerificationState.REVOKED.value,
+    "secret": None,
+    "is_default": False,
+    "verifies_person": False,
+}
 
 
 async def use_up(tx: Transaction, once: Verification, end: datetime) -> Verification:
     """It opens nothing more; what it has opened lives until `end`."""
-    await revoke(tx, once)
-    await _set(tx, once.id, expires_at=end)
+    await _set(tx, once.id, **_GONE, expires_at=end)
     return replace(once, state=VerificationState.REVOKED, expires_at=end)
+
+
+async def passes_of(tx: Transaction, account_id: UUID, now: datetime) -> list[Verification]:
+    """Passes in force, and those for once that were used and whose sign-in lives on."""
+    statement = sa.select(verification).where(
+        verification.c.account_id == account_id,
+        verification.c.kind == VerificationKind.ACCESS_PASS.value,
+        sa.or_(verification.c.state == VerificationState.ACTIVE.value, verification.c.expires_at > now),
+    )
+    return [Verification.of(row) for row in await tx.execute(statement)]
 
 
 async def end_of(tx: Transaction, ids: Sequence[str]) -> datetime | None:

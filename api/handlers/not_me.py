@@ -22,9 +22,10 @@ POLICY: Final = (
 
 async def report(call: Call[schemas.NotMe, None]) -> Reply:
     needs = call.needs
-    account_id = await not_me.report(needs.database, needs.keys, call.body.token, actor=call.actor)
+    told = await not_me.report(needs.database, needs.keys, call.body.token, actor=call.actor)
     # Open streams close at once, and what was told shows where somebody has signed in again.
-    needs.door.nudge(account_id)
+    for account_id in told:
+        needs.door.nudge(account_id)
     return Reply(204)
 
 

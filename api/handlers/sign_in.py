@@ -13,12 +13,13 @@ async def page(call: Call[None, schemas.Paging]) -> Reply:
     return Reply(200, schemas.SignInPage(items=[render.sign_in(line) for line in found], next_cursor=cursor))
 
 
-async def not_me(call: Call[None, None]) -> Reply:
+async def disown(call: Call[None, None]) -> Reply:
     needs, line_id = call.needs, call.id("sign_in_id")
-    line, done = await operations.not_me(needs.database, needs.keys, call.person, line_id, actor=call.actor)
-    if not done:
+    line, told = await operations.disown(needs.database, needs.keys, call.person, line_id, actor=call.actor)
+    if not told:
         return Reply(200, render.sign_in(line))
-    needs.door.nudge(call.person.account_id)
+    for account_id in told:
+        needs.door.nudge(account_id)
     return Reply(200, render.sign_in(line), headers=FORGET_ALL, cookies=NO_COOKIES)
 
 

@@ -13,7 +13,7 @@ from models.event import Actor
 from models.notification import Severity
 from models.sealed import Keyring
 from models.session import Who
-from models.verification import Verification, VerificationKind
+from models.verification import VerificationKind
 from models.vocabulary import new_id
 
 
@@ -47,7 +47,7 @@ async def issue(
     async with db.write() as tx:
         target = await administration.reached(tx, who, account_id, role.LEND_PASS)
         whose, now = target.person, target.now
-        await _end_earlier(tx, whose, target.held.session_generation, actor=actor, now=now)
+        await end_all(tx, whose, target.held.session_generation, actor=actor, now=now)
         issued = Issued(new_id(now), code, one_use, now + lifetime)
         await tx.execute(
             verification.new_unnamed(
@@ -79,19 +79,19 @@ async def withdraw(db: Database, keys: Keyring, who: Who, account_id: UUID, *, a
     async with db.write() as tx:
         target = await administration.reached(tx, who, account_id, role.LEND_PASS)
         generation, now = target.held.session_generation, target.now
-        if await _end_earlier(tx, target.person, generation, actor=actor, now=now):
+        if await end_all(tx, target.person, generation, actor=actor, now=now):
             await _tell(tx, keys, target.person, key="security.access_pass_ended", actor=actor, now=now)
 
 
-async def _end_earlier(tx: Transaction, whose: Person, generation: int, *, actor: Actor, now: datetime) -> bool:
-    methods = await verification.of_account(tx, whose.id)
-    earlier: list[Verification] = [one for one in methods if one.kind is VerificationKind.ACCESS_PASS]
-    for one in earlier:
-        await verification.revoke(tx, one)
+async def end_all(tx: Transaction, whose: Person, generation: int, *, actor: Actor, now: datetime) -> bool:
+    """Whether there was one: in force, or one for once that was used and whose sign-in still lives."""
+    ended = await verification.passes_of(tx, whose.id, now)
+    for one in ended:
+        await verification.revoke(tx, one, now)
         await access_pass.forget(tx, one.id)
         await security.end_what_stood_on(tx, whose, one, generation=generation, but=None, actor=actor, now=now)
         await told.record(tx, whose, "remove", one.id, one.kind, actor=actor, now=now)
-    return bool(earlier)
+    return bool(ended)
 
 
 async def _tell(tx: Transaction, keys: Keyring, whose: Person, *, key: str, actor: Actor, now: datetime) -> None:

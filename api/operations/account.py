@@ -93,8 +93,9 @@ async def create(
     name, shown = _read_names(sign_in_name, display_name)
     async with db.write() as tx:
         await administration.must_be(tx, who, role.CREATORS)
+    mail = address.mail_address(name)
     made, made_hash = None, None
-    if address.mail_address(name) is None:
+    if mail is None:
         made = recovery_code.invent(reset_link.GROUPS)
         with hasher.place() as room:
             made_hash = await room.hash(made)
@@ -118,8 +119,10 @@ async def create(
             raise SignInNameTaken
         await tx.execute(organization.new_membership(who.organization_id, account_id, (), now))
         held = await account.lock(tx, account_id)
-        if made is None:
-            until = await reset_link.mail_link(tx, keys, who, held, key="account.invited", now=now)
+        if mail is not None:
+            until = await reset_link.mail_link(
+                tx, keys, held, (mail,), issued_by=who.account_id, key="account.invited", now=now
+            )
         facts = {"by": "link" if made is None else "temporary_password"}
         await _record(tx, who, account_id, "life:create", actor=actor, now=now, facts=facts)
         return Created(Known(held, ()), until, made)

@@ -170,4 +170,6 @@ async def _flag(
     """What stands in for an authenticator stands out in the record, and its person hears of it."""
     await told.record(tx, whose, "use", method.id, method.kind, actor=actor, now=now, facts=facts)
     params = {name: str(value) for name, value in facts.items()}
-    await told.notify(tx, keys, whose, key=key, params=params, severity=Severity.WARNING, actor=actor, now=now)
+    await told.notify(
+        tx, keys, whose, key=key, params=params, severity=Severity.WARNING, method_id=method.id, actor=actor, now=now
+    )

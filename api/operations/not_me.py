@@ -1,9 +1,14 @@
 """ "That was not me": the answer to a notice, by whoever got it, signed in or not."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from models import account, browser, delivery, event, not_me, password, place
+from api.operations import access_pass, reset_link, security, told
+from models import account, address, browser, delivery, event, not_me, organization, password, place, verification
+from models import reset_link as links
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import NotFound
@@ -11,40 +16,66 @@ from models.event import Actor
 from models.notification import Severity
 from models.sealed import Keyring
 from models.session import hash_token
+from models.verification import NAMED, VerificationKind
 
 
-async def report(db: Database, keys: Keyring, token: str, *, actor: Actor) -> UUID:
-    """Whose account it is. The same token again changes nothing more, and is answered alike. Raises NotFound."""
+@dataclass(frozen=True, slots=True)
+class About:
+    """What somebody says was not their doing."""
+
+    notice: str
+    subject: tuple[str, UUID]
+    at: datetime
+    """When it happened: what the account had the day before was its owner's."""
+    method_id: UUID | None = None
+    """The method that came then, or was used."""
+
+
+async def report(db: Database, keys: Keyring, token: str, *, actor: Actor) -> list[UUID]:
+    """Who is told of it, its owner first. The same token again changes nothing more, and is answered alike.
+
+    Raises NotFound.
+    """
     async with db.write() as tx:
         found = await not_me.by_token(tx, hash_token(token))
         if found is None:
             raise NotFound
-        await account.lock(tx, found.account_id)
+        held, watchers = await hold(tx, Person(found.account_id, found.organization_id))
         now = await tx.now()
-        if not found.lives(now):
+        if held is None or not found.lives(now):
             raise NotFound
-        if await not_me.use(tx, found, now):
-            whose = Person(found.account_id, found.organization_id)
-            await secure(tx, keys, whose, subject=("not_me", found.id), notice=found.notice, actor=actor, now=now)
-        return found.account_id
+        if not await not_me.use(tx, found, now):
+            return [found.account_id]
+        about = About(found.notice, ("not_me", found.id), found.created_at, found.method_id)
+        return await secure(tx, keys, held, watchers, about, actor=actor, now=now)
+
+
+async def hold(tx: Transaction, whose: Person) -> tuple[Any, list[UUID]]:
+    """The account's row, and the other administrators who can help its owner; all of them held.
+
+    In one order, so that two who report at once both can.
+    """
+    watching = await organization.administrators_of(tx, whose.organization_id)
+    rows = {one: await account.lock(tx, one) for one in sorted({whose.id, *watching})}
+    return rows[whose.id], [one for one in watching if one != whose.id and rows[one].blocked_at is None]
 
 
 async def secure(
     tx: Transaction,
     keys: Keyring,
-    whose: Person,
+    held: Any,
+    watchers: Sequence[UUID],
+    about: About,
     *,
-    subject: tuple[str, UUID],
-    notice: str,
     actor: Actor,
     now: datetime,
-) -> None:
-    """Everything that is done for an account which somebody else may be using; its row is held.
+) -> list[UUID]:
+    """Everything that is done for an account which somebody else may be using; its row is held. Who is told of it.
 
-    The one place for it: what else an intruder could come back by is taken away here.
+    The one place for it: what else an intruder could come back by is taken away here. What happened before the owner
+    last said so was answered then: of that only the method still goes.
     """
-    await password.demand_change(tx, whose, why="not_me", actor=actor, now=now)
-    await browser.forget_all(tx, whose.id)
+    whose = Person(held.id, held.organization_id)
     await event.record(
         tx,
         organization_id=whose.organization_id,
@@ -52,16 +83,54 @@ async def secure(
         actor=actor,
         now=now,
         account_id=whose.id,
-        subject=subject,
-        facts={"notice": notice},
+        subject=about.subject,
+        facts={"notice": about.notice},
     )
+    if about.method_id is not None:
+        await _take_away(tx, keys, whose, about.method_id, actor=actor, now=now)
+    if held.secured_at is not None and about.at < held.secured_at:
+        return [whose.id]
+    await account.secured(tx, whose.id, now)
+    await access_pass.end_all(tx, whose, held.session_generation, actor=actor, now=now)
+    await browser.forget_all(tx, whose.id, now)
+    await links.end_all(tx, whose.id, now)
+    mails = (await address.of_account(tx, whose.id, keys)).settled(about.at)
+    if mails or watchers:
+        await password.drop(tx, held, why="not_me", actor=actor, now=now)
+    else:
+        # Nobody could ever give the account another one.
+        await password.demand_change(tx, held, why="not_me", actor=actor, now=now)
+    if mails:
+        await reset_link.mail_link(tx, keys, held, mails, issued_by=whose.id, key="not_me.reset_link", now=now)
+    key = "not_me.link_sent" if mails else "not_me.ask_helpdesk" if watchers else "not_me.done"
+    await _tell(tx, keys, whose, key, place.of(actor), now=now)
+    key = "not_me.of_somebody" if mails else "not_me.of_somebody_without_mail"
+    for one in watchers:
+        watcher = Person(one, whose.organization_id)
+        await _tell(tx, keys, watcher, key, {"account": held.sign_in_name}, now=now)
+    return [whose.id, *watchers]
+
+
+async def _take_away(
+    tx: Transaction, keys: Keyring, whose: Person, method_id: UUID, *, actor: Actor, now: datetime
+) -> None:
+    """Even if it is the last: an intruder's own second factor keeps nobody but its owner out."""
+    method = await verification.by_id(tx, whose.id, method_id)
+    if method is None or method.kind is VerificationKind.ACCESS_PASS:
+        return  # every pass ends with the rest
+    await security.erase(tx, method, now)
+    await told.record(tx, whose, "remove", method.id, method.kind, actor=actor, now=now, facts={"why": "not_me"})
+    await verification.settle_default(tx, whose.id)
+    if method.kind in NAMED:
+        await _tell(tx, keys, whose, "not_me.method_removed", {"method": method.label}, now=now)
+    else:
+        await _tell(tx, keys, whose, "not_me.stand_in_removed", {}, now=now)
+
+
+async def _tell(
+    tx: Transaction, keys: Keyring, whose: Person, key: str, params: Mapping[str, str], *, now: datetime
+) -> None:
+    """No answer is wanted to what answers one."""
     await delivery.notify(
-        tx,
-        keys=keys,
-        account=whose,
-        key="not_me.done",
-        params=place.of(actor),
-        now=now,
-        severity=Severity.WARNING,
-        not_me=False,
+        tx, keys=keys, account=whose, key=key, params=params, now=now, severity=Severity.WARNING, not_me=False
     )

@@ -191,6 +191,7 @@ async def _goes_on(
             key="security.passkey_copied",
             params=params,
             severity=Severity.WARNING,
+            method_id=method.id,
             actor=actor,
             now=now,
         )

@@ -4,6 +4,7 @@ The person gets a link by mail, good for one choice. Who has no address that we 
 we made, which the administrator is shown once and hands over; it opens nothing but choosing another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -26,6 +27,7 @@ from models import (
     role,
     throttle,
 )
+from models.address import Letterbox
 from models.database import Database, Transaction
 from models.delivery import Channel, Link
 from models.errors import DomainError, NotAllowed, NotFound, PasswordRejected
@@ -65,7 +67,9 @@ async def start(
         held, now = await _whose(tx, who, account_id)
         letterbox = await address.of_account(tx, held.id, keys)
         if letterbox.settled(now):
-            return await _send(tx, keys, who, held, reason=reason, end_sessions=end_sessions, actor=actor, now=now)
+            return await _send(
+                tx, keys, who, held, letterbox, reason=reason, end_sessions=end_sessions, actor=actor, now=now
+            )
     made = recovery_code.invent(GROUPS)
     with hasher.place() as room:
         made_hash = await room.hash(made)
@@ -103,13 +107,15 @@ async def _send(
     keys: Keyring,
     who: Who,
     held: Any,
+    letterbox: Letterbox,
     *,
     reason: str,
     end_sessions: bool,
     actor: Actor,
     now: datetime,
 ) -> Started:
-    until = await mail_link(tx, keys, who, held, key="password.reset_link", now=now)
+    to = letterbox.settled(now)
+    until = await mail_link(tx, keys, held, to, issued_by=who.account_id, key="password.reset_link", now=now)
     await password.start_reset(tx, held, end_sessions=end_sessions, actor=actor, now=now)
     await notification.tell(
         tx,
@@ -125,17 +131,18 @@ async def _send(
     return Started(until)
 
 
-async def mail_link(tx: Transaction, keys: Keyring, who: Who, held: Any, *, key: str, now: datetime) -> datetime:
-    """To every address of yesterday; an earlier one leads nowhere any more. How long it works.
+async def mail_link(
+    tx: Transaction, keys: Keyring, held: Any, to: Sequence[str], *, issued_by: UUID, key: str, now: datetime
+) -> datetime:
+    """An earlier one leads nowhere any more. How long it works.
 
-    `held`: the account's row, locked.
+    `held`: the account's row, locked. `to`: none that a thief may have added (`Letterbox.settled`).
     """
     until = now + RESET_LINK
     _, token = await reset_link.issue(
-        tx, organization_id=held.organization_id, account_id=held.id, issued_by=who.account_id, now=now
+        tx, organization_id=held.organization_id, account_id=held.id, issued_by=issued_by, now=now
     )
-    letterbox = await address.of_account(tx, held.id, keys)
-    for mail in letterbox.settled(now):
+    for mail in to:
         await delivery.send(
             tx,
             keys=keys,
@@ -145,7 +152,7 @@ async def mail_link(tx: Transaction, keys: Keyring, who: Who, held: Any, *, key:
             to=mail,
             key=key,
             params={"at": now.isoformat(timespec="seconds")},
-            language=letterbox.language,
+            language=held.language,
             secret=token,
             link=Link.RESET_PASSWORD,
             expires_at=until,

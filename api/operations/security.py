@@ -223,12 +223,7 @@ async def _take_away(
     if gone is not None and gone.kind is VerificationKind.EMAIL:
         with contextlib.suppress(SealBroken):  # what no key opens any more can still be removed
             also = (gone.open(keys),)
-    await verification.revoke(tx, method)
-    await recovery_code.forget(tx, method.id)
-    await access_pass.forget(tx, method.id)
-    await passkey.forget(tx, method.id)
-    await contact.forget(tx, method.id)
-    await sent_code.forget(tx, method.id)
+    await erase(tx, method, now)
     await end_what_stood_on(
         tx,
         Person(who.account_id, who.organization_id),
@@ -245,6 +240,16 @@ async def _take_away(
         await _changed(tx, keys, who, method, key="security.recovery_codes_removed", actor=actor, now=now)
     else:
         await _changed(tx, keys, who, method, key="security.access_pass_ended", actor=actor, now=now)
+
+
+async def erase(tx: Transaction, method: Verification, now: datetime) -> None:
+    """The method, and all that was kept for it."""
+    await verification.revoke(tx, method, now)
+    await recovery_code.forget(tx, method.id)
+    await access_pass.forget(tx, method.id)
+    await passkey.forget(tx, method.id)
+    await contact.forget(tx, method.id)
+    await sent_code.forget(tx, method.id)
 
 
 async def _begin(tx: Transaction, who: Who) -> tuple[list[Verification], datetime]:
@@ -302,9 +307,9 @@ async def added(
 ) -> Verification:
     await told.record(tx, who, "add", added.id, added.kind, actor=actor, now=now)
     if Use.MFA in added.usable_for:
-        await _changed(tx, keys, who, added, key="security.method_added", actor=actor, now=now)
+        await _changed(tx, keys, who, added, key="security.method_added", came=True, actor=actor, now=now)
     else:
-        await _changed(tx, keys, who, added, key="security.email_added", actor=actor, now=now)
+        await _changed(tx, keys, who, added, key="security.email_added", came=True, actor=actor, now=now)
     # Being the first, it is the default of itself: that is no change of a default.
     await verification.settle_default(tx, who.account_id)
     return await _mine(tx, who, added.id, now)
@@ -327,11 +332,16 @@ async def _changed(
     actor: Actor,
     now: datetime,
     also: Sequence[str] = (),
+    came: bool = False,
 ) -> None:
-    """What every change of methods brings with it: windows close, and the person is told."""
+    """What every change of methods brings with it: windows close, and the person is told.
+
+    `came`: it was not there before, and goes if that was somebody else.
+    """
     await re_sign_in.cancel_live(tx, who.account_id, None, "methods_changed", now, actor=actor)
     params = {"method": method.label, "kind": method.kind.value}
-    await told.notify(tx, keys, who, key=key, params=params, also=also, actor=actor, now=now)
+    method_id = method.id if came else None
+    await told.notify(tx, keys, who, key=key, params=params, also=also, method_id=method_id, actor=actor, now=now)
 
 
 async def end_what_stood_on(
@@ -386,5 +396,5 @@ async def make_codes(
         await recovery_code.keep(tx, verification_id=method_id, organization_id=who.organization_id, hashes=hashes)
         made = await _mine(tx, who, method_id, now)
         await told.record(tx, who, "add", method_id, made.kind, actor=actor, now=now)
-        await _changed(tx, keys, who, made, key="security.recovery_codes_made", actor=actor, now=now)
+        await _changed(tx, keys, who, made, key="security.recovery_codes_made", came=True, actor=actor, now=now)
         return made, codes

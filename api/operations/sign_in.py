@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from api.operations.not_me import secure
+from api.operations import not_me
 from api.operations.session import hold_row
 from models import browser, event, sign_in
 from models.browser import Browser
@@ -23,11 +23,11 @@ async def page(db: Database, who: Who, *, before: UUID | None, limit: int) -> li
         )
 
 
-async def not_me(db: Database, keys: Keyring, who: Who, line_id: UUID, *, actor: Actor) -> tuple[SignIn, bool]:
-    """The line as it is then, and whether everything ended by this word: said again, nothing happens."""
+async def disown(db: Database, keys: Keyring, who: Who, line_id: UUID, *, actor: Actor) -> tuple[SignIn, list[UUID]]:
+    """The line as it is then, and who is told of it, its owner first; said again, nothing happens, and nobody is."""
     async with db.write() as tx:
-        held = await hold_row(tx, who)
-        if held.session_generation != who.session.generation:
+        held, watchers = await not_me.hold(tx, Person(who.account_id, who.organization_id))
+        if held is None or held.blocked_at is not None or held.session_generation != who.session.generation:
             raise NotSignedIn
         line = await sign_in.by_id(tx, who.organization_id, who.account_id, line_id)
         if line is None:
@@ -35,12 +35,12 @@ async def not_me(db: Database, keys: Keyring, who: Who, line_id: UUID, *, actor:
         if not line.can_be_disowned:
             raise NothingToDisown
         now = await tx.now()
-        done = await sign_in.disown(tx, who.account_id, line_id, now)
-        if done:
-            whose, subject = Person(who.account_id, who.organization_id), ("sign_in", line_id)
-            await secure(tx, keys, whose, subject=subject, notice="sign_in", actor=actor, now=now)
+        told: list[UUID] = []
+        if await sign_in.disown(tx, who.account_id, line_id, now):
+            about = not_me.About("sign_in", ("sign_in", line_id), line.at)
+            told = await not_me.secure(tx, keys, held, watchers, about, actor=actor, now=now)
         after = await sign_in.by_id(tx, who.organization_id, who.account_id, line_id)
-        return after or line, done
+        return after or line, told
 
 
 async def browsers(db: Database, who: Who, token: str | None) -> tuple[list[Browser], UUID | None, datetime]:
@@ -57,7 +57,7 @@ async def forget_browser(db: Database, who: Who, browser_id: UUID, *, actor: Act
     async with db.write() as tx:
         await hold_row(tx, who)
         now = await tx.now()
-        if not await browser.forget(tx, who.organization_id, who.account_id, browser_id):
+        if not await browser.forget(tx, who.organization_id, who.account_id, browser_id, now):
             raise NotFound
         await event.record(
             tx,

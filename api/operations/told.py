@@ -26,8 +26,9 @@ async def notify(
     now: datetime,
     severity: Severity = Severity.INFO,
     also: Sequence[str] = (),
+    method_id: UUID | None = None,
 ) -> None:
-    """`also`: addresses that were the person's until now."""
+    """`also`: addresses that were the person's until now. `method_id`: what goes if it was somebody else."""
     account = whose if isinstance(whose, Person) else Person(whose.account_id, whose.organization_id)
     # From where others acted is not theirs to know.
     where = place.of(actor) if actor.id == account.id else {}
@@ -39,6 +40,7 @@ async def notify(
         params={**params, **where},
         severity=severity,
         also=also,
+        method_id=method_id,
         now=now,
     )
 

@@ -97,6 +97,19 @@ async def test_it_opens_until_its_end_and_no_longer(
     assert (await finish(house, anna, issued)).status == status
 
 
+async def test_one_for_once_that_was_used_is_withdrawn_with_what_it_opened(
+    house: House, anna: Person, boss: Person
+) -> None:
+    issued = await issue(house, anna, {"one_use": True})
+    token = (await finish(house, anna, issued)).json["token"]
+
+    withdrawn = [(await house.ask("DELETE", f"/accounts/{anna.id}/access-pass", token="boss")).status for _ in range(2)]
+
+    assert withdrawn == [204, 204]
+    assert not await alive(house, token)
+    assert (await house.told(anna)).count("security.access_pass_ended") == 1
+
+
 async def test_what_it_opened_ends_with_it(house: House, anna: Person, boss: Person) -> None:
     issued = await issue(house, anna, {"lifetime_seconds": 600})
     house.clock.forward(300)

@@ -164,7 +164,7 @@ async def test_a3_not_me_ends_everything_forces_another_password_and_is_recorded
     assert (await house.sign_in(anna)).json["state"] == "password_change_required"
     assert (await house.events(anna))["account:security:not_me", "success", None] == 1
     assert (await house.events(anna))["account:password:demand_change", "success", None] == 1
-    assert await house.told(anna) == ["not_me.done"]
+    assert await house.told(anna) == ["not_me.done", "sign_in.new_browser"], "and whoever comes next is told of"
 
 
 async def test_a3_not_me_said_twice_is_said_once(house: House) -> None:

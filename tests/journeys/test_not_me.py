@@ -1,10 +1,12 @@
-"""Somebody else signs anna out, she reads of it in a mail, and presses the button: the story from tap to mail."""
+"""Somebody else signs anna out, she reads of it in a mail, and presses the button: from tap to new password."""
 
 import asyncio
 import re
 from pathlib import Path
 
 from tests.journeys.town import Town, until
+
+NEW = "plain otter walks along the dyke"
 
 
 def _mails(outbox: Path) -> list[str]:
@@ -37,7 +39,17 @@ async def test_a_notice_is_in_the_outbox_moments_after_the_tap_and_its_button_en
     assert (await stranger.ask("GET", "/sessions/current")).status_code == 401
     assert (await anna.ask("GET", "/sessions/current")).status_code == 401
 
-    async def answered() -> bool:
-        return any("You told us" in mail for mail in await asyncio.to_thread(_mails, outbox))
+    async def link_in() -> str | None:
+        found = [
+            re.search(r"/reset-password\?language=en#(\S+)", mail) for mail in await asyncio.to_thread(_mails, outbox)
+        ]
+        return next((one[1] for one in found if one is not None), None)
 
-    await until(answered)
+    link_token = await until(link_in)
+    again = anna.elsewhere()
+    assert (
+        await again.ask("POST", "/sessions", {"account": person.name, "password": person.password})
+    ).status_code == 401
+    chosen = await again.ask("POST", "/password-resets", {"token": link_token, "new": NEW})
+    assert chosen.status_code == 204
+    assert (await again.ask("POST", "/sessions", {"account": person.name, "password": NEW})).status_code in {201, 202}

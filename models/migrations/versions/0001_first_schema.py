@@ -71,6 +71,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("blocked_at", Moment, nullable=True),
         sa.Column("deleted_at", Moment, nullable=True, comment="whoever is deleted is blocked as well"),
+        sa.Column("secured_at", Moment, nullable=True, comment="when its owner last said that it was somebody else"),
         sa.Column("created_at", Moment, nullable=False),
         sa.CheckConstraint("deleted_at IS NULL OR blocked_at IS NOT NULL", name=op.f("ck_account_deleted")),
         sa.ForeignKeyConstraint(
@@ -266,6 +267,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("proven_at", Moment, nullable=True, comment="when the second factor was done that it now skips"),
         sa.Column("proven_with", Id, nullable=True, comment="the method; with it goes what was remembered"),
         sa.Column("generation", sa.BigInteger, nullable=True, comment="of the account; with another it is forgotten"),
+        sa.Column("forgotten_at", Moment, nullable=True, comment="known no more, but to say that there was one before"),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_browser_account_id_account")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organization.id"], name=op.f("fk_browser_organization_id_organization")
@@ -754,6 +756,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("organization_id", Id, nullable=False),
         sa.Column("account_id", Id, nullable=False),
         sa.Column("notice", sa.Text, nullable=False, comment="the key of what was told"),
+        sa.Column("method_id", Id, nullable=True, comment="the method that came, or was used, where that was told"),
         sa.Column("token_hash", sa.LargeBinary, nullable=False),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("expires_at", Moment, nullable=False),
