@@ -20,10 +20,12 @@ from models import role
 from models.app import App
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
-from models.device import ActOffer, Device
+from models.device import LEAST_PROOF, LEAST_STRENGTH, ActOffer, Device
 from models.job import Job
 from models.notification import Notification
 from models.organization import RecoverySettings
+from models.organization_change import Decided
+from models.organization_policy import Branding, Leaving, Privacy, contact_block
 from models.passkey import CHALLENGE_LIFE
 from models.profile import Editor, Profile
 from models.re_sign_in import ReSignIn
@@ -38,7 +40,7 @@ from models.standing import Version
 from models.terms import Given, Mine
 from models.throttle import Count
 from models.verification import Verification, VerificationKind
-from models.vocabulary import JobState
+from models.vocabulary import Act, JobState, Ownership, Reason
 from platforms.base import Reach
 
 _PASSKEY_TIMEOUT: Final = int(CHALLENGE_LIFE.total_seconds() * 1000)
@@ -200,6 +202,63 @@ def recovery_rules(rules: RecoverySettings, counted: Registrations) -> schemas.R
     )
 
 
+def organization_front(decided: Decided) -> schemas.OrganizationFront:
+    settings = decided.settings
+    leaving = Leaving.of(settings)
+    return schemas.OrganizationFront(
+        id=decided.organization_id,
+        name=decided.name,
+        contact=_organization_contact(settings.get("contact", {})),
+        branding=_branding(decided),
+        privacy_url=Privacy.of(settings).url,
+        leaving_allowed=leaving.allowed,
+        privacy_contact=_organization_contact(leaving.contact),
+    )
+
+
+def organization_settings(decided: Decided) -> schemas.OrganizationSettings:
+    settings, rules = decided.settings, decided.rules
+    leaving, privacy = Leaving.of(settings), Privacy.of(settings)
+    return schemas.OrganizationSettings(
+        contact=_organization_contact(settings.get("contact", {})),
+        privacy=schemas.OrganizationPrivacy(url=privacy.url, can_see=privacy.can_see, cannot_see=privacy.cannot_see),
+        branding=_branding(decided),
+        hidden_acts=[
+            schemas.HiddenAct(platform=platform, ownership=Ownership(ownership), act=act)  # type: ignore[arg-type] # as it was taken
+            for platform, ownership, act in sorted(rules.hidden_acts)
+        ],
+        hidden_sections=sorted(rules.hidden_sections),
+        acts=[
+            schemas.ActSettings(
+                act=act,
+                proof=rules.proof_for(act, LEAST_PROOF[act]),
+                least_proof=LEAST_PROOF[act],
+                strength=rules.strength_for(act, LEAST_STRENGTH),
+                expires_after_seconds=decided.expires_after(act),
+            )
+            for act in Act
+        ],
+        unread_passcode_seconds=int(rules.unread_passcode.total_seconds()),
+        readable_passcode_seconds=int(rules.readable_passcode.total_seconds()),
+        leaving_allowed=leaving.allowed,
+        privacy_contact=_organization_contact(leaving.contact),
+    )
+
+
+def _organization_contact(contact: Mapping[str, str]) -> schemas.OrganizationContact:
+    return schemas.OrganizationContact(**contact_block(contact))
+
+
+def _branding(decided: Decided) -> schemas.OrganizationBranding:
+    branding = Branding.of(decided.settings)
+    return schemas.OrganizationBranding(
+        name=branding.name or decided.name,
+        colour=branding.colour,
+        text_colour=branding.text_colour,
+        header=branding.header.value,
+    )
+
+
 def passkey_begun(begun: Begun, party: Party, who: Who) -> schemas.PasskeyBegun:
     return schemas.PasskeyBegun(
         id=begun.id,
@@ -352,6 +411,8 @@ def device(
     passcode_until: datetime | None,
     reached: Reach | None,
     newest_lock: Job | None,
+    *,
+    may_rename: bool,
 ) -> schemas.Device:
     return schemas.Device(
         id=held.id,
@@ -373,6 +434,7 @@ def device(
         created_at=held.created_at,
         reach=_reach(reached),
         lock=None if newest_lock is None else lock(newest_lock),
+        rename=schemas.Renaming(available=may_rename, reason=None if may_rename else Reason.HIDDEN_BY_ADMIN),
     )
 
 

@@ -13,6 +13,16 @@ from models.app import LONGEST_CLIENT_ID, LONGEST_URI
 from models.delivery import AttemptOutcome, Channel, DeliveryState
 from models.device import NAME, NAME_LIMIT
 from models.errors import Invalid
+from models.organization_policy import (
+    HIDDEN_MOST,
+    NAME_MOST,
+    NOTES_MOST,
+    PHONE_MOST,
+    PRIVACY_SITE_MOST,
+    SIGHT_MOST,
+    SITE_MOST,
+    STRENGTH_MOST,
+)
 from models.recovery_policy import Purpose
 from models.role import Role
 from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
@@ -563,6 +573,182 @@ class Reason(Given, frozen=True, kw_only=True):
     reason: Why
 
 
+# Your organization
+
+
+class OrganizationContact(Answer, frozen=True, kw_only=True):
+    """Whom to ask. Only what is filled in is here."""
+
+    name: str | UnsetType = UNSET
+    phone: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    site_name: Annotated[str, Meta(description="Of `url`; its address where it has no name.")] | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    notes: str | UnsetType = UNSET
+
+
+class OrganizationBranding(Answer, frozen=True, kw_only=True):
+    name: str
+    colour: Annotated[str, Meta(description="Six hexadecimal digits behind a `#`.")]
+    text_colour: Annotated[str, Meta(description="Black or white, whichever is read better on it.")]
+    header: Literal["logo_and_name", "logo", "name"]
+
+
+class OrganizationFront(Answer, frozen=True, kw_only=True):
+    """What everybody in an organization is shown of it."""
+
+    id: UUID
+    name: str
+    contact: OrganizationContact
+    branding: OrganizationBranding
+    privacy_url: Annotated[str | None, Meta(description="The organization's own statement.")]
+    leaving_allowed: Annotated[bool, Meta(description="Whether people may leave by themselves.")]
+    privacy_contact: Annotated[OrganizationContact, Meta(description="Whom they ask where they may not.")]
+
+
+class HiddenAct(Given, frozen=True, kw_only=True):
+    """What people are not offered on devices of this kind: every act of a device, and `rename`."""
+
+    platform: Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_NUL)]
+    ownership: Ownership
+    act: Literal["reset_passcode", "remote_lock", "wipe", "remove", "restart", "refresh", "rename"]
+
+
+class ActSettings(Answer, frozen=True, kw_only=True):
+    act: Act
+    proof: Proof
+    least_proof: Annotated[Proof, Meta(description="No organization asks for less.")]
+    strength: Annotated[int, Meta(description="How strong the session must be, 1 to 3.")]
+    expires_after_seconds: Annotated[
+        int | None, Meta(description="How long it waits for its device; null: until it is taken back.")
+    ]
+
+
+class OrganizationPrivacy(Answer, frozen=True, kw_only=True):
+    url: str | None
+    can_see: str | None
+    cannot_see: str | None
+
+
+ProfileSection = Literal["identity", "job", "contact", "preferences", "photo"]
+
+
+class OrganizationSettings(Answer, frozen=True, kw_only=True):
+    """What holds: the house's default where the organization decided nothing."""
+
+    contact: OrganizationContact
+    privacy: OrganizationPrivacy
+    branding: OrganizationBranding
+    hidden_acts: list[HiddenAct]
+    hidden_sections: list[str]
+    acts: list[ActSettings]
+    unread_passcode_seconds: int
+    readable_passcode_seconds: int
+    leaving_allowed: bool
+    privacy_contact: OrganizationContact
+
+
+ShortLine = Annotated[str, Meta(max_length=NAME_MOST, pattern=NO_NUL, description="One line.")]
+PhoneLine = Annotated[str, Meta(max_length=PHONE_MOST, pattern=NO_NUL, description="As people dial it.")]
+SiteLine = Annotated[str, Meta(max_length=SITE_MOST, pattern=NO_NUL, description="Begins with https://.")]
+PrivacySiteLine = Annotated[
+    str, Meta(max_length=PRIVACY_SITE_MOST, pattern=NO_NUL, description="Begins with https://.")
+]
+NotesLine = Annotated[str, Meta(max_length=NOTES_MOST, pattern=NO_NUL, description="One line.")]
+SightText = Annotated[
+    str,
+    Meta(max_length=SIGHT_MOST, pattern=NO_NUL, description="Small markdown; it is sent as text and never as HTML."),
+]
+Seconds = Annotated[int, Meta(ge=1, le=31_536_000)]
+
+
+class ContactChanged(Given, frozen=True, kw_only=True):
+    """Whom people ask. Null empties, what is absent stays."""
+
+    name: ShortLine | UnsetType | None = UNSET
+    phone: PhoneLine | UnsetType | None = UNSET
+    email: ShortLine | UnsetType | None = UNSET
+    site_name: ShortLine | UnsetType | None = UNSET
+    url: SiteLine | UnsetType | None = UNSET
+    notes: NotesLine | UnsetType | None = UNSET
+
+
+class PrivacyContactChanged(Given, frozen=True, kw_only=True):
+    """Whom people ask who may not leave by themselves. Null empties, what is absent stays."""
+
+    name: ShortLine | UnsetType | None = UNSET
+    phone: PhoneLine | UnsetType | None = UNSET
+    email: ShortLine | UnsetType | None = UNSET
+
+
+class PrivacyChanged(Given, frozen=True, kw_only=True):
+    """The organization's statement, and its own words beside ours. Null empties, what is absent stays."""
+
+    url: PrivacySiteLine | UnsetType | None = UNSET
+    can_see: SightText | UnsetType | None = UNSET
+    cannot_see: SightText | UnsetType | None = UNSET
+
+
+class BrandingChanged(Given, frozen=True, kw_only=True):
+    """How the portal looks. Null brings back the house's own, what is absent stays."""
+
+    name: ShortLine | UnsetType | None = UNSET
+    colour: (
+        Annotated[
+            str,
+            Meta(max_length=7, pattern=NO_NUL, description="blue, green, purple, red, grey, or as #0f6cbd."),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    header: Literal["logo_and_name", "logo", "name"] | UnsetType | None = UNSET
+
+
+class ActChanged(Given, frozen=True, kw_only=True):
+    """Null brings back what the house decides, what is absent stays."""
+
+    act: Act
+    proof: Annotated[Proof, Meta(description="More than the house asks for, never less.")] | UnsetType | None = UNSET
+    strength: Annotated[int, Meta(ge=1, le=STRENGTH_MOST)] | UnsetType | None = UNSET
+    expires_after_seconds: (
+        Annotated[
+            Seconds, Meta(description="From 900 to 604800, of a restart to 86400; a removal and a wipe have none.")
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+
+
+class OrganizationSettingsChanged(Given, frozen=True, kw_only=True):
+    """What is absent stays as it is. All of it is taken over, or nothing."""
+
+    contact: ContactChanged | UnsetType = UNSET
+    privacy: PrivacyChanged | UnsetType = UNSET
+    branding: BrandingChanged | UnsetType = UNSET
+    hidden_acts: (
+        Annotated[list[HiddenAct], Meta(max_length=HIDDEN_MOST, description="All of them; others are shown again.")]
+        | UnsetType
+    ) = UNSET
+    hidden_sections: (
+        Annotated[list[ProfileSection], Meta(max_length=5, description="Of a profile, from its person.")] | UnsetType
+    ) = UNSET
+    acts: Annotated[list[ActChanged], Meta(max_length=len(Act))] | UnsetType = UNSET
+    unread_passcode_seconds: (
+        Annotated[Seconds, Meta(description="How long a code is kept that nobody has read: 1800 to 604800.")]
+        | UnsetType
+        | None
+    ) = UNSET
+    readable_passcode_seconds: (
+        Annotated[Seconds, Meta(description="How long it can be read from its first reading on: 300 to 1800.")]
+        | UnsetType
+        | None
+    ) = UNSET
+    leaving_allowed: (
+        Annotated[bool, Meta(description="No takes a privacy contact with an address or a number.")] | UnsetType
+    ) = UNSET
+    privacy_contact: PrivacyContactChanged | UnsetType = UNSET
+
+
 # Security information
 
 Label = Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT, pattern=NAME, description="Your own name for it.")]
@@ -1070,6 +1256,11 @@ class ActOffer(Answer, frozen=True, kw_only=True):
     strength: Annotated[int, Meta(description="How strong the session must be, 1 to 3.")]
 
 
+class Renaming(Answer, frozen=True, kw_only=True):
+    available: bool
+    reason: Annotated[str | None, Meta(description="Why it is not available; a word for `/texts`.")]
+
+
 class PasscodeWaiting(Answer, frozen=True, kw_only=True):
     available_until: Moment
 
@@ -1104,6 +1295,7 @@ class Device(Answer, frozen=True, kw_only=True):
     created_at: Moment
     reach: Annotated[Reach | None, Meta(description="How it is reached, while it is enrolled.")]
     lock: Annotated[Lock | None, Meta(description="How the newest remote lock goes, unless it was taken back.")]
+    rename: Annotated[Renaming, Meta(description="Whether you may give it a name of your own.")]
 
 
 class Renamed(Given, frozen=True, kw_only=True):

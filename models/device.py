@@ -14,7 +14,9 @@ import sqlalchemy as sa
 
 from models.base import Id, Moment, metadata
 from models.database import Transaction
+from models.errors import HiddenByAdmin, NotOffered
 from models.organization import OrganizationSettings
+from models.organization_policy import RENAME, contact_block
 from models.vocabulary import DEPARTURES, Act, Ownership, Proof, Reason
 
 device = sa.Table(
@@ -126,6 +128,16 @@ def stands_in_the_way(act: Act) -> frozenset[Act]:
     Only a wipe goes further than a removal, and takes its place.
     """
     return frozenset({act}) if act is Act.WIPE else DEPARTURES | {act}
+
+
+def may_rename(held: Device, settings: OrganizationSettings) -> bool:
+    return not settings.hides(held.platform, held.ownership, RENAME)
+
+
+def refusal(reason: str, settings: OrganizationSettings) -> NotOffered | HiddenByAdmin:
+    """Why something is not offered, and whom to ask: the one place that puts the contact beside a reason."""
+    kind = HiddenByAdmin if reason == Reason.HIDDEN_BY_ADMIN else NotOffered
+    return kind(reason=reason, contact=contact_block(settings.contact))
 
 
 def offer(

@@ -320,9 +320,13 @@ async def ask(
     request_hash: bytes | None,
     now: datetime,
     job_id: UUID,
+    life: timedelta | None = None,
 ) -> Job:
-    """The row and its first line of timeline, in the asking transaction. The row is the outbox."""
-    life = LIFE[act]
+    """The row and its first line of timeline, in the asking transaction. The row is the outbox.
+
+    `life`: how long it may wait; None: as `LIFE` says.
+    """
+    life = LIFE[act] if life is None else life
     expires_at = None if life is None else now + life
     due_at = now + ring_pause(0)
     values = {

@@ -14,7 +14,8 @@ from models import role
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
-from models.settings import UNREAD_PASSCODE_DEFAULT, UNREAD_PASSCODE_LIMIT
+from models.organization_policy import readable_passcode, unread_passcode
+from models.settings import READABLE_PASSCODE
 from models.vocabulary import Act, Ownership, Proof
 
 organization = sa.Table(
@@ -99,22 +100,30 @@ class OrganizationSettings:
     hidden_sections: frozenset[str] = frozenset()
     """Of a profile (models/profile.py), that its person is not shown."""
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    readable_passcode: timedelta = READABLE_PASSCODE
+    """From the first reading on."""
+    act_life: Mapping[Act, timedelta] = field(default_factory=dict)
+    """How long an act waits for its device, where that is not as long as everywhere (models/job.py)."""
+    second_approver: frozenset[Act] = frozenset()
+    """What a second person must approve (models/approval.py)."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "OrganizationSettings":
-        unread = timedelta(seconds=settings.get("unread_passcode_seconds", UNREAD_PASSCODE_DEFAULT.total_seconds()))
         return cls(
             contact=settings.get("contact", {}),
             hidden_acts=frozenset((h["platform"], h["ownership"], h["act"]) for h in settings.get("hidden_acts", ())),
             act_proof={Act(act): Proof(proof) for act, proof in settings.get("act_proof", {}).items()},
             act_strength={Act(act): int(strength) for act, strength in settings.get("act_strength", {}).items()},
-            unread_passcode=min(unread, UNREAD_PASSCODE_LIMIT),
+            unread_passcode=unread_passcode(settings),
             banned_words=tuple(settings.get("banned_words", ())),
             hidden_sections=frozenset(settings.get("hidden_sections", ())),
             recovery=RecoverySettings.of(settings.get("recovery", {})),
+            readable_passcode=readable_passcode(settings),
+            act_life={Act(act): timedelta(seconds=life) for act, life in settings.get("act_life_seconds", {}).items()},
+            second_approver=frozenset(Act(act) for act in settings.get("second_approver", ())),
         )
 
-    def hides(self, platform: str, ownership: Ownership, act: Act) -> bool:
+    def hides(self, platform: str, ownership: Ownership, act: str) -> bool:
         return (platform, ownership, act) in self.hidden_acts
 
     def proof_for(self, act: Act, least: Proof) -> Proof:

@@ -1,11 +1,11 @@
 """The temporary passcode: sealed in the transaction that settles its job, read by the one who asked, then destroyed.
 
-It can be read for 30 minutes from the first reading; unread it lives as long as the organization says. The newest
-replaces older ones. Destroyed means that the sealed value, key and all, is gone from the row.
+Unread, and from its first reading on, it lives as long as the organization says. The newest replaces older ones.
+Destroyed means that the sealed value, key and all, is gone from the row.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +16,6 @@ from models.database import Transaction
 from models.hot import Hot
 from models.notification import Severity, telling_otherwise
 from models.sealed import Keyring
-from models.settings import READABLE_PASSCODE
 from models.vocabulary import PasscodeKind, Secret, new_id
 
 passcode = sa.Table(
@@ -72,11 +71,11 @@ class Passcode:
     def is_readable(self, now: datetime) -> bool:
         return self.sealed is not None and now <= self.readable_until
 
-    def readable_after_reading(self, now: datetime) -> datetime:
+    def readable_after_reading(self, now: datetime, life: timedelta) -> datetime:
         """The first reading starts the short life, and never makes it longer than it was."""
         if self.first_read_at is not None:
             return self.readable_until
-        return min(self.readable_until, now + READABLE_PASSCODE)
+        return min(self.readable_until, now + life)
 
     def open(self, keys: Keyring) -> Secret:
         if self.sealed is None:
@@ -172,9 +171,9 @@ async def newest_of_device(tx: Transaction, organization_id: UUID, device_id: UU
     return None if row is None else Passcode.of(row)
 
 
-async def note_reading(tx: Transaction, read: Passcode, now: datetime) -> datetime:
-    """Write down the first reading; until when it can be read again."""
-    until = read.readable_after_reading(now)
+async def note_reading(tx: Transaction, read: Passcode, now: datetime, life: timedelta) -> datetime:
+    """Write down the first reading, which starts this life; until when it can be read again."""
+    until = read.readable_after_reading(now, life)
     await tx.execute(
         sa.update(passcode)
         .where(passcode.c.id == read.id)

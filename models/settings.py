@@ -33,6 +33,9 @@ READABLE_PASSCODE: Final = timedelta(minutes=30)
 """From the first reading."""
 UNREAD_PASSCODE_DEFAULT: Final = timedelta(hours=24)
 UNREAD_PASSCODE_LIMIT: Final = timedelta(days=7)
+# An organization chooses its own within these bounds; shorter, and nobody has another device at hand in time.
+READABLE_PASSCODE_LEAST: Final = timedelta(minutes=5)
+UNREAD_PASSCODE_LEAST: Final = timedelta(minutes=30)
 
 CONFIRMATION: Final = timedelta(hours=24)
 """How long a removal or a wipe may go unanswered after its last hand-over; then it is given up as unconfirmed."""

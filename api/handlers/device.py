@@ -49,4 +49,4 @@ def _shown(one: device.Shown) -> Reply:
 
 
 def _device(one: device.Shown) -> schemas.Device:
-    return render.device(one.device, one.acts, one.passcode_until, one.reach, one.lock)
+    return render.device(one.device, one.acts, one.passcode_until, one.reach, one.lock, may_rename=one.may_rename)

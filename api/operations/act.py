@@ -15,17 +15,15 @@ from models.address import Letterbox
 from models.base import Id
 from models.database import NOW_COLUMN, Database, Transaction
 from models.delivery import Person
-from models.device import ActOffer, Device, device, offer, stands_in_the_way
+from models.device import ActOffer, Device, device, offer, refusal, stands_in_the_way
 from models.enrollment import enrollment
 from models.errors import (
     ActionInProgress,
     Busy,
     DomainError,
-    HiddenByAdmin,
     KeyRequired,
     KeyReused,
     NotFound,
-    NotOffered,
     NotSignedIn,
     ProofRequired,
     ReSignInLapsed,
@@ -126,12 +124,7 @@ def _one_offer(platforms: Platforms, row: Any, settings: OrganizationSettings, a
 
 def _refusal(one: ActOffer, settings: OrganizationSettings) -> DomainError | None:
     """Why not, and whom to ask."""
-    if one.available:
-        return None
-    contact = dict(settings.contact)
-    if one.reason == Reason.HIDDEN_BY_ADMIN:
-        return HiddenByAdmin(reason=one.reason, contact=contact)
-    return NotOffered(reason=one.reason, contact=contact)
+    return None if one.reason is None else refusal(one.reason, settings)
 
 
 async def offered(tx: Transaction, platforms: Platforms, who: Who, device_id: UUID, act: Act) -> ActOffer:
@@ -245,6 +238,7 @@ async def _ask(
             idempotency_key=key,
             request_hash=hashed,
             now=now,
+            life=settings.act_life.get(act),
         )
         await event.record(
             tx,

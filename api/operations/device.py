@@ -12,14 +12,14 @@ from api.operations.act import Platforms, offers_of, reach_of, select_for_offers
 from api.operations.session import hold_account
 from models import event
 from models.database import Database, Transaction
-from models.device import ActOffer, Device, DeviceState, clean_name, device, relabel
+from models.device import ActOffer, Device, DeviceState, clean_name, device, may_rename, refusal, relabel
 from models.errors import Invalid, NotFound, PreconditionFailed
 from models.event import Actor
 from models.job import OPEN, Job, job
 from models.organization import OrganizationSettings
 from models.passcode import passcode
 from models.session import Who
-from models.vocabulary import Act, JobState
+from models.vocabulary import Act, JobState, Reason
 from platforms.base import Reach
 
 
@@ -31,6 +31,7 @@ class Shown:
     reach: Reach | None
     lock: Job | None
     """The newest, unless it was taken back."""
+    may_rename: bool
 
 
 async def page(db: Database, platforms: Platforms, who: Who, *, after: UUID | None, limit: int) -> list[Shown]:
@@ -71,6 +72,9 @@ async def rename(
         if not rows:
             raise NotFound
         held = Device.of(rows[0])
+        settings = OrganizationSettings.of(rows[0].settings)
+        if not may_rename(held, settings):
+            raise refusal(Reason.HIDDEN_BY_ADMIN, settings)
         if not matches(held.mark):
             raise PreconditionFailed
         label = clean_name(name)
@@ -124,6 +128,7 @@ async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> 
             until.get(row.id),
             reach_of(platforms, row, now),
             locks.get(row.id),
+            may_rename(Device.of(row), settings[row.organization_id]),
         )
         for row in rows
     ]

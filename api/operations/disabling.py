@@ -11,7 +11,7 @@ from models import delivery, device, enrollment, event, job, passcode, place, re
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.device import Device, DeviceState
-from models.errors import ActionInProgress, NotFound, NotOffered, NotSignedIn, ProofRequired
+from models.errors import ActionInProgress, NotFound, NotSignedIn, ProofRequired
 from models.event import Actor
 from models.job import Words
 from models.notification import Severity
@@ -35,8 +35,7 @@ async def disable(db: Database, keys: Keyring, who: Who, device_id: UUID, *, act
         if held.state is DeviceState.DISABLED:
             return frozenset()
         if held.state is not DeviceState.ACTIVE:
-            contact = dict(OrganizationSettings.of(row.settings).contact)
-            raise NotOffered(reason=Reason.NOT_ENROLLED, contact=contact)
+            raise device.refusal(Reason.NOT_ENROLLED, OrganizationSettings.of(row.settings))
         asking = await session.by_id(tx, who, who.session.id)
         if asking is None or not asking.lives(generation, now):
             raise NotSignedIn

@@ -10,7 +10,7 @@ from api.operations.session import hold_account
 from models import device, enrollment, event, organization, throttle
 from models.database import Database
 from models.device import DeviceState
-from models.errors import DeviceQuota, DomainError, Invalid, NotOffered, TooManyTries
+from models.errors import DeviceQuota, DomainError, Invalid, TooManyTries
 from models.event import Actor
 from models.sealed import Keyring
 from models.session import Who, hash_token, new_token
@@ -41,7 +41,7 @@ async def invite(
     if PlatformName(platform) not in platforms:
         async with db.read() as tx:
             settings = await organization.settings_of(tx, who.organization_id)
-        raise NotOffered(reason=Reason.PLATFORM_UNSUPPORTED, contact=dict(settings.contact))
+        raise device.refusal(Reason.PLATFORM_UNSUPPORTED, settings)
     label = platform if name is None else device.clean_name(name)
     if label is None:
         raise Invalid(errors=[{"field": "name", "rule": "Not a name"}])

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from api.operations.act import Platforms
 from api.operations.session import hold_account
-from models import delivery, event, passcode, place
+from models import delivery, event, organization, passcode, place
 from models.database import Database
 from models.delivery import Person
 from models.device import Device, device
@@ -54,7 +54,8 @@ async def reveal(
             raise NothingToReveal(reason="none_yet", next=rule.reveal_key)
         if not code.is_readable(now):
             raise PasscodeGone(next=rule.reveal_key)
-        until = await passcode.note_reading(tx, code, now)
+        settings = await organization.settings_of(tx, who.organization_id)
+        until = await passcode.note_reading(tx, code, now, settings.readable_passcode)
         await event.record(
             tx,
             organization_id=who.organization_id,

@@ -48,13 +48,13 @@ def test_it_can_be_read_until_its_last_moment() -> None:
     ],
 )
 def test_the_first_reading_starts_the_short_life_and_never_lengthens_it(read_at: datetime, until: datetime) -> None:
-    assert HELD.readable_after_reading(read_at) == until
+    assert HELD.readable_after_reading(read_at, READABLE_PASSCODE) == until
 
 
 def test_a_later_reading_changes_nothing() -> None:
     read = replace(HELD, first_read_at=NOON, readable_until=NOON + READABLE_PASSCODE)
 
-    assert read.readable_after_reading(NOON + READABLE_PASSCODE) == NOON + READABLE_PASSCODE
+    assert read.readable_after_reading(NOON + READABLE_PASSCODE, READABLE_PASSCODE) == NOON + READABLE_PASSCODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ async def test_a_reading_is_written_down_once(drawer: Drawer) -> None:
     for _ in range(3):
         held = await drawer.newest()
         async with drawer.db.write() as tx:
-            until = await passcode.note_reading(tx, held, drawer.clock.now)
+            until = await passcode.note_reading(tx, held, drawer.clock.now, READABLE_PASSCODE)
         assert until == NOON + timedelta(seconds=60) + READABLE_PASSCODE
         drawer.clock.forward(60)
 

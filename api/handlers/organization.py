@@ -1,0 +1,59 @@
+"""An organization's settings: what its people are shown, and what its administrators decide."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from api import render, schemas
+from api.call import Call, Reply
+from api.operations import organization
+from models.organization_change import ActChange, Change, Decided
+from models.organization_policy import PASSCODE, Hidden
+
+_GROUPS: Final = ("contact", "privacy", "branding", "privacy_contact")
+
+
+async def front(call: Call[None, None]) -> Reply:
+    decided = await organization.show(call.needs.database, call.person)
+    return Reply(200, render.organization_front(decided))
+
+
+async def show(call: Call[None, None]) -> Reply:
+    return _shown(await organization.show(call.needs.database, call.person))
+
+
+async def change(call: Call[schemas.OrganizationSettingsChanged, None]) -> Reply:
+    needs = call.needs
+    changed = await organization.change(
+        needs.database, needs.platforms, call.person, _wanted(call.body), matches=call.matches, actor=call.actor
+    )
+    return _shown(changed)
+
+
+def _wanted(given: schemas.OrganizationSettingsChanged) -> Change:
+    sent = _sent(given)
+    groups = {name: _sent(sent[name]) for name in _GROUPS if name in sent}
+    hidden = sent.get("hidden_acts")
+    return Change(
+        **groups,
+        hidden_acts=None if hidden is None else [Hidden(one.platform, one.ownership, one.act) for one in hidden],
+        hidden_sections=sent.get("hidden_sections"),
+        leaving_allowed=sent.get("leaving_allowed"),
+        passcode={name: value for name, value in sent.items() if name in PASSCODE},
+        acts=[_act(one) for one in sent.get("acts", ())],
+    )
+
+
+def _act(given: schemas.ActChanged) -> ActChange:
+    return ActChange(given.act, {name: value for name, value in _sent(given).items() if name != "act"})
+
+
+def _sent(given: msgspec.Struct) -> Mapping[str, Any]:
+    """What is there, null among it."""
+    values = {name: getattr(given, name) for name in given.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+
+
+def _shown(decided: Decided) -> Reply:
+    return Reply(200, render.organization_settings(decided), headers={"ETag": decided.mark})
