@@ -111,12 +111,14 @@ class Streams:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listens and beats while the block lasts."""
+        self._door.near = self._ring
         tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._keep_beating())]
         for task in tasks:
             task.add_done_callback(self._fell)
         try:
             yield
         finally:
+            self._door.near = None
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -225,9 +227,12 @@ class Streams:
 
     async def _listen(self) -> None:
         async for account_id in self._door.listen():
-            for stream in self._by_account.get(account_id, ()):
-                stream.look = True
-                stream.ring()
+            self._ring(account_id)
+
+    def _ring(self, account_id: UUID) -> None:
+        for stream in self._by_account.get(account_id, ()):
+            stream.look = True
+            stream.ring()
 
     async def _keep_beating(self) -> None:
         while True:

@@ -16,14 +16,14 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha1
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -215,6 +215,8 @@ class Relay(threading.Thread):
 
     def __init__(self, settings: QueueSettings, bound: int = BOUND) -> None:
         super().__init__(name="relay", daemon=True)
+        self.mark = uuid4().hex
+        """On every nudge of ours, so that we know it again."""
         self._settings = settings
         self._spelling = Spelling(settings)
         self._client = _client(settings, timeout=settings.patience, retry=Retry(NoBackoff(), 0))
@@ -280,7 +282,7 @@ class Relay(threading.Thread):
             for command in self._spelling.bells(rings):
                 pipe.execute_command(*command)
             for account_id in nudges:
-                pipe.execute_command("PUBLISH", self._settings.nudges, str(account_id))
+                pipe.execute_command("PUBLISH", self._settings.nudges, f"{account_id} {self.mark}")
             answers: Sequence[Any] = pipe.execute(raise_on_error=False)
         refused = [ring for ring, answer in zip(rings, answers, strict=False) if isinstance(answer, Exception)]
         if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
@@ -313,6 +315,8 @@ class QueueDoor:
         self._spelling = Spelling(settings)
         self._relay = Relay(settings)
         self._client = _async_client(settings)
+        self.near: Callable[[UUID], None] | None = None
+        """Told of our own nudges at once, and not again by Redis: whoever listens in this process, on this loop."""
 
     async def __aenter__(self) -> Self:
         self._relay.start()
@@ -337,8 +341,10 @@ class QueueDoor:
         self._relay.ring(delivery_id, Queue.SYSTEM, Errand.DELIVER)
 
     def nudge(self, account_id: UUID) -> None:
-        """Say "look", never "what", to every process that listens. Fire and forget."""
+        """Say "look", never "what", to every process that listens. Fire and forget; only after the commit."""
         self._relay.nudge(account_id)
+        if self.near is not None:
+            self.near(account_id)
 
     async def ring(self, rings: Iterable[Ring], errand: Errand = Errand.RUN_JOB) -> None:
         """Ring many and know that they arrived: for the sweep. Raises QueueDown; those before may have been rung."""
@@ -401,7 +407,9 @@ class QueueDoor:
         return True
 
     async def listen(self) -> AsyncIterator[UUID]:
-        """Account ids as they are nudged. Reconnects for ever; what is nudged meanwhile is missed."""
+        """Account ids as they are nudged, by others where `near` hears our own. Reconnects for ever; what is nudged
+        meanwhile is missed.
+        """
         failures = 0
         while True:
             try:
@@ -409,11 +417,11 @@ class QueueDoor:
                     await subscription.subscribe(self._settings.nudges)
                     _heed_cancellation()
                     while True:
-                        account_id = await _hear(subscription, self._settings.patience)
+                        nudge = await _hear(subscription, self._settings.patience)
                         _heed_cancellation()
                         failures = 0
-                        if account_id is not None:
-                            yield account_id
+                        if nudge is not None and not (self.near is not None and nudge.mark == self._relay.mark):
+                            yield nudge.account_id
             except _DOWN as error:
                 if not failures:
                     _LOG.warning("redis subscription lost, trying on", extra={"reason": type(error).__name__})
@@ -446,7 +454,7 @@ def _heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
-async def _hear(subscription: redis.asyncio.client.PubSub, patience: float) -> UUID | None:
+async def _hear(subscription: redis.asyncio.client.PubSub, patience: float) -> "_Nudge | None":
     """None: something else than a nudge came. Raises redis.ConnectionError when nobody is there."""
     message = await subscription.get_message(timeout=LISTEN_IDLE)
     if message is None:
@@ -454,12 +462,18 @@ async def _hear(subscription: redis.asyncio.client.PubSub, patience: float) -> U
         message = await subscription.get_message(timeout=patience)
     if message is None:
         raise redis.ConnectionError("silent")
-    return _account(message) if message["type"] == "message" else None
+    return _nudge(message) if message["type"] == "message" else None
 
 
-def _account(message: Mapping[str, Any]) -> UUID | None:
+class _Nudge(NamedTuple):
+    account_id: UUID
+    mark: str
+
+
+def _nudge(message: Mapping[str, Any]) -> _Nudge | None:
+    account_id, _, mark = message["data"].partition(b" ")
     try:
-        return UUID(message["data"].decode())
+        return _Nudge(UUID(account_id.decode()), mark.decode())
     except ValueError:
         _LOG.warning("a nudge that names no account")
         return None

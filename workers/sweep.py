@@ -123,21 +123,20 @@ class Sweep:
                 return
             if isinstance(held.kind, Task):
                 await jobs.end(tx, held, job.out_of_time(held), actor=SWEEP, now=now)
-                self.fault.mark("sweep.before_commit")
-                self.door.nudge(held.account_id)
-                return
-            of = Device.of((await tx.execute(sa.select(device).where(device.c.id == held.device_id))).one())
-            told = await departure.settle(
-                tx,
-                held,
-                job.out_of_time(held),
-                of=of,
-                actor=SWEEP,
-                words=Words(success_key="", device_name=of.name),
-                keys=self.keys,
-                unread_passcode=UNREAD_PASSCODE_DEFAULT,
-                now=now,
-            )
+                told = {held.account_id}
+            else:
+                of = Device.of((await tx.execute(sa.select(device).where(device.c.id == held.device_id))).one())
+                told = await departure.settle(
+                    tx,
+                    held,
+                    job.out_of_time(held),
+                    of=of,
+                    actor=SWEEP,
+                    words=Words(success_key="", device_name=of.name),
+                    keys=self.keys,
+                    unread_passcode=UNREAD_PASSCODE_DEFAULT,
+                    now=now,
+                )
             self.fault.mark("sweep.before_commit")
         for account_id in told:
             self.door.nudge(account_id)

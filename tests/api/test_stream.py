@@ -191,6 +191,23 @@ async def test_without_redis_the_beat_still_tells(house: House, one_redis: Redis
             one_redis.freeze(False)
 
 
+@pytest.mark.parametrize("stream_settings", [StreamSettings(beat=100 * PATIENCE)])
+async def test_what_this_process_did_itself_is_told_without_redis_and_before_the_beat(
+    house: House, one_redis: RedisServer
+) -> None:
+    anna = await hired(house)
+
+    async with listening(house, "t") as reader:
+        await reader.event()
+        one_redis.freeze(True)
+        try:
+            await tell(house, anna)
+            await nudge(house, anna)
+            assert (await reader.event()).name == "notification"
+        finally:
+            one_redis.freeze(False)
+
+
 async def test_silence_is_filled_with_beats(house: House) -> None:
     await hired(house)
 

@@ -197,6 +197,28 @@ async def test_a_nudge_reaches_every_listener(settings: QueueSettings, redis_ser
         assert await asyncio.gather(*heard) == [account_id, account_id]
 
 
+async def test_who_is_near_hears_at_once_and_not_again_by_redis(
+    settings: QueueSettings, redis_server: RedisServer
+) -> None:
+    ours, theirs = uuid4(), uuid4()
+    near: list[UUID] = []
+
+    async with QueueDoor(settings) as here, QueueDoor(settings) as there, asyncio.timeout(WITHIN):
+        here.near = near.append
+        heard = asyncio.create_task(anext(here.listen()))
+        await until(lambda: bool(redis_server.client.pubsub_numsub(settings.nudges)[0][1]))
+        here.nudge(ours)
+        assert near == [ours]
+        with redis_server.client.pubsub() as overheard:
+            overheard.subscribe(settings.nudges)
+            here.nudge(ours)
+            await until(lambda: (overheard.get_message() or {}).get("type") == "message")
+        there.nudge(theirs)
+
+        assert await heard == theirs
+    assert near == [ours, ours]
+
+
 async def test_a_listener_comes_back_when_redis_does(settings: QueueSettings, redis_server: RedisServer) -> None:
     before, after = uuid4(), uuid4()
 
