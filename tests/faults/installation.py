@@ -351,7 +351,9 @@ class Installation:
             await asyncio.sleep(AGAIN)
 
     async def reset(self, resident: Resident) -> None:
-        job_id = await self.ask(resident)
+        await self.until_ended(await self.ask(resident))
+
+    async def until_ended(self, job_id: UUID) -> None:
         self._pending[job_id] = ended = asyncio.Event()
         await ended.wait()
 
@@ -394,19 +396,7 @@ class Installation:
         """Every job ended once, was done once, was told once; nothing is left over; the record is whole."""
         for service in self.services.values():
             await service.idle()
-        if self.jumps:
-            # A tick looks back as far as a transaction can last; one that begins anew looks at everything, also at
-            # what was written across a jump of the clock.
-            self.processes["tick"].kill()
-
-        async def sealed() -> bool:
-            verdict = await self.insist(lambda tx: event.verify(tx, self.audit_key, self.organization_id, self.clock()))
-            assert verdict.first_bad_seq is None
-            if verdict.unsealed:
-                await self.put_forward()
-            return verdict.unsealed == 0
-
-        await until(sealed)
+        await self.until_sealed()
         rows = await self.insist(self._all)
         wrong = list(self.complaints)
         asked = {job_id for resident in self.residents for job_id in resident.asked}
@@ -436,8 +426,24 @@ class Installation:
                         f"{resident.platform} {job_id}: {row.state} ({row.reason}), {dict(resident.phone.effects)},"
                         f" {told[job_id]} notifications, {row.crashes} crashes"
                     )
-                wrong += [f"{job_id}: {flaw}" for flaw in _flaws(row, rows.moves.get(job_id, []))]
+                wrong += [f"{job_id}: {flaw}" for flaw in flaws(row, rows.moves.get(job_id, []))]
         assert wrong == [], "\n".join(wrong[:20])
+
+    async def until_sealed(self) -> None:
+        """The record is whole."""
+        if self.jumps:
+            # A tick looks back as far as a transaction can last; one that begins anew looks at everything, also at
+            # what was written across a jump of the clock.
+            self.processes["tick"].kill()
+
+        async def sealed() -> bool:
+            verdict = await self.insist(lambda tx: event.verify(tx, self.audit_key, self.organization_id, self.clock()))
+            assert verdict.first_bad_seq is None
+            if verdict.unsealed:
+                await self.put_forward()
+            return verdict.unsealed == 0
+
+        await until(sealed)
 
     def _code_flaws(self, resident: Resident, rows: "Rows") -> list[str]:
         """Each reset's code replaced the one before; the newest opens the phone. None where a reset makes none."""
@@ -494,21 +500,21 @@ class Rows:
     passcodes: Sequence[Any]
 
 
-def _flaws(row: Any, moves: Sequence[Any]) -> list[str]:
+def flaws(row: Any, moves: Sequence[Any]) -> list[str]:
     """What a timeline may not have."""
-    flaws = []
+    found = []
     if [move.seq for move in moves] != list(range(1, row.moves + 1)):
-        flaws.append("the timeline has gaps")
+        found.append("the timeline has gaps")
     at = None
     for move in moves:
         if move.from_state != at or (at is not None and JobState(move.to_state) not in MOVES[JobState(at)]):
-            flaws.append(f"moved from {move.from_state} to {move.to_state}, and was {at}")
+            found.append(f"moved from {move.from_state} to {move.to_state}, and was {at}")
         at = move.to_state
     if at != row.state:
-        flaws.append(f"the timeline ends as {at}")
+        found.append(f"the timeline ends as {at}")
     if row.plan is not None or row.lease_until is not None or row.due_at is not None or row.ended_at is None:
-        flaws.append("an ended job still holds something")
-    return flaws
+        found.append("an ended job still holds something")
+    return found
 
 
 async def _locked(file: sqlite3.Connection) -> bool:

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from launch import rewrap as command
 from launch.rewrap import SEALED, Count, rewrap
-from models import delivery, enrollment, job, passcode
+from models import delivery, enrollment, job, passcode, signing_key
 from models.base import metadata
 from models.database import Database
 from models.sealed import Keyring, SealBroken
 from models.settings import DatabaseSettings
+from models.signing_key import SigningKey
 from models.vocabulary import PasscodeKind, Secret, new_id
 from tests.clock import Clock
 from tests.people import Person, found, give_device, give_totp, hire
@@ -80,6 +81,7 @@ async def furnish(db: Database, keys: Keyring, clock: Clock) -> Person:
             language="en",
             now=now,
         )
+        await signing_key.rotate(tx, keys, now)
     return anna
 
 
@@ -112,7 +114,7 @@ async def test_all_is_under_the_new_key_afterwards_and_the_old_one_opens_nothing
 
     count = await rewrap(database, both)
 
-    assert count == Count(rewrapped=5)
+    assert count == Count(rewrapped=6)
     assert await opened(database, Keyring.from_settings(NEW)) == before
     with pytest.raises(SealBroken):
         await opened(database, old)
@@ -124,7 +126,28 @@ async def test_run_again_it_finds_everything_done(
     await furnish(database, old, clock)
     await rewrap(database, both)
 
-    assert await rewrap(database, both) == Count(current=5)
+    assert await rewrap(database, both) == Count(current=6)
+
+
+async def test_what_was_signed_with_before_signs_on_under_the_new_key(
+    database: Database, clock: Clock, old: Keyring, both: Keyring
+) -> None:
+    await furnish(database, old, clock)
+    (before,) = await signing_keys(database)
+    private = before.open(old).private_numbers()
+
+    await rewrap(database, both)
+
+    (after,) = await signing_keys(database)
+    assert (after.id, after.public, after.signs_from) == (before.id, before.public, before.signs_from)
+    assert after.open(Keyring.from_settings(NEW)).private_numbers() == private
+    with pytest.raises(SealBroken):
+        after.open(old)
+
+
+async def signing_keys(db: Database) -> list[SigningKey]:
+    async with db.read() as tx:
+        return await signing_key.page(tx)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 500])
@@ -135,8 +158,8 @@ async def test_it_goes_in_small_steps_and_misses_nothing(
     for number in range(4):
         await give_totp(database, old, person, clock.now, label=f"App {number}", is_default=False)
 
-    assert await rewrap(database, both, at_once) == Count(rewrapped=9)
-    assert len(await opened(database, Keyring.from_settings(NEW))) == 9
+    assert await rewrap(database, both, at_once) == Count(rewrapped=10)
+    assert len(await opened(database, Keyring.from_settings(NEW))) == 10
 
 
 async def test_stopped_in_the_middle_it_goes_on_where_it_was(
@@ -147,7 +170,7 @@ async def test_stopped_in_the_middle_it_goes_on_where_it_was(
     await rewrap(database, both)
     monkeypatch.setattr(command, "SEALED", SEALED)
 
-    assert await rewrap(database, both) == Count(rewrapped=3, current=2)
+    assert await rewrap(database, both) == Count(rewrapped=4, current=2)
 
 
 async def test_what_opens_under_no_key_is_counted_and_left(
@@ -157,7 +180,7 @@ async def test_what_opens_under_no_key_is_counted_and_left(
     lost = Keyring.from_settings("lost:" + base64.b64encode(b"l" * 32).decode())
     await furnish_another(database, lost, clock)
 
-    assert await rewrap(database, both) == Count(rewrapped=5, broken=1)
+    assert await rewrap(database, both) == Count(rewrapped=6, broken=1)
 
 
 async def furnish_another(db: Database, keys: Keyring, clock: Clock) -> None:
