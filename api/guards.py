@@ -18,6 +18,7 @@ from models.errors import (
     Busy,
     CsrfRefused,
     NotAllowed,
+    NotAtHome,
     NotSignedIn,
     PasswordChangeRequired,
     SecondFactorRequired,
@@ -38,8 +39,10 @@ class Guard(StrEnum):
     MAYBE_SIGNED_IN = "maybe_signed_in"
     """Everybody; a living session counts. Of a dead one the token is handed on, and nobody is signed in."""
     SIGNED_IN = "signed_in"
+    AT_HOME = "at_home"
+    """A finished sign-in in the organization that owns the account, and keeps what belongs to the account itself."""
     MAY_OWE_PASSWORD = "may_owe_password"
-    """A finished sign-in, or one that waits for nothing but a new password."""
+    """At home, a finished sign-in, or one that waits for nothing but a new password."""
     MAY_OWE_TERMS = "may_owe_terms"
     """A finished sign-in, or one that waits for nothing but an answer to terms of use."""
     HALF_SIGNED_IN = "half_signed_in"
@@ -174,6 +177,8 @@ def _admit(guard: Guard, who: Who) -> None:
         raise PasswordChangeRequired
     if who.session.state is SessionState.TERMS_REQUIRED and guard not in {*unfinished, Guard.MAY_OWE_TERMS}:
         raise TermsRequired
+    if guard in {Guard.AT_HOME, Guard.MAY_OWE_PASSWORD} and not who.is_at_home:
+        raise NotAtHome(home_id=who.home_id)
     if guard is Guard.ADMINISTRATOR and not role.holds(who.roles, role.ACTORS):
         raise NotAllowed
     if guard is Guard.DIRECTORY and not role.holds(who.roles, role.READERS):

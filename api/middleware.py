@@ -60,6 +60,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "method_quota": (403, "No room for another method"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "This address has no such method"),
+    "not_at_home": (409, "Only in your home organization"),
     "not_offered": (409, "Not offered for this device"),
     "re_sign_in_used": (409, "This re-sign-in was used"),
     "re_sign_in_not_open": (409, "This re-sign-in is not open"),

@@ -23,7 +23,7 @@ from models.delivery import Attempt, Delivery
 from models.device import LEAST_PROOF, LEAST_STRENGTH, ActOffer, Device
 from models.job import Job
 from models.notification import Notification
-from models.organization import RecoverySettings
+from models.organization import Belonging, RecoverySettings
 from models.organization_change import Decided
 from models.organization_policy import Branding, Leaving, Privacy, contact_block
 from models.passkey import CHALLENGE_LIFE
@@ -61,6 +61,22 @@ def account(who: Who) -> schemas.Account:
 def roles(who: Who) -> list[str]:
     """Operators belong to the installation, so that role stands on the account and not on a membership."""
     return [*who.roles, "operator"] if who.is_operator else list(who.roles)
+
+
+def belonging(one: Belonging, who: Who) -> schemas.Belonging:
+    home = one.organization_id == who.home_id
+    reason: Literal["home_organization", "switched_off"] | None = None
+    if home or not one.settings.leaving.allowed:
+        reason = "home_organization" if home else "switched_off"
+    return schemas.Belonging(
+        id=one.organization_id,
+        name=one.name,
+        home=home,
+        current=one.organization_id == who.organization_id,
+        roles=list(one.roles),
+        since=one.since,
+        leaving=schemas.Leaving(available=reason is None, reason=reason, contact=one.settings.whom_to_ask),
+    )
 
 
 def session(held: Session, who: Who) -> schemas.Session:

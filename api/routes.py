@@ -16,6 +16,7 @@ from api.guards import Guard
 from api.handlers import (
     account,
     app,
+    belonging,
     delivery,
     device,
     document,
@@ -351,7 +352,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         f"{_V1}/sign-ins",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         sign_in.page,
         "Sign-ins to your account of the last 30 days, failed ones too, newest first",
         {200: schemas.SignInPage},
@@ -360,7 +361,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/sign-ins/{{sign_in_id}}/not-me",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         sign_in.disown,
         "This wasn't me: every sign-in ends, this one too, and the password; a link to choose another is mailed",
         {200: schemas.SignInLine},
@@ -369,7 +370,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         f"{_V1}/browsers",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         sign_in.browsers,
         "Browsers in which you have signed in, the last used first, and which skip the second factor",
         {200: schemas.BrowserList},
@@ -377,10 +378,31 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         f"{_V1}/throttles",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         throttle.mine,
         "What failed tries have counted up against your account, by strangers and in this browser",
         {200: schemas.ThrottleList},
+    ),
+    # The organizations of a person
+    Route(
+        "GET",
+        f"{_V1}/organizations",
+        Guard.SIGNED_IN,
+        belonging.page,
+        "Where you belong: your home organization and the others, and whether you may leave each",
+        {200: schemas.BelongingPage},
+        query=schemas.Paging,
+    ),
+    Route(
+        "POST",
+        f"{_V1}/sessions/current/organization",
+        Guard.MAY_OWE_TERMS,
+        belonging.switch,
+        "Take this sign-in to another organization of yours, under a new token; its terms of use come first there",
+        {200: schemas.SignedIn, 202: schemas.TermsRequired},
+        body=schemas.OrganizationChosen,
+        errors=(NotFound, TermsRequired),
+        example={"organization_id": "01930c2e-4b7a-7c1f-9a55-0d3f1c9be003"},
     ),
     # The accounts of an organization
     Route(
@@ -488,7 +510,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "DELETE",
         f"{_V1}/browsers/{{browser_id}}",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         sign_in.forget_browser,
         "Forget a browser: it takes the second factor again, and is a stranger's",
         {204: None},
@@ -583,7 +605,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         f"{_V1}/profile",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         profile.show,
         "What your organization knows of you: each field with its master, and whether you may change it",
         {200: schemas.Profile},
@@ -592,7 +614,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PATCH",
         f"{_V1}/profile",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         profile.change,
         "Set what is your own: language, regional format, time zone",
         {200: schemas.Profile},
@@ -604,7 +626,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         f"{_V1}/profile/photo",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         profile.photo,
         "Your photo; its ETag spares the next transfer",
         {200: MEDIA_TYPE, 304: None},
@@ -613,7 +635,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PUT",
         f"{_V1}/profile/photo",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         profile.keep_photo,
         "Give a photo: made anew, upright and small, with nothing but its pixels",
         {200: schemas.Profile},
@@ -623,7 +645,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "DELETE",
         f"{_V1}/profile/photo",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         profile.remove_photo,
         "Take the photo away",
         {204: None},
@@ -956,7 +978,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         f"{_V1}/security/methods",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.page,
         "Your methods beside the password, the default first",
         {200: schemas.SecurityMethods},
@@ -964,7 +986,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/security/methods/totp",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.begin_totp,
         "Begin to add an authenticator app: its secret, told once; it takes the place of one that was not confirmed",
         {201: schemas.TotpBegun},
@@ -975,7 +997,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/security/methods/passkey",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.begin_passkey,
         "Begin to add a passkey or a security key: what `navigator.credentials.create()` takes, for five minutes",
         {201: schemas.PasskeyBegun},
@@ -986,7 +1008,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/security/methods/phone",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.begin_phone,
         "Begin to add a phone, or to change its number: a code goes there as a short message",
         {201: schemas.ContactBegun},
@@ -997,7 +1019,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/security/methods/email",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.begin_email,
         "Begin to add a mail address for the way back into your account, and for notices: a code goes there",
         {201: schemas.ContactBegun},
@@ -1008,7 +1030,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/security/methods/{{method_id}}/send",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.send_again,
         "Send another code for a phone or an address that was begun in this session; the older one is dead",
         {200: schemas.ContactBegun},
@@ -1017,7 +1039,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/security/methods/recovery-codes",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.make_codes,
         "Ten codes for the day on which the phone is gone, told once; those made before are void",
         {201: schemas.RecoveryCodes},
@@ -1046,7 +1068,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         f"{_V1}/security/methods/{{method_id}}",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.show,
         "One of your methods; its ETag is of what you may edit",
         {200: schemas.SecurityMethod},
@@ -1056,7 +1078,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         f"{_V1}/security/methods/{{method_id}}/confirm",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.confirm,
         "Confirm a method that was begun in this session: an app with a code of it, of which five wrong ones end it, "
         "a passkey with what it said, once",
@@ -1069,7 +1091,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PATCH",
         f"{_V1}/security/methods/{{method_id}}",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.change,
         "Name a method anew, or make it the default",
         {200: schemas.SecurityMethod},
@@ -1081,7 +1103,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "DELETE",
         f"{_V1}/security/methods/{{method_id}}",
-        Guard.SIGNED_IN,
+        Guard.AT_HOME,
         security.remove,
         "Remove a method, for good; sessions elsewhere that were proven with it end",
         {204: None},

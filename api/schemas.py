@@ -247,6 +247,37 @@ class Organization(Answer, frozen=True, kw_only=True):
     name: str
 
 
+class Leaving(Answer, frozen=True, kw_only=True):
+    available: bool
+    reason: Annotated[
+        Literal["home_organization", "switched_off"] | None, Meta(description="Why not; empty where it is.")
+    ]
+    contact: Annotated[
+        dict[str, str], Meta(description="Whom the organization names for what it knows of you, and for leaving.")
+    ]
+
+
+class Belonging(Answer, frozen=True, kw_only=True):
+    """One of your organizations."""
+
+    id: UUID
+    name: str
+    home: Annotated[bool, Meta(description="Whether it owns your account.")]
+    current: Annotated[bool, Meta(description="Whether this sign-in is there.")]
+    roles: list[str]
+    since: Moment
+    leaving: Leaving
+
+
+class BelongingPage(Answer, frozen=True, kw_only=True):
+    items: list[Belonging]
+    next_cursor: UUID | None
+
+
+class OrganizationChosen(Given, frozen=True, kw_only=True):
+    organization_id: UUID
+
+
 class Account(Answer, frozen=True, kw_only=True):
     id: UUID
     sign_in_name: str

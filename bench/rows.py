@@ -164,8 +164,9 @@ def hire(
     )
     loader.load(
         membership,
-        ("organization_id", "account_id", "roles", "created_at"),
-        ((organization_id, one.id, NONE, now) for one in people),
+        ("organization_id", "account_id", "id", "roles", "created_at"),
+        # An id of its own for each: the account's will do.
+        ((organization_id, one.id, one.id, NONE, now) for one in people),
     )
     sign_in(loader, organization_id, ((one.session_id, one.id, one.token) for one in people), now)
 

@@ -147,6 +147,12 @@ async def at_home(tx: Transaction, organization_id: UUID, account_id: UUID, now:
     return None if row is None or not is_kept(row, now) else row
 
 
+async def home_of(tx: Transaction, account_id: UUID) -> UUID:
+    """The organization that owns the account."""
+    home: UUID = (await tx.execute(sa.select(account.c.organization_id).where(account.c.id == account_id))).scalar_one()
+    return home
+
+
 def is_kept(row: Any, now: datetime) -> bool:
     """A deleted account can be restored for thirty days, the last moment included."""
     return row.deleted_at is None or timedelta(0) <= now - row.deleted_at <= ACCOUNT_KEPT

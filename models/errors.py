@@ -135,6 +135,13 @@ class NotAllowed(DomainError):
     code = "not_allowed"
 
 
+class NotAtHome(DomainError):
+    """It belongs to the account itself, and the session is in another organization than the one that owns the account;
+    `home_id` names that."""
+
+    code = "not_at_home"
+
+
 class CsrfRefused(DomainError):
     code = "csrf_refused"
 

@@ -1,4 +1,7 @@
-"""Where people belong: the tenant, what it demands, and whom it names for help. A membership ties an account to it."""
+"""Where people belong: the tenant, what it demands, and whom it names for help. A membership ties an account to it.
+
+There is a membership as long as somebody belongs: who has left has none, and no question here needs to ask for it.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,9 +17,9 @@ from models import role
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
-from models.organization_policy import readable_passcode, unread_passcode
+from models.organization_policy import Leaving, readable_passcode, unread_passcode
 from models.settings import READABLE_PASSCODE
-from models.vocabulary import Act, Ownership, Proof
+from models.vocabulary import Act, Ownership, Proof, new_id
 
 organization = sa.Table(
     "organization",
@@ -31,10 +34,12 @@ membership = sa.Table(
     "membership",
     metadata,
     sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), primary_key=True),
-    sa.Column("account_id", Id, sa.ForeignKey("account.id"), primary_key=True, index=True),
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), primary_key=True),
+    sa.Column("id", Id, nullable=False, unique=True, comment="another one for whoever joins anew"),
     sa.Column("roles", Json, nullable=False),
     sa.Column("may_recover", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Index("ix_membership_account", "account_id", "organization_id"),
     partial_index("ix_membership_roles", "organization_id", where="roles <> '[]'"),
 )
 # The words of the index: of a million members few have a role, and those are found without a look at the others.
@@ -106,6 +111,7 @@ class OrganizationSettings:
     """How long an act waits for its device, where that is not as long as everywhere (models/job.py)."""
     second_approver: frozenset[Act] = frozenset()
     """What a second person must approve (models/approval.py)."""
+    leaving: Leaving = field(default_factory=lambda: Leaving(True, {}))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "OrganizationSettings":
@@ -121,7 +127,13 @@ class OrganizationSettings:
             readable_passcode=readable_passcode(settings),
             act_life={Act(act): timedelta(seconds=life) for act, life in settings.get("act_life_seconds", {}).items()},
             second_approver=frozenset(Act(act) for act in settings.get("second_approver", ())),
+            leaving=Leaving.of(settings),
         )
+
+    @property
+    def whom_to_ask(self) -> dict[str, str]:
+        """About leaving, and about what is known of somebody here."""
+        return {name: text for name, text in (self.leaving.contact or self.contact).items() if text}
 
     def hides(self, platform: str, ownership: Ownership, act: str) -> bool:
         return (platform, ownership, act) in self.hidden_acts
@@ -138,6 +150,39 @@ class OrganizationSettings:
 async def settings_of(tx: Transaction, organization_id: UUID) -> OrganizationSettings:
     statement = sa.select(organization.c.settings).where(organization.c.id == organization_id)
     return OrganizationSettings.of((await tx.execute(statement)).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """One organization of a person's, as they see it."""
+
+    organization_id: UUID
+    name: str
+    settings: OrganizationSettings
+    roles: tuple[str, ...]
+    since: datetime
+
+
+async def of_account(
+    tx: Transaction, account_id: UUID, *, after: UUID | None, limit: int, only: UUID | None = None
+) -> list[Belonging]:
+    """Where somebody belongs, the home organization among them, in the order of the organizations' ids."""
+    statement = (
+        sa.select(organization.c.id, organization.c.name, organization.c.settings, membership.c.roles)
+        .add_columns(membership.c.created_at)
+        .join_from(membership, organization, organization.c.id == membership.c.organization_id)
+        .where(membership.c.account_id == account_id)
+        .order_by(membership.c.organization_id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(membership.c.organization_id > after)
+    if only is not None:
+        statement = statement.where(membership.c.organization_id == only)
+    return [
+        Belonging(row.id, row.name, OrganizationSettings.of(row.settings), tuple(row.roles), row.created_at)
+        for row in await tx.execute(statement)
+    ]
 
 
 async def roles_of(tx: Transaction, organization_id: UUID, account_id: UUID) -> tuple[str, ...]:
@@ -238,5 +283,5 @@ def new_organization(organization_id: UUID, name: str, settings: Mapping[str, An
 
 def new_membership(organization_id: UUID, account_id: UUID, roles: tuple[str, ...], now: datetime) -> sa.Insert:
     return sa.insert(membership).values(
-        organization_id=organization_id, account_id=account_id, roles=list(roles), created_at=now
+        organization_id=organization_id, account_id=account_id, id=new_id(now), roles=list(roles), created_at=now
     )

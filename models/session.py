@@ -160,6 +160,8 @@ class Who:
     display_name: str
     language: str
     organization_name: str
+    home_id: UUID
+    """The organization that owns the account; the session may be in another one."""
     roles: tuple[str, ...]
     is_operator: bool
 
@@ -170,6 +172,10 @@ class Who:
     @property
     def organization_id(self) -> UUID:
         return self.session.organization_id
+
+    @property
+    def is_at_home(self) -> bool:
+        return self.organization_id == self.home_id
 
     @property
     def session_life(self) -> SessionLife:
@@ -184,6 +190,7 @@ _HOLDER: Final = (
         account.c.sign_in_name,
         account.c.display_name,
         account.c.language,
+        account.c.organization_id.label("home_id"),
         account.c.is_operator,
         account.c.blocked_at,
         organization.c.name.label("organization_name"),
@@ -220,6 +227,7 @@ async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | 
         display_name=row.display_name,
         language=row.language,
         organization_name=row.organization_name,
+        home_id=row.home_id,
         roles=tuple(row.roles),
         is_operator=row.is_operator,
     )
@@ -410,14 +418,40 @@ async def renew(
         expires_at=(whole if until is None else min(whole, until)) if waited else held.expires_at,
         re_sign_in_id=None,
     )
-    values = {name: getattr(renewed, name) for name in Session.__slots__} | {"state": renewed.state.value}
+    await _add(tx, renewed, token_hash)
+    return renewed
+
+
+async def move(
+    tx: Transaction, held: Session, organization_id: UUID, *, token_hash: bytes, life: SessionLife, now: datetime
+) -> Session:
+    """The same sign-in in another organization, under a new id and a new token; the old row is over.
+
+    Nothing is proven by it, and it lives no longer for it. `life`: of those with the person's roles there.
+    """
+    await end(tx, held.id, now)
+    moved = replace(
+        held,
+        id=new_id(now),
+        organization_id=organization_id,
+        state=SessionState.SIGNED_IN,
+        used_at=now,
+        idle_at=now + life.idle,
+        expires_at=min(held.expires_at, held.signed_in_at + life.absolute),
+        re_sign_in_id=None,
+    )
+    await _add(tx, moved, token_hash)
+    return moved
+
+
+async def _add(tx: Transaction, made: Session, token_hash: bytes) -> None:
+    values = {name: getattr(made, name) for name in Session.__slots__} | {"state": made.state.value}
     await tx.execute(
         sa.insert(session).values(
             **{name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
             token_hash=token_hash,
         )
     )
-    return renewed
 
 
 async def wait_for_terms(tx: Transaction, session_id: UUID) -> None:

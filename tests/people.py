@@ -71,6 +71,14 @@ async def hire(
     return person
 
 
+async def welcome(
+    db: Database, organization_id: UUID, person: Person, now: datetime, *, roles: tuple[str, ...] = ()
+) -> None:
+    """Into another organization than their own."""
+    async with db.write() as tx:
+        await tx.execute(organization.new_membership(organization_id, person.id, roles, now))
+
+
 async def give_totp(
     db: Database, keys: Keyring, person: Person, now: datetime, *, label: str = "Phone", is_default: bool = True
 ) -> Person:

@@ -267,7 +267,7 @@ def signed_in(call: Call[Any, None], done: SignedIn) -> Reply:
         session_cookie(done.token, int((done.who.session.expires_at - done.now).total_seconds())),
         # The window is tied to this session from here on, or it is over: its token has done its part.
         ClearCookie(CookieName.RE_SIGN_IN),
-        browser_cookie(done.browser_token),
+        *(() if done.browser_token is None else (browser_cookie(done.browser_token),)),
     )
     return Reply(201 if done.owes_terms is None else 202, body, cookies=cookies)
 

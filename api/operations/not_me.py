@@ -40,7 +40,9 @@ async def report(db: Database, keys: Keyring, token: str, *, actor: Actor) -> li
         found = await not_me.by_token(tx, hash_token(token))
         if found is None:
             raise NotFound
-        held, watchers = await hold(tx, Person(found.account_id, found.organization_id))
+        # Whichever organization the notice was of: it is the account that is secured, and home owns that.
+        home = await account.home_of(tx, found.account_id)
+        held, watchers = await hold(tx, Person(found.account_id, home))
         now = await tx.now()
         if held is None or not found.lives(now):
             raise NotFound

@@ -43,7 +43,8 @@ PROVE: Final = "account:session:prove"
 class SignedIn:
     who: Who
     token: str = field(repr=False)
-    browser_token: str = field(repr=False)
+    browser_token: str | None = field(repr=False)
+    """What the browser is to keep; None: nothing new."""
     window: ReSignIn | None
     """What became of the re-sign-in it was done for; None: none, or one that is no affair of this person."""
     now: datetime
@@ -488,15 +489,48 @@ async def _signed_in(
     remember: UUID | None = None,
     remembered: bool = False,
 ) -> SignedIn:
-    """The last factor was done, `now`: this is the moment that decides about the window."""
+    """The last factor was done, `now`: this is the moment that decides about the window.
+
+    Everybody arrives at home. Whoever does it for a window of another organization of theirs goes on to there.
+    """
+    who = await _resolved(tx, token)
+    await record(tx, opened, "open", actor=actor, now=now, facts={"remembered": True} if remembered else None)
+    kept = await arrival.arrive(tx, keys, opened, browser_token, actor=actor, now=now, remember=remember)
+    if window is not None and await _goes_on(tx, who, window):
+        who, token = await go(tx, who, who.session, window.organization_id, actor=actor, now=now)
+    tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
+    return SignedIn(who, token, kept, tied, now, await terms_first(tx, who, kept, now))
+
+
+async def _resolved(tx: Transaction, token: str) -> Who:
     found = await session.resolve(tx, hash_token(token))
     if found is None:
         raise NotSignedIn
-    who = found[0]
-    tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
-    await record(tx, opened, "open", actor=actor, now=now, facts={"remembered": True} if remembered else None)
-    kept = await arrival.arrive(tx, keys, opened, browser_token, actor=actor, now=now, remember=remember)
-    return SignedIn(who, token, kept, tied, now, await terms_first(tx, who, kept, now))
+    return found[0]
+
+
+async def _goes_on(tx: Transaction, who: Who, window: ReSignIn) -> bool:
+    if window.account_id != who.account_id or window.organization_id == who.organization_id:
+        return False
+    return await organization.is_member(tx, window.organization_id, who.account_id)
+
+
+async def go(
+    tx: Transaction, who: Who, held: Session, organization_id: UUID, *, actor: Actor, now: datetime
+) -> tuple[Who, str]:
+    """Take a sign-in to another organization of the person's: who it is there, and the new token.
+
+    Neither organization's record names the other. Raises NotSignedIn where it would be over by the rules there.
+    """
+    roles = await organization.roles_of(tx, organization_id, who.account_id)
+    life = session_life(roles, is_operator=who.is_operator)
+    if now >= held.signed_in_at + life.absolute:
+        raise NotSignedIn
+    token = new_token()
+    await ended(tx, held, actor=actor, now=now)
+    moved = await session.move(tx, held, organization_id, token_hash=hash_token(token), life=life, now=now)
+    await record(tx, moved, "open", actor=as_person(actor, moved), now=now, facts={"moved": True})
+    return await _resolved(tx, token), token
 
 
 async def terms_first(tx: Transaction, who: Who, browser_token: str | None, now: datetime) -> UUID | None:

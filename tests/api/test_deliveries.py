@@ -4,11 +4,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import sqlalchemy as sa
 
 from models import delivery
 from models.delivery import AttemptOutcome, Channel
-from models.organization import membership
+from models.organization import new_membership
 from models.vocabulary import Secret
 from tests.api.house import House
 from tests.people import Person, found
@@ -136,11 +135,7 @@ async def test_of_a_guest_what_was_sent_in_this_organizations_name_alone(
     elsewhere = await found(house.db, house.clock.now)
     zoe = await house.hire("zoe", organization_id=elsewhere)
     async with house.db.write() as tx:
-        await tx.execute(
-            sa.insert(membership).values(
-                organization_id=anna.organization_id, account_id=zoe.id, roles=[], created_at=house.clock.now
-            )
-        )
+        await tx.execute(new_membership(anna.organization_id, zoe.id, (), house.clock.now))
     await send(house, zoe, "theirs")
     await send(house, zoe, "ours", anna.organization_id)
 

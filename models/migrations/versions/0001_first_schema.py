@@ -154,6 +154,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         "membership",
         sa.Column("organization_id", Id, nullable=False),
         sa.Column("account_id", Id, nullable=False),
+        sa.Column("id", Id, nullable=False, comment="another one for whoever joins anew"),
         sa.Column("roles", Json, nullable=False),
         sa.Column("may_recover", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("created_at", Moment, nullable=False),
@@ -162,8 +163,9 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
             ["organization_id"], ["organization.id"], name=op.f("fk_membership_organization_id_organization")
         ),
         sa.PrimaryKeyConstraint("organization_id", "account_id", name=op.f("pk_membership")),
+        sa.UniqueConstraint("id", name=op.f("uq_membership_id")),
     )
-    op.create_index(op.f("ix_membership_account_id"), "membership", ["account_id"], unique=False)
+    op.create_index("ix_membership_account", "membership", ["account_id", "organization_id"], unique=False)
     op.create_index(
         "ix_membership_roles",
         "membership",
