@@ -69,6 +69,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "password_changed": (409, "The password was changed meanwhile"),
     "too_late_to_cancel": (409, "Too late to cancel"),
     "nothing_to_reveal": (409, "There is no passcode to read"),
+    "mastered_elsewhere": (409, "Another system is the master of this field"),
     "address_in_use": (409, "You have this address already"),
     "address_quota": (409, "No room for another account with this address"),
     "client_id_taken": (409, "Another app is known by it"),

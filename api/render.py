@@ -11,6 +11,7 @@ from api import passkeys, schemas
 from api.operations.account import Known
 from api.operations.code_send import CodeSent
 from api.operations.contact import ContactBegun
+from api.operations.edit import Result
 from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
 from api.operations.terms import Answered, Reading
@@ -144,26 +145,52 @@ def _times(sent: SentCode) -> dict[str, datetime]:
     return {"sent_at": sent.sent_at, "expires_at": sent.expires_at, "again_at": sent.again_at}
 
 
-def profile(held: Profile) -> schemas.Profile:
-    """For the person themselves."""
+def profile(held: Profile, *, administrator: bool = False) -> schemas.Profile:
+    """For the person themselves, or for who keeps it for them."""
+    editor, here = Editor.PERSON, "/api/v1/profile"
+    if administrator:
+        editor, here = Editor.ADMINISTRATOR, f"/api/v1/accounts/{held.account_id}/profile"
     fields = {
         name: schemas.ProfileField(
             value=list(one.value) if isinstance(one.value, tuple) else one.value,
             master=one.master.value,
-            editable=one.editable(Editor.PERSON),
+            editable=one.editable(editor),
             editable_by=one.editable_by.value,
             last_synced_at=one.last_synced_at,
+            next_sync_at=one.next_sync_at,
         )
         for name, one in held.fields.items()
     }
     photo = None
     if held.photo_changed_at is not None:
-        photo = schemas.Photo(url="/api/v1/profile/photo", changed_at=held.photo_changed_at)
+        photo = schemas.Photo(url=f"{here}/photo", changed_at=held.photo_changed_at)
     return schemas.Profile(
         account_id=held.account_id,
         sign_in_name=held.sign_in_name,
         fields=fields,
         photo=photo if held.shows_photo else UNSET,
+    )
+
+
+def profile_edited(done: Result) -> schemas.ProfileEdited:
+    result: Literal["changed", "unchanged", "refused"] = "changed" if done.changed else "unchanged"
+    return schemas.ProfileEdited(
+        account_id=done.account_id,
+        result=result if done.refused is None else "refused",
+        etag=None if done.page is None else done.page.mark,
+        code=None if done.refused is None else done.refused.code,
+        facts={} if done.refused is None else dict(done.refused.facts),
+    )
+
+
+def authentication_contact(held: Verification) -> schemas.AuthenticationContact:
+    return schemas.AuthenticationContact(
+        id=held.id,
+        kind=held.kind.value,  # type: ignore[arg-type] # one of the two
+        label=held.label,
+        hint=held.hint,
+        default=held.is_default,
+        created_at=held.created_at,
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from api import passkeys
+from api.operations.edit import MOST
 from models.access_pass import LONGEST, SHORTEST, USUAL
 from models.app import LONGEST_CLIENT_ID, LONGEST_URI
 from models.delivery import AttemptOutcome, Channel, DeliveryState
@@ -64,6 +65,9 @@ class ProfileField(Answer, frozen=True, kw_only=True):
     editable: Annotated[bool, Meta(description="Whether you may change it, here and now.")]
     editable_by: Literal["person", "administrator"]
     last_synced_at: Moment | None
+    next_sync_at: Annotated[
+        Moment | None, Meta(description="Of what is mastered elsewhere: when a change over there should have arrived.")
+    ] = None
 
 
 class Photo(Answer, frozen=True, kw_only=True):
@@ -94,6 +98,7 @@ class ProfileChanged(Given, frozen=True, kw_only=True):
     job_title: Line | UnsetType | None = UNSET
     department: Line | UnsetType | None = UNSET
     company_name: Line | UnsetType | None = UNSET
+    manager: Line | UnsetType | None = UNSET
     office: Line | UnsetType | None = UNSET
     street: Line | UnsetType | None = UNSET
     postal_code: Line | UnsetType | None = UNSET
@@ -102,6 +107,8 @@ class ProfileChanged(Given, frozen=True, kw_only=True):
     country: Line | UnsetType | None = UNSET
     business_phone: Line | UnsetType | None = UNSET
     mobile_phone: Line | UnsetType | None = UNSET
+    mail_nickname: Line | UnsetType | None = UNSET
+    usage_location: Line | UnsetType | None = UNSET
     language: Line | UnsetType | None = UNSET
     preferred_languages: Annotated[list[Line], Meta(max_length=10)] | UnsetType | None = UNSET
     regional_format: Line | UnsetType | None = UNSET
@@ -542,6 +549,67 @@ class RolesGiven(Given, frozen=True, kw_only=True):
     reason: Annotated[
         str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
     ]
+
+
+class AccountProfileChanged(ProfileChanged, frozen=True, kw_only=True):
+    """The fields to change, all of them or none; null empties one. What is the person's own is refused, and so is what
+    another system is the master of."""
+
+    sign_in_name: Annotated[str, Meta(min_length=1, max_length=256, pattern=NO_NUL)] | UnsetType = UNSET
+
+
+class ProfileEdit(Given, frozen=True, kw_only=True):
+    account_id: UUID
+    etag: Annotated[str, Meta(max_length=100, description="Of the profile that the edit was made from; `*`: of any.")]
+    changes: AccountProfileChanged
+
+
+class ProfilesChanged(Given, frozen=True, kw_only=True):
+    rows: Annotated[list[ProfileEdit], Meta(min_length=1, max_length=MOST, description="Each account once.")]
+
+
+class ProfileEdited(Answer, frozen=True, kw_only=True):
+    account_id: UUID
+    result: Literal["changed", "unchanged", "refused"]
+    etag: Annotated[str | None, Meta(description="Of the profile as it is now; null where it was refused.")]
+    code: Annotated[str | None, Meta(description="Why it was refused, as a problem's `code`.")]
+    facts: Annotated[dict[str, Any], Meta(description="What a problem of that code would carry.")]
+
+
+class ProfilesEdited(Answer, frozen=True, kw_only=True):
+    """In the order in which they were sent."""
+
+    items: list[ProfileEdited]
+    next_cursor: None
+
+
+class AuthenticationContactGiven(Given, frozen=True, kw_only=True):
+    kind: Literal["phone", "email"]
+    address: Annotated[
+        str,
+        Meta(
+            min_length=3,
+            max_length=320,
+            pattern=NO_NUL,
+            description="A number with a space behind its country's code, as in +31 612345678; or a mail address.",
+        ),
+    ]
+    label: Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT, pattern=NAME)] | None = None
+    replaces: Annotated[UUID | None, Meta(description="One of the same kind, whose place it takes.")] = None
+
+
+class AuthenticationContact(Answer, frozen=True, kw_only=True):
+    id: UUID
+    kind: Literal["phone", "email"]
+    label: str
+    hint: str | None
+    default: bool
+    created_at: Moment
+
+
+class AuthenticationContacts(Answer, frozen=True, kw_only=True):
+    items: list[AuthenticationContact]
+    next_cursor: None
 
 
 class ResetStarted(Answer, frozen=True, kw_only=True):

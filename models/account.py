@@ -191,6 +191,11 @@ async def _set(tx: Transaction, account_id: UUID, **values: Any) -> None:
     await tx.execute(sa.update(account).where(account.c.id == account_id).values(**values))
 
 
+async def rename(tx: Transaction, account_id: UUID, sign_in_name: str) -> None:
+    """`sign_in_name`: clean. Raises IntegrityError where somebody has it."""
+    await _set(tx, account_id, sign_in_name=sign_in_name)
+
+
 async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> sa.Row[Any] | None:
     statement = sa.select(account).where(account.c.sign_in_name == fold(sign_in_name))
     return (await tx.execute(statement)).one_or_none()

@@ -56,6 +56,17 @@ def phone_number(text: str) -> str | None:
     return digits if _NUMBER.fullmatch(digits) else None
 
 
+_WITH_COUNTRY: Final = re.compile(r"\+[1-9][0-9]{0,2} [0-9(][0-9 .()\-]*")
+
+
+def authentication_number(text: str) -> str | None:
+    """As `phone_number`, of a text that says where the country's code ends: `+31 612345678`.
+
+    Who types somebody else's number types it from a list, and a digit that is missing is seen at that place.
+    """
+    return phone_number(text) if _WITH_COUNTRY.fullmatch(text.strip()) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Letterbox:
     """Where a person is written to, and in which language."""

@@ -186,6 +186,13 @@ class FieldNotEditable(DomainError):
     code = "field_not_editable"
 
 
+class MasteredElsewhere(DomainError):
+    """Another system is the master of it: it is changed there, and arrives with the next sync. `master`,
+    `last_synced_at` and `next_sync_at` say which, and when."""
+
+    code = "mastered_elsewhere"
+
+
 class PictureRefused(DomainError):
     """It cannot be read as a picture, or it is too large; `reason` says which."""
 

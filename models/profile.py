@@ -11,7 +11,7 @@ import unicodedata
 import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
@@ -21,10 +21,12 @@ import sqlalchemy as sa
 
 from models import account
 from models.base import Id, Json, metadata
+from models.country import COUNTRIES
 from models.database import Transaction
+from models.errors import FieldNotEditable, Invalid, MasteredElsewhere
 from models.organization import OrganizationSettings, organization
 from models.photo import photo
-from models.vocabulary import LANGUAGES
+from models.vocabulary import EPOCH, LANGUAGES
 
 profile = sa.Table(
     "profile",
@@ -45,6 +47,8 @@ class Section(StrEnum):
     IDENTITY = "identity"
     JOB = "job"
     CONTACT = "contact"
+    SETTINGS = "settings"
+    """Ours alone, whoever masters the rest."""
     PREFERENCES = "preferences"
     PHOTO = "photo"
 
@@ -60,6 +64,10 @@ class Master(StrEnum):
 class Editor(StrEnum):
     PERSON = "person"
     ADMINISTRATOR = "administrator"
+
+
+SYNC_CYCLE: Final = timedelta(minutes=30)
+"""How often another system's word arrives, where it does not say itself when the next one will."""
 
 
 class BrokenRule(ValueError):
@@ -126,6 +134,35 @@ def _language(given: Any) -> str:
     return str(given)
 
 
+def _country(given: Any) -> str | None:
+    if given is None or given == "":
+        return None
+    code = given.strip().upper() if isinstance(given, str) else None
+    if code not in COUNTRIES:
+        raise BrokenRule("a country's two letters, such as NL or GB")
+    return code
+
+
+def _account(given: Any) -> str | None:
+    """Whose it is, is asked where it is written down (models/roster.py)."""
+    if given is None or given == "":
+        return None
+    try:
+        return str(UUID(given))
+    except (ValueError, AttributeError, TypeError):
+        raise BrokenRule("the id of an account") from None
+
+
+_NICKNAME: Final = re.compile(r"[^\s@()<>\[\]\\\",:;]+")
+
+
+def _nickname(given: Any) -> str | None:
+    text = _line(given, most=64)
+    if text is not None and not _NICKNAME.fullmatch(text):
+        raise BrokenRule("what stands before an @: without spaces, brackets, quotes, commas and colons")
+    return text
+
+
 def _time_zone(given: Any) -> str | None:
     if given is None:
         return None
@@ -142,6 +179,10 @@ def _text(name: str, section: Section, most: int, **rules: bool) -> Field:
     return Field(name, section, Editor.ADMINISTRATOR, partial(_line, most=most, **rules))
 
 
+def _kept_by_administrators(name: str, section: Section, read: Callable[[Any], Value]) -> Field:
+    return Field(name, section, Editor.ADMINISTRATOR, read)
+
+
 def _own(name: str, read: Callable[[Any], Value]) -> Field:
     return Field(name, Section.PREFERENCES, Editor.PERSON, read)
 
@@ -155,6 +196,7 @@ FIELDS: Final[Mapping[str, Field]] = {
         _text("job_title", Section.JOB, 128),
         _text("department", Section.JOB, 64),
         _text("company_name", Section.JOB, 64),
+        _kept_by_administrators("manager", Section.JOB, _account),
         _text("office", Section.CONTACT, 128),
         _text("street", Section.CONTACT, 1024, lines=True),
         _text("postal_code", Section.CONTACT, 40),
@@ -163,6 +205,8 @@ FIELDS: Final[Mapping[str, Field]] = {
         _text("country", Section.CONTACT, 128),
         _text("business_phone", Section.CONTACT, 64),
         _text("mobile_phone", Section.CONTACT, 64),
+        _kept_by_administrators("mail_nickname", Section.CONTACT, _nickname),
+        _kept_by_administrators("usage_location", Section.SETTINGS, _country),
         _own("language", _language),
         _own("preferred_languages", _tags),
         _own("regional_format", _tag),
@@ -184,9 +228,15 @@ class Shown:
     master: Master
     editable_by: Editor
     last_synced_at: datetime | None
+    next_sync_at: datetime | None = None
+    """When a change that is made over there should have arrived."""
 
     def editable(self, editor: Editor) -> bool:
-        return editor is self.editable_by and self.master in {Master.LOCAL, Master.USER}
+        return editor is self.editable_by and not self.is_mastered_elsewhere
+
+    @property
+    def is_mastered_elsewhere(self) -> bool:
+        return self.master not in {Master.LOCAL, Master.USER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +254,12 @@ class Profile:
     def mark(self) -> str:
         """The ETag: of the values, whoever looks at them."""
         values = {name: one.value for name, one in self.fields.items()}
-        text = json.dumps([str(self.account_id), values], sort_keys=True)
+        text = json.dumps([str(self.account_id), self.sign_in_name, values], sort_keys=True)
         return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-async def of_account(tx: Transaction, account_id: UUID) -> Profile:
-    """What the organization that owns the account shows of it."""
+async def of_account(tx: Transaction, account_id: UUID, *, whole: bool = False) -> Profile:
+    """What the organization that owns the account shows of it; to its administrators, the whole."""
     mine = account.account
     statement = (
         sa.select(
@@ -228,11 +278,12 @@ async def of_account(tx: Transaction, account_id: UUID) -> Profile:
         .where(mine.c.id == account_id)
     )
     row = (await tx.execute(statement)).one()
-    hidden = OrganizationSettings.of(row.settings).hidden_sections
+    hidden = frozenset() if whole else OrganizationSettings.of(row.settings).hidden_sections
     kept = {**(row.kept or {}), "display_name": row.display_name, "language": row.language}
     masters = row.masters or {}
+    now = await tx.now() if masters else EPOCH
     fields = {
-        field.name: _shown(field, kept.get(field.name), masters.get(field.section.value, {}))
+        field.name: _shown(field, kept.get(field.name), masters.get(field.section.value, {}), now)
         for field in FIELDS.values()
         if field.section.value not in hidden
     }
@@ -246,17 +297,65 @@ async def of_account(tx: Transaction, account_id: UUID) -> Profile:
     )
 
 
-def _shown(field: Field, value: Any, mastered: Mapping[str, Any]) -> Shown:
+def _shown(field: Field, value: Any, mastered: Mapping[str, Any], now: datetime) -> Shown:
     kept: Value = tuple(value) if isinstance(value, list) else value
     if field.editor is Editor.PERSON:
         return Shown(kept, Master.USER, Editor.PERSON, None)
-    synced = mastered.get("last_synced_at")
-    return Shown(
-        kept,
-        Master(mastered.get("master", Master.LOCAL)),
-        field.editor,
-        None if synced is None else datetime.fromisoformat(synced),
-    )
+    if field.section is Section.SETTINGS:
+        return Shown(kept, Master.LOCAL, field.editor, None)
+    master = Master(mastered.get("master", Master.LOCAL))
+    last, following = _moment(mastered.get("last_synced_at")), _moment(mastered.get("next_sync_at"))
+    return Shown(kept, master, field.editor, last, None if master is Master.LOCAL else next_sync(last, following, now))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def next_sync(last: datetime | None, told: datetime | None, now: datetime) -> datetime | None:
+    """As the other system has told; where it has not, it is reckoned. None: nothing has ever come from there."""
+    if told is not None and told > now:
+        return told
+    if last is None:
+        return None
+    missed = max(timedelta(0), now - last) // SYNC_CYCLE
+    return last + (missed + 1) * SYNC_CYCLE
+
+
+def read_changes(held: Profile, given: Mapping[str, Any], editor: Editor) -> dict[str, Value]:
+    """What really changes, all of it or nothing.
+
+    Raises FieldNotEditable, MasteredElsewhere to whoever could edit it if it were ours, then Invalid with every broken
+    rule.
+    """
+    for name in given:
+        must_be_editable(held, name, editor)
+    read: dict[str, Value] = {}
+    errors = []
+    for name, value in given.items():
+        try:
+            read[name] = FIELDS[name].read(value)
+        except BrokenRule as broken:
+            errors.append({"field": name, "rule": str(broken)})
+    if errors:
+        raise Invalid(errors=errors)
+    return {name: value for name, value in read.items() if value != held.fields[name].value}
+
+
+def must_be_editable(held: Profile, name: str, editor: Editor) -> None:
+    """Raises FieldNotEditable, MasteredElsewhere."""
+    shown = held.fields.get(name)
+    if shown is None:
+        raise FieldNotEditable(field=name)
+    if editor is Editor.ADMINISTRATOR and shown.editable_by is editor and shown.is_mastered_elsewhere:
+        raise MasteredElsewhere(
+            field=name,
+            master=shown.master.value,
+            last_synced_at=shown.last_synced_at,
+            next_sync_at=shown.next_sync_at,
+        )
+    if not shown.editable(editor):
+        raise FieldNotEditable(field=name, master=shown.master.value)
 
 
 async def write(tx: Transaction, held: Profile, changes: Mapping[str, Value]) -> None:

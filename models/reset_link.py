@@ -4,6 +4,7 @@ It dies with its time, with a newer one, and with another password.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from models import delivery
 from models.base import Id, Moment, metadata
 from models.database import Transaction
+from models.delivery import Channel, Link
+from models.sealed import Keyring
 from models.session import hash_token
 from models.settings import RESET_LINK
 from models.vocabulary import Secret, new_id
@@ -72,6 +76,34 @@ async def issue(
         )
     )
     return link_id, Secret(token.encode())
+
+
+async def mail(
+    tx: Transaction, keys: Keyring, held: Any, to: Sequence[str], *, issued_by: UUID, key: str, now: datetime
+) -> datetime:
+    """An earlier one leads nowhere any more. How long it works.
+
+    `held`: the account's row, locked. `to`: none that a thief may have added (`Letterbox.settled`).
+    """
+    until = now + RESET_LINK
+    _, token = await issue(tx, organization_id=held.organization_id, account_id=held.id, issued_by=issued_by, now=now)
+    for mail in to:
+        await delivery.send(
+            tx,
+            keys=keys,
+            organization_id=held.organization_id,
+            account_id=held.id,
+            channel=Channel.MAIL,
+            to=mail,
+            key=key,
+            params={"at": now.isoformat(timespec="seconds")},
+            language=held.language,
+            secret=token,
+            link=Link.RESET_PASSWORD,
+            expires_at=until,
+            now=now,
+        )
+    return until
 
 
 async def by_token(tx: Transaction, token_hash: bytes) -> ResetLink | None:

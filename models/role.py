@@ -88,6 +88,11 @@ LEND_PASS: Final[Table] = _of(
 GRANT: Final[Table] = {Role.PRIVILEGED_ROLE_ADMINISTRATOR: _ALL, Role.GLOBAL_ADMINISTRATOR: _ALL}
 """Who may give and take whose roles."""
 
+EDIT: Final[Table] = _of(Role.USER_ADMINISTRATOR, Role.GLOBAL_ADMINISTRATOR)
+"""Who may edit whose profile."""
+AUTHENTICATION_CONTACT: Final[Table] = _of(Role.GLOBAL_ADMINISTRATOR)
+"""Who may say by which telephone and mail address somebody proves who they are."""
+
 CREATORS: Final = frozenset({Role.USER_ADMINISTRATOR, Role.GLOBAL_ADMINISTRATOR})
 """Who may make accounts."""
 RULERS: Final = frozenset({Role.GLOBAL_ADMINISTRATOR})

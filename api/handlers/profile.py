@@ -1,5 +1,7 @@
 """The person's own page."""
 
+from typing import Any
+
 import msgspec
 
 from api import render, schemas
@@ -14,10 +16,8 @@ async def show(call: Call[None, None]) -> Reply:
 
 
 async def change(call: Call[schemas.ProfileChanged, None]) -> Reply:
-    given = {
-        name: value for name in call.body.__struct_fields__ if (value := getattr(call.body, name)) is not msgspec.UNSET
-    }
-    return _shown(await profile.change(call.needs.database, call.person, given, matches=call.matches, actor=call.actor))
+    given, matches = given_of(call.body), call.matches
+    return _shown(await profile.change(call.needs.database, call.person, given, matches=matches, actor=call.actor))
 
 
 async def photo(call: Call[None, None]) -> Reply:
@@ -37,6 +37,11 @@ async def keep_photo(call: Call[bytes, None]) -> Reply:
 async def remove_photo(call: Call[None, None]) -> Reply:
     await profile.remove_photo(call.needs.database, call.person, actor=call.actor)
     return Reply(204)
+
+
+def given_of(body: schemas.ProfileChanged) -> dict[str, Any]:
+    """The fields that were sent, empty ones too."""
+    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET}
 
 
 def _shown(held: Profile) -> Reply:

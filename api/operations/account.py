@@ -23,6 +23,7 @@ from models import (
     re_sign_in,
     recovery_code,
     role,
+    roster,
 )
 from models import reset_link as links
 from models.database import Database, Transaction
@@ -30,12 +31,10 @@ from models.errors import Invalid, LastAdministrator, NotFound, PreconditionFail
 from models.event import Actor
 from models.job import Words
 from models.notification import Severity
-from models.profile import FIELDS, BrokenRule
 from models.role import Role
 from models.sealed import Keyring
 from models.session import Who
-from models.settings import TEMPORARY_PASSWORD
-from models.vocabulary import JobState, Outcome, Reason, new_id
+from models.vocabulary import JobState, Outcome, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,58 +89,32 @@ async def create(
     actor: Actor,
 ) -> Created:
     """Whoever has an address is sent a link to choose a password; for anybody else one is made. No role comes along."""
-    name, shown = _read_names(sign_in_name, display_name)
+    names = roster.read_names(sign_in_name, display_name)
     async with db.write() as tx:
         await administration.must_be(tx, who, role.CREATORS)
-    mail = address.mail_address(name)
     made, made_hash = None, None
-    if mail is None:
+    if address.mail_address(names.sign_in_name) is None:
         made = recovery_code.invent(reset_link.GROUPS)
         with hasher.place() as room:
             made_hash = await room.hash(made)
     async with db.write() as tx:
         now = await administration.must_be(tx, who, role.CREATORS)
-        account_id = new_id(now)
-        until = now + TEMPORARY_PASSWORD
-        values = {
-            "id": account_id,
-            "organization_id": who.organization_id,
-            "sign_in_name": name,
-            "display_name": shown,
-            "looked_up_as": account.look_up(shown),
-            "language": language,
-            "password_hash": made_hash,
-            "must_change_password": made is not None,
-            "password_until": None if made is None else until,
-            "created_at": now,
-        }
-        if not await account.insert(tx, values):
+        held = await roster.make(
+            tx,
+            keys,
+            organization_id=who.organization_id,
+            made_by=who.account_id,
+            names=names,
+            language=language,
+            password_hash=made_hash,
+            invite=made is None,
+            by="link" if made is None else "temporary_password",
+            actor=actor,
+            now=now,
+        )
+        if held is None:
             raise SignInNameTaken
-        await tx.execute(organization.new_membership(who.organization_id, account_id, (), now))
-        held = await account.lock(tx, account_id)
-        if mail is not None:
-            until = await reset_link.mail_link(
-                tx, keys, held, (mail,), issued_by=who.account_id, key="account.invited", now=now
-            )
-        facts = {"by": "link" if made is None else "temporary_password"}
-        await _record(tx, who, account_id, "life:create", actor=actor, now=now, facts=facts)
-        return Created(Known(held, ()), until, made)
-
-
-def _read_names(sign_in_name: str, display_name: str) -> tuple[str, str]:
-    """As they are kept. Raises Invalid with each that breaks a rule."""
-    errors = []
-    name = account.clean_sign_in_name(sign_in_name)
-    if name is None:
-        rule = f"one to {account.SIGN_IN_NAME} characters that can be seen, without spaces; 64 before an @, 48 after"
-        errors.append({"field": "sign_in_name", "rule": rule})
-    try:
-        shown = FIELDS["display_name"].read(display_name)
-    except BrokenRule as broken:
-        errors.append({"field": "display_name", "rule": str(broken)})
-    if errors:
-        raise Invalid(errors=errors)
-    return str(name), str(shown)
+        return Created(Known(held, ()), roster.lasts_until(now, by_link=made is None), made)
 
 
 # Shut and opened again

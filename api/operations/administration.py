@@ -36,8 +36,11 @@ class Target:
         return Person(self.held.id, self.held.organization_id)
 
 
-async def reached(tx: Transaction, who: Who, account_id: UUID, table: Table, *, deleted: bool = False) -> Target:
-    """Whom it is for. Nobody does it for themselves, and no administrator reaches above their organization.
+async def reached(
+    tx: Transaction, who: Who, account_id: UUID, table: Table, *, deleted: bool = False, oneself: bool = False
+) -> Target:
+    """Whom it is for. Nobody does it for themselves, but what may be done to `oneself`; and no administrator reaches
+    above their organization.
 
     Raises ProofRequired, SecondFactorMissing, NotAllowed, and NotFound for whoever is none of the organization's own or
     is deleted; with `deleted` for whoever cannot be restored any more.
@@ -52,7 +55,7 @@ async def reached(tx: Transaction, who: Who, account_id: UUID, table: Table, *, 
     if held.deleted_at is not None and not (deleted and account.is_kept(held, now)):
         raise NotFound
     theirs = await organization.roles_of(tx, who.organization_id, account_id)
-    if account_id == who.account_id or not role.may(table, mine, theirs):
+    if (account_id == who.account_id and not oneself) or not role.may(table, mine, theirs):
         raise NotAllowed
     if held.is_operator and not acting.is_operator:
         raise NotAllowed

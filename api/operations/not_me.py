@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from api.operations import access_pass, reset_link, security, told
+from api.operations import access_pass, security, told
 from models import account, address, browser, delivery, event, not_me, organization, password, place, verification
 from models import reset_link as links
 from models.database import Database, Transaction
@@ -103,7 +103,7 @@ async def secure(
         # Nobody could ever give the account another one.
         await password.demand_change(tx, held, why="not_me", actor=actor, now=now)
     if mails:
-        await reset_link.mail_link(tx, keys, held, mails, issued_by=whose.id, key="not_me.reset_link", now=now)
+        await links.mail(tx, keys, held, mails, issued_by=whose.id, key="not_me.reset_link", now=now)
     key = "not_me.link_sent" if mails else "not_me.ask_helpdesk" if watchers else "not_me.done"
     await _tell(tx, keys, whose, key, place.of(actor), now=now)
     key = "not_me.of_somebody" if mails else "not_me.of_somebody_without_mail"

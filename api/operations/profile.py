@@ -8,10 +8,10 @@ from api.operations.session import hold_account
 from api.pictures import Pictures
 from models import event, photo, profile
 from models.database import Database, Transaction
-from models.errors import FieldNotEditable, Invalid, NotFound, PreconditionFailed
+from models.errors import FieldNotEditable, NotFound, PreconditionFailed
 from models.event import Actor
 from models.photo import Photo
-from models.profile import FIELDS, BrokenRule, Editor, Profile, Value
+from models.profile import Editor, Profile
 from models.session import Who
 
 
@@ -29,7 +29,7 @@ async def change(
         held = await profile.of_account(tx, who.account_id)
         if not matches(held.mark):
             raise PreconditionFailed
-        changes = _read(held, given, Editor.PERSON)
+        changes = profile.read_changes(held, given, Editor.PERSON)
         if not changes:
             return held
         await profile.write(tx, held, changes)
@@ -80,23 +80,3 @@ async def _record(tx: Transaction, held: Profile, fields: list[str], *, actor: A
         account_id=held.account_id,
         facts={"fields": fields},
     )
-
-
-def _read(held: Profile, given: Mapping[str, Any], editor: Editor) -> dict[str, Value]:
-    """What really changes. Raises FieldNotEditable, then Invalid with every broken rule."""
-    for name in given:
-        shown = held.fields.get(name)
-        if shown is None:
-            raise FieldNotEditable(field=name)
-        if not shown.editable(editor):
-            raise FieldNotEditable(field=name, master=shown.master.value)
-    read: dict[str, Value] = {}
-    errors = []
-    for name, value in given.items():
-        try:
-            read[name] = FIELDS[name].read(value)
-        except BrokenRule as broken:
-            errors.append({"field": name, "rule": str(broken)})
-    if errors:
-        raise Invalid(errors=errors)
-    return {name: value for name, value in read.items() if value != held.fields[name].value}

@@ -4,7 +4,6 @@ The person gets a link by mail, good for one choice. Who has no address that we 
 we made, which the administrator is shown once and hands over; it opens nothing but choosing another.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +15,6 @@ from api.passwords import Hasher
 from models import (
     account,
     address,
-    delivery,
     event,
     notification,
     organization,
@@ -29,14 +27,13 @@ from models import (
 )
 from models.address import Letterbox
 from models.database import Database, Transaction
-from models.delivery import Channel, Link
 from models.errors import DomainError, NotAllowed, NotFound, PasswordRejected
 from models.event import Actor
 from models.notification import Severity
 from models.password_policy import judge
 from models.sealed import Keyring
 from models.session import Who, hash_token
-from models.settings import RESET_LINK, TEMPORARY_PASSWORD
+from models.settings import TEMPORARY_PASSWORD
 from models.vocabulary import new_id
 
 START: Final = "account:password:start_reset"
@@ -115,7 +112,7 @@ async def _send(
     now: datetime,
 ) -> Started:
     to = letterbox.settled(now)
-    until = await mail_link(tx, keys, held, to, issued_by=who.account_id, key="password.reset_link", now=now)
+    until = await reset_link.mail(tx, keys, held, to, issued_by=who.account_id, key="password.reset_link", now=now)
     await password.start_reset(tx, held, end_sessions=end_sessions, actor=actor, now=now)
     await notification.tell(
         tx,
@@ -129,36 +126,6 @@ async def _send(
     )
     await _record(tx, held, reason, {"by": "link", "end_sessions": end_sessions}, actor=actor, now=now)
     return Started(until)
-
-
-async def mail_link(
-    tx: Transaction, keys: Keyring, held: Any, to: Sequence[str], *, issued_by: UUID, key: str, now: datetime
-) -> datetime:
-    """An earlier one leads nowhere any more. How long it works.
-
-    `held`: the account's row, locked. `to`: none that a thief may have added (`Letterbox.settled`).
-    """
-    until = now + RESET_LINK
-    _, token = await reset_link.issue(
-        tx, organization_id=held.organization_id, account_id=held.id, issued_by=issued_by, now=now
-    )
-    for mail in to:
-        await delivery.send(
-            tx,
-            keys=keys,
-            organization_id=held.organization_id,
-            account_id=held.id,
-            channel=Channel.MAIL,
-            to=mail,
-            key=key,
-            params={"at": now.isoformat(timespec="seconds")},
-            language=held.language,
-            secret=token,
-            link=Link.RESET_PASSWORD,
-            expires_at=until,
-            now=now,
-        )
-    return until
 
 
 async def _record(

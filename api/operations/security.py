@@ -217,29 +217,38 @@ async def _must_still_lead_back(tx: Transaction, who: Who, removed: Verification
 async def _take_away(
     tx: Transaction, keys: Keyring, who: Who, method: Verification, *, actor: Actor, now: datetime
 ) -> None:
-    """With all that rests on it. An address that goes hears of it, too."""
+    whose = Person(who.account_id, who.organization_id)
+    generation, but = who.session.generation, who.session.id
+    also = await take_off(tx, keys, whose, method, generation=generation, but=but, actor=actor, now=now)
+    if method.kind in NAMED:
+        await changed(tx, keys, whose, method, key="security.method_removed", also=also, actor=actor, now=now)
+    elif method.kind is VerificationKind.RECOVERY_CODES:
+        await changed(tx, keys, whose, method, key="security.recovery_codes_removed", actor=actor, now=now)
+    else:
+        await changed(tx, keys, whose, method, key="security.access_pass_ended", actor=actor, now=now)
+
+
+async def take_off(
+    tx: Transaction,
+    keys: Keyring,
+    whose: Person,
+    method: Verification,
+    *,
+    generation: int,
+    but: UUID | None,
+    actor: Actor,
+    now: datetime,
+) -> tuple[str, ...]:
+    """With all that rests on it. An address that goes must hear of it, too: it is given back, to be told."""
     gone = await contact.of_method(tx, method.id)
     also: tuple[str, ...] = ()
     if gone is not None and gone.kind is VerificationKind.EMAIL:
         with contextlib.suppress(SealBroken):  # what no key opens any more can still be removed
             also = (gone.open(keys),)
     await erase(tx, method, now)
-    await end_what_stood_on(
-        tx,
-        Person(who.account_id, who.organization_id),
-        method,
-        generation=who.session.generation,
-        but=who.session.id,
-        actor=actor,
-        now=now,
-    )
-    await told.record(tx, who, "remove", method.id, method.kind, actor=actor, now=now)
-    if method.kind in NAMED:
-        await _changed(tx, keys, who, method, key="security.method_removed", also=also, actor=actor, now=now)
-    elif method.kind is VerificationKind.RECOVERY_CODES:
-        await _changed(tx, keys, who, method, key="security.recovery_codes_removed", actor=actor, now=now)
-    else:
-        await _changed(tx, keys, who, method, key="security.access_pass_ended", actor=actor, now=now)
+    await end_what_stood_on(tx, whose, method, generation=generation, but=but, actor=actor, now=now)
+    await told.record(tx, whose, "remove", method.id, method.kind, actor=actor, now=now)
+    return also
 
 
 async def erase(tx: Transaction, method: Verification, now: datetime) -> None:
@@ -307,9 +316,9 @@ async def added(
 ) -> Verification:
     await told.record(tx, who, "add", added.id, added.kind, actor=actor, now=now)
     if Use.MFA in added.usable_for:
-        await _changed(tx, keys, who, added, key="security.method_added", came=True, actor=actor, now=now)
+        await changed(tx, keys, who, added, key="security.method_added", came=True, actor=actor, now=now)
     else:
-        await _changed(tx, keys, who, added, key="security.email_added", came=True, actor=actor, now=now)
+        await changed(tx, keys, who, added, key="security.email_added", came=True, actor=actor, now=now)
     # Being the first, it is the default of itself: that is no change of a default.
     await verification.settle_default(tx, who.account_id)
     return await _mine(tx, who, added.id, now)
@@ -319,13 +328,13 @@ async def _default_changed(
     tx: Transaction, keys: Keyring, who: Who, method: Verification, *, actor: Actor, now: datetime
 ) -> None:
     await told.record(tx, who, "default", method.id, method.kind, actor=actor, now=now)
-    await _changed(tx, keys, who, method, key="security.default_changed", actor=actor, now=now)
+    await changed(tx, keys, who, method, key="security.default_changed", actor=actor, now=now)
 
 
-async def _changed(
+async def changed(
     tx: Transaction,
     keys: Keyring,
-    who: Who,
+    whose: Who | Person,
     method: Verification,
     *,
     key: str,
@@ -338,10 +347,11 @@ async def _changed(
 
     `came`: it was not there before, and goes if that was somebody else.
     """
-    await re_sign_in.cancel_live(tx, who.account_id, None, "methods_changed", now, actor=actor)
+    account_id = whose.id if isinstance(whose, Person) else whose.account_id
+    await re_sign_in.cancel_live(tx, account_id, None, "methods_changed", now, actor=actor)
     params = {"method": method.label, "kind": method.kind.value}
     method_id = method.id if came else None
-    await told.notify(tx, keys, who, key=key, params=params, also=also, method_id=method_id, actor=actor, now=now)
+    await told.notify(tx, keys, whose, key=key, params=params, also=also, method_id=method_id, actor=actor, now=now)
 
 
 async def end_what_stood_on(
@@ -396,5 +406,5 @@ async def make_codes(
         await recovery_code.keep(tx, verification_id=method_id, organization_id=who.organization_id, hashes=hashes)
         made = await _mine(tx, who, method_id, now)
         await told.record(tx, who, "add", method_id, made.kind, actor=actor, now=now)
-        await _changed(tx, keys, who, made, key="security.recovery_codes_made", came=True, actor=actor, now=now)
+        await changed(tx, keys, who, made, key="security.recovery_codes_made", came=True, actor=actor, now=now)
         return made, codes

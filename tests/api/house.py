@@ -1,5 +1,6 @@
 """What a test of the HTTP surface holds in its hands: the app's client, its database, its clock, and its people."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -136,6 +137,21 @@ class House:
         async with self.db.read() as tx:
             after = notification.after_question(person.organization_id, person.id, 0, self.clock.now, 100)
             return [line.key for line in (await tx.ask(*after)).rows]
+
+    async def until_it_waits(self, asked: "asyncio.Future[Answer]") -> None:
+        """For a lock that the test holds; PostgreSQL says so. SQLite has one writer: whatever the test holds it for,
+        it has not begun to decide anything."""
+        waiting = sa.text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        async with asyncio.timeout(10):
+            waits = self.db.is_sqlite
+            while not waits:
+                await asyncio.sleep(0.002)
+                async with self.db.read() as tx:
+                    waits = bool((await tx.execute(waiting)).scalar_one())
+        await asyncio.sleep(0)
+        assert not asked.done()
 
     async def rows(self, statement: sa.Select[Any]) -> list[Any]:
         async with self.db.read() as tx:

@@ -363,7 +363,7 @@ async def test_a10_t_a_role_that_is_granted_between_the_read_and_the_write_count
     async with house.db.write() as tx:
         await account.lock(tx, anna.id)
         waiting = asyncio.ensure_future(do(house, "block", anna, token="user"))
-        await asyncio.sleep(0)
+        await house.until_it_waits(waiting)
         await organization.set_roles(tx, anna.organization_id, anna.id, (GLOBAL,))
 
     assert (await waiting).status == 403

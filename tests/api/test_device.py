@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from models.settings import DEVICES_PER_ACCOUNT
 from tests.api.house import Answer, House
 from tests.people import give_device
 
@@ -113,3 +114,17 @@ async def test_nobody_names_anothers_device(house: House) -> None:
 
     assert (await rename(house, device_id, "mine", token="s")).status == 404
     assert (await rename(house, device_id, "mine", None, token="s")).status == 404
+
+
+@pytest.mark.rule("A2.3")
+async def test_a2_t_one_enrolment_above_the_quota_is_refused(house: House) -> None:
+    person = await house.hire()
+    await house.open_session(person, "t")
+    for _ in range(DEVICES_PER_ACCOUNT - 1):
+        await give_device(house.db, person, house.clock.now)
+
+    last = await house.ask("POST", "/enrollments", {"platform": "pocket"}, token="t")
+    above = await house.ask("POST", "/enrollments", {"platform": "pocket"}, token="t")
+
+    assert last.status == 201
+    assert (above.status, above.json["code"], above.json["limit"]) == (403, "device_quota", DEVICES_PER_ACCOUNT)

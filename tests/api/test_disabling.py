@@ -206,6 +206,7 @@ async def test_a_waiting_passcode_is_destroyed(house: House, anna: Person) -> No
     assert (left.sealed, left.why) == (None, "device_disabled")
 
 
+@pytest.mark.rule("A2.2")
 async def test_another_persons_device_is_none(house: House, anna: Person) -> None:
     theirs = await give_device(house.db, await house.hire("berta"), house.clock.now)
 

@@ -146,6 +146,7 @@ async def test_what_is_not_ones_own_is_refused_and_nothing_else_is_taken_over(
     assert (await house.events(anna))["account:access:deny", "failure", "field_not_editable"] == 1
 
 
+@pytest.mark.rule("A1.1")
 @pytest.mark.parametrize("field", ["roles", "blocked", "master", "is_operator"])
 async def test_what_is_slipped_in_changes_nothing_and_is_written_down(house: House, anna: Person, field: str) -> None:
     refused = await change(house, {"language": "nl", field: ["administrator"]})
@@ -165,6 +166,7 @@ async def test_a_name_that_could_be_a_secret_is_not_written_down(house: House, a
     assert [row.facts["field"] for row in lines] == ["", ""]
 
 
+@pytest.mark.rule("A1.2")
 async def test_a_section_that_the_organization_hides_is_absent_from_the_answer(house: House, anna: Person) -> None:
     await fill(house, anna, {"job_title": "Nurse"}, {})
     await hide(house, "job", "contact")

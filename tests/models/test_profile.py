@@ -1,12 +1,15 @@
 """What a field of a profile may hold, on each exact boundary (A1, A10)."""
 
+from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.profile import FIELDS, BrokenRule, Editor
+from models.country import COUNTRIES
+from models.profile import FIELDS, BrokenRule, Editor, next_sync
 
 MOST = {
     "display_name": 256,
@@ -23,6 +26,7 @@ MOST = {
     "country": 128,
     "business_phone": 64,
     "mobile_phone": 64,
+    "mail_nickname": 64,
 }
 
 
@@ -34,7 +38,11 @@ def test_a_text_may_be_just_so_long(name: str, most: int) -> None:
 
 
 def test_every_text_has_its_limit_here() -> None:
-    assert {name for name, field in FIELDS.items() if field.editor is Editor.ADMINISTRATOR} == set(MOST)
+    assert {name for name, field in FIELDS.items() if field.editor is Editor.ADMINISTRATOR} == {
+        *MOST,
+        "manager",
+        "usage_location",
+    }
 
 
 @pytest.mark.parametrize("empty", [None, "", "   "])
@@ -129,3 +137,39 @@ def test_anything_is_read_or_told_and_what_was_read_is_read_again_alike(name: st
     except BrokenRule:
         return
     assert FIELDS[name].read(kept) == kept
+
+
+def test_the_countries_are_those_of_the_standard() -> None:
+    """As the time zones' own table has them."""
+    table = resources.files("tzdata.zoneinfo").joinpath("iso3166.tab").read_text("utf-8")
+
+    assert {line.split("\t")[0] for line in table.splitlines() if not line.startswith("#")} == COUNTRIES
+
+
+@pytest.mark.parametrize("wrong", ["a b", "a@b", "a,b", "(a)", '"a"', "a;b", "a:b", "a\\b"])
+def test_a_mail_nickname_stands_before_an_at_sign(wrong: str) -> None:
+    assert FIELDS["mail_nickname"].read(" anna.jansen ") == "anna.jansen"
+    with pytest.raises(BrokenRule, match="what stands before an @"):
+        FIELDS["mail_nickname"].read(wrong)
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("last", "told", "expected"),
+    [
+        (None, None, None),
+        (NOON, None, NOON + timedelta(minutes=30)),
+        (NOON - timedelta(minutes=30), None, NOON + timedelta(minutes=30)),
+        (NOON - timedelta(minutes=29), None, NOON + timedelta(minutes=1)),
+        (NOON + timedelta(minutes=5), None, NOON + timedelta(minutes=35)),
+        (NOON, NOON, NOON + timedelta(minutes=30)),
+        (NOON, NOON + timedelta(hours=9), NOON + timedelta(hours=9)),
+        (None, NOON + timedelta(hours=9), NOON + timedelta(hours=9)),
+    ],
+)
+def test_the_next_sync_is_still_to_come(
+    last: datetime | None, told: datetime | None, expected: datetime | None
+) -> None:
+    assert next_sync(last, told, NOON) == expected

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from models.role import (
     ACTORS,
+    AUTHENTICATION_CONTACT,
     CREATORS,
+    EDIT,
     GRANT,
     LEND_PASS,
     READERS,
@@ -51,7 +53,7 @@ SHEET = {
 CELLS = [(theirs, mine, SHEET[theirs][at] == "y") for theirs in SHEET for at, mine in enumerate(COLUMNS)]
 ROLES = st.sampled_from([*Role, "office_plant_administrator"])
 SOME = st.lists(ROLES, unique=True, max_size=5)
-TABLES = st.sampled_from([RESET, SENSITIVE, LEND_PASS, GRANT])
+TABLES = st.sampled_from([RESET, SENSITIVE, LEND_PASS, GRANT, EDIT, AUTHENTICATION_CONTACT])
 
 
 def test_every_role_has_its_line() -> None:
@@ -70,6 +72,15 @@ def test_a10_t_who_may_reset_whom(theirs: tuple[str, ...], mine: Role, expected:
 def test_a10_t_who_may_block_and_delete_whom(theirs: tuple[str, ...], mine: Role, expected: bool) -> None:
     """The same lines, four columns."""
     assert may(SENSITIVE, (mine,), theirs) is (expected and mine not in {PASSWORD, HELPDESK})
+
+
+@pytest.mark.rule("A10.1")
+@pytest.mark.parametrize(("theirs", "mine", "expected"), CELLS)
+def test_a10_t_profiles_are_edited_by_two_and_authentication_contact_by_one(
+    theirs: tuple[str, ...], mine: Role, expected: bool
+) -> None:
+    assert may(EDIT, (mine,), theirs) is (expected and mine in {USER, GLOBAL})
+    assert may(AUTHENTICATION_CONTACT, (mine,), theirs) is (mine is GLOBAL)
 
 
 @pytest.mark.rule("A10.1")

@@ -1,0 +1,161 @@
+"""An administrator edits somebody's profile: one page at a time, or up to sixty with a result each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from api.operations import account, administration, refusal
+from api.operations.administration import Target
+from api.pictures import Pictures
+from models import event, notification, photo, profile, role, roster
+from models.database import Database, Transaction
+from models.errors import DomainError, Invalid, NotFound
+from models.event import Actor
+from models.notification import Severity
+from models.photo import Photo
+from models.profile import Profile
+from models.sealed import Keyring
+from models.session import Who
+from models.vocabulary import new_id
+
+MOST: Final = 60
+"""Accounts at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    account_id: UUID
+    matches: Callable[[str], bool]
+    given: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one row: the page as it is now, or why nothing was changed."""
+
+    account_id: UUID
+    page: Profile | None = None
+    changed: bool = False
+    refused: DomainError | None = None
+
+
+async def show(db: Database, who: Who, account_id: UUID) -> Profile:
+    """The whole of it, what the person is not shown as well."""
+    known = await account.show(db, who, account_id)
+    async with db.read() as tx:
+        return await profile.of_account(tx, known.row.id, whole=True)
+
+
+async def change(
+    db: Database,
+    keys: Keyring,
+    who: Who,
+    account_id: UUID,
+    given: Mapping[str, Any],
+    *,
+    matches: Callable[[str], bool],
+    actor: Actor,
+) -> Profile:
+    """All of it or nothing. `matches`: whether a mark is the one it was made from."""
+    return (await _change(db, keys, who, Row(account_id, matches, given), actor=actor))[0]
+
+
+async def _change(db: Database, keys: Keyring, who: Who, row: Row, *, actor: Actor) -> tuple[Profile, bool]:
+    """The page, and whether it was changed by this."""
+    async with db.write() as tx:
+        target = await _target(tx, who, row.account_id)
+        wanted = await roster.read_edit(tx, target.held, row.given, target.now, mark=row.matches)
+        page = await roster.edit(tx, keys, target.held, wanted, actor=actor, now=target.now)
+        return page, bool(wanted.fields)
+
+
+async def change_many(
+    db: Database, keys: Keyring, who: Who, rows: Sequence[Row], *, route: str, actor: Actor
+) -> list[Result]:
+    """One after the other, each for itself: what is refused of one keeps nothing from the others.
+
+    Whoever may edit nobody at all is refused as a whole.
+    """
+    if len({row.account_id for row in rows}) < len(rows):
+        raise Invalid(errors=[{"field": "rows", "rule": "each account once"}])
+    async with db.write() as tx:
+        await administration.must_be(tx, who, role.EDIT)
+    results = []
+    for row in rows:
+        try:
+            page, changed = await _change(db, keys, who, row, actor=actor)
+        except DomainError as error:
+            if isinstance(error, refusal.DENIED):
+                ids = {"account_id": str(row.account_id)}
+                await refusal.remember(db, who, error, route=route, ids=ids, actor=actor)
+            results.append(Result(row.account_id, refused=error))
+        else:
+            results.append(Result(row.account_id, page, changed))
+    return results
+
+
+async def _target(tx: Transaction, who: Who, account_id: UUID) -> Target:
+    """Their own page as well: what is written there gives nobody a right."""
+    return await administration.reached(tx, who, account_id, role.EDIT, oneself=True)
+
+
+# The photo
+
+
+async def photo_of(db: Database, who: Who, account_id: UUID) -> Photo:
+    known = await account.show(db, who, account_id)
+    async with db.read() as tx:
+        found = await photo.of_account(tx, known.row.id)
+    if found is None:
+        raise NotFound
+    return found
+
+
+async def keep_photo(
+    db: Database, pictures: Pictures, who: Who, account_id: UUID, given: bytes, *, actor: Actor
+) -> Profile:
+    """Made anew before anything is held, and for nobody who may not give it: it may take a second."""
+    async with db.write() as tx:
+        await _target(tx, who, account_id)
+    content = await pictures.remake(given)
+    async with db.write() as tx:
+        target = await _target(tx, who, account_id)
+        whose = target.person
+        await photo.keep(
+            tx, organization_id=whose.organization_id, account_id=whose.id, content=content, now=target.now
+        )
+        await _tell_of_photo(tx, target, actor=actor)
+        return await profile.of_account(tx, account_id, whole=True)
+
+
+async def remove_photo(db: Database, who: Who, account_id: UUID, *, actor: Actor) -> None:
+    """Taken away twice is away."""
+    async with db.write() as tx:
+        target = await _target(tx, who, account_id)
+        if await photo.remove(tx, account_id):
+            await _tell_of_photo(tx, target, actor=actor)
+
+
+async def _tell_of_photo(tx: Transaction, target: Target, *, actor: Actor) -> None:
+    whose, now = target.person, target.now
+    await event.record(
+        tx,
+        organization_id=whose.organization_id,
+        action="account:profile:edit",
+        actor=actor,
+        now=now,
+        account_id=whose.id,
+        facts={"fields": ["photo"]},
+    )
+    if actor.id != whose.id:
+        await notification.tell(
+            tx,
+            organization_id=whose.organization_id,
+            account_id=whose.id,
+            subject_id=new_id(now),
+            key="profile.edited",
+            params={"fields": "photo"},
+            severity=Severity.INFO,
+            now=now,
+        )

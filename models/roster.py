@@ -1,0 +1,195 @@
+"""Accounts as administrators make and edit them: one by one, sixty at once, or by file. What each comes to is here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models import account, address, delivery, event, notification, organization, profile, reset_link
+from models.database import Transaction
+from models.delivery import Person
+from models.errors import Invalid, PreconditionFailed, SignInNameTaken
+from models.event import Actor
+from models.notification import Severity
+from models.profile import FIELDS, BrokenRule, Editor, Profile, Section, Value
+from models.sealed import Keyring
+from models.settings import RESET_LINK, TEMPORARY_PASSWORD
+from models.vocabulary import new_id
+
+SIGN_IN_NAME = "sign_in_name"
+"""No field of the page, but edited with them."""
+_NAME_RULE = f"one to {account.SIGN_IN_NAME} characters that can be seen, without spaces; 64 before an @, 48 after"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a new account is called, as it is kept."""
+
+    sign_in_name: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What an edit would change, read and found right."""
+
+    page: Profile
+    changes: Mapping[str, Value]
+    sign_in_name: str | None = None
+    """Where it is another than before."""
+
+    @property
+    def fields(self) -> list[str]:
+        return sorted([*self.changes, *([] if self.sign_in_name is None else [SIGN_IN_NAME])])
+
+
+def read_names(sign_in_name: str, display_name: str) -> Names:
+    """Raises Invalid with each that breaks a rule."""
+    errors = []
+    name = account.clean_sign_in_name(sign_in_name)
+    if name is None:
+        errors.append({"field": SIGN_IN_NAME, "rule": _NAME_RULE})
+    try:
+        shown = FIELDS["display_name"].read(display_name)
+    except BrokenRule as broken:
+        errors.append({"field": "display_name", "rule": str(broken)})
+    if errors:
+        raise Invalid(errors=errors)
+    return Names(str(name), str(shown))
+
+
+async def make(
+    tx: Transaction,
+    keys: Keyring,
+    *,
+    organization_id: UUID,
+    made_by: UUID,
+    names: Names,
+    language: str,
+    password_hash: str | None,
+    invite: bool,
+    by: str,
+    actor: Actor,
+    now: datetime,
+) -> Any:
+    """Its row, held. No role comes along. `invite`: a link to choose a password goes to its address.
+
+    `password_hash`: of one that opens nothing but choosing another. None: the name is taken.
+    """
+    account_id = new_id(now)
+    values = {
+        "id": account_id,
+        "organization_id": organization_id,
+        "sign_in_name": names.sign_in_name,
+        "display_name": names.display_name,
+        "looked_up_as": account.look_up(names.display_name),
+        "language": language,
+        "password_hash": password_hash,
+        "must_change_password": password_hash is not None,
+        "password_until": None if password_hash is None else now + TEMPORARY_PASSWORD,
+        "created_at": now,
+    }
+    if not await account.insert(tx, values):
+        return None
+    await tx.execute(organization.new_membership(organization_id, account_id, (), now))
+    held = await account.lock(tx, account_id)
+    to = address.mail_address(names.sign_in_name)
+    if invite and to is not None:
+        await reset_link.mail(tx, keys, held, (to,), issued_by=made_by, key="account.invited", now=now)
+    await event.record(
+        tx,
+        organization_id=organization_id,
+        action="account:life:create",
+        actor=actor,
+        now=now,
+        account_id=account_id,
+        facts={"by": by},
+    )
+    return held
+
+
+def lasts_until(now: datetime, *, by_link: bool) -> datetime:
+    """So long the link works that a new person gets, or the password."""
+    return now + (RESET_LINK if by_link else TEMPORARY_PASSWORD)
+
+
+async def read_edit(tx: Transaction, held: Any, given: Mapping[str, Any], now: datetime, *, mark: Any = None) -> Edit:
+    """`held`: the account's row, locked. `mark`: whether a mark is the one that the edit was made from.
+
+    Raises PreconditionFailed, FieldNotEditable, MasteredElsewhere, Invalid.
+    """
+    page = await profile.of_account(tx, held.id, whole=True)
+    if mark is not None and not mark(page.mark):
+        raise PreconditionFailed
+    fields = {name: value for name, value in given.items() if name != SIGN_IN_NAME}
+    renamed = None
+    if SIGN_IN_NAME in given:
+        # It is part of who somebody is: whoever masters the names masters this one.
+        must_be_ours = next(name for name, one in FIELDS.items() if one.section is Section.IDENTITY)
+        profile.must_be_editable(page, must_be_ours, Editor.ADMINISTRATOR)
+        renamed = account.clean_sign_in_name(str(given[SIGN_IN_NAME]))
+        if renamed is None:
+            raise Invalid(errors=[{"field": SIGN_IN_NAME, "rule": _NAME_RULE}])
+    changes = profile.read_changes(page, fields, Editor.ADMINISTRATOR)
+    if changes.get("manager") is not None:
+        await _must_be_somebody_else(tx, held, UUID(str(changes["manager"])), now)
+    return Edit(page, changes, None if renamed == held.sign_in_name else renamed)
+
+
+async def _must_be_somebody_else(tx: Transaction, held: Any, manager_id: UUID, now: datetime) -> None:
+    there = None if manager_id == held.id else await account.at_home(tx, held.organization_id, manager_id, now)
+    if there is None or there.deleted_at is not None:
+        raise Invalid(errors=[{"field": "manager", "rule": "another account of the organization"}])
+
+
+async def edit(tx: Transaction, keys: Keyring, held: Any, wanted: Edit, *, actor: Actor, now: datetime) -> Profile:
+    """Write it down, in the record as well, and tell the person. Raises SignInNameTaken."""
+    if not wanted.fields:
+        return wanted.page
+    await profile.write(tx, wanted.page, wanted.changes)
+    if wanted.sign_in_name is not None:
+        await _rename(tx, keys, held, wanted.sign_in_name, now=now)
+    # Names alone: what somebody is called is not the record's to keep.
+    await event.record(
+        tx,
+        organization_id=held.organization_id,
+        action="account:profile:edit",
+        actor=actor,
+        now=now,
+        account_id=held.id,
+        facts={"fields": wanted.fields},
+    )
+    if actor.id != held.id:
+        await notification.tell(
+            tx,
+            organization_id=held.organization_id,
+            account_id=held.id,
+            subject_id=new_id(now),
+            key="profile.edited",
+            params={"fields": ", ".join(wanted.fields)},
+            severity=Severity.INFO,
+            now=now,
+        )
+    return await profile.of_account(tx, held.id, whole=True)
+
+
+async def _rename(tx: Transaction, keys: Keyring, held: Any, name: str, *, now: datetime) -> None:
+    """Told to where the old name and where the new one leads."""
+    before = address.mail_address(held.sign_in_name)
+    try:
+        await account.rename(tx, held.id, name)
+    except sa.exc.IntegrityError:
+        raise SignInNameTaken from None
+    await delivery.notify(
+        tx,
+        keys=keys,
+        account=Person(held.id, held.organization_id),
+        key="account.renamed",
+        params={"name": name},
+        severity=Severity.WARNING,
+        also=() if before is None else (before,),
+        now=now,
+    )
