@@ -23,6 +23,7 @@ from models.browser import Browser
 from models.delivery import Attempt, Delivery
 from models.device import LEAST_PROOF, LEAST_STRENGTH, ActOffer, Device
 from models.job import Job
+from models.leaving import Former
 from models.notification import Notification
 from models.organization import Belonging, RecoverySettings
 from models.organization_change import Decided
@@ -77,6 +78,31 @@ def belonging(one: Belonging, who: Who) -> schemas.Belonging:
         roles=list(one.roles),
         since=one.since,
         leaving=schemas.Leaving(available=reason is None, reason=reason, contact=one.settings.whom_to_ask),
+    )
+
+
+def member(row: Any) -> schemas.Member:
+    return schemas.Member(
+        id=row.id,
+        account_id=row.account_id,
+        sign_in_name=row.sign_in_name,
+        display_name=row.display_name,
+        roles=list(row.roles),
+        since=row.created_at,
+    )
+
+
+def former_member(row: Any) -> schemas.FormerMember:
+    return schemas.FormerMember(
+        id=row.id,
+        account_id=row.account_id,
+        sign_in_name=row.sign_in_name,
+        display_name=row.display_name,
+        roles=list(row.roles),
+        since=row.joined_at,
+        left_at=row.left_at,
+        by=row.by,
+        restorable_until=Former.of(row).until,
     )
 
 

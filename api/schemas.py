@@ -281,6 +281,33 @@ class BelongingPage(Answer, frozen=True, kw_only=True):
     next_cursor: UUID | None
 
 
+class Member(Answer, frozen=True, kw_only=True):
+    """Somebody who belongs to your organization and is at home elsewhere."""
+
+    id: Annotated[UUID, Meta(description="Of the membership; whoever joins anew has another.")]
+    account_id: UUID
+    sign_in_name: str
+    display_name: str
+    roles: list[str]
+    since: Moment
+
+
+class MemberPage(Answer, frozen=True, kw_only=True):
+    items: list[Member]
+    next_cursor: UUID | None
+
+
+class FormerMember(Member, frozen=True, kw_only=True):
+    left_at: Moment
+    by: Annotated[Literal["person", "administrator"], Meta(description="Who ended it.")]
+    restorable_until: Annotated[Moment, Meta(description="Up to this moment it can be taken back, this one included.")]
+
+
+class FormerMemberPage(Answer, frozen=True, kw_only=True):
+    items: list[FormerMember]
+    next_cursor: UUID | None
+
+
 class OrganizationChosen(Given, frozen=True, kw_only=True):
     organization_id: UUID
 
@@ -1573,3 +1600,11 @@ class NotificationQuery(Given, frozen=True, kw_only=True):
     cursor: Annotated[int, Meta(ge=0, le=2**62)] | None = None
     limit: Limit = 25
     unread: Annotated[bool, Meta(description="Only what is unread.")] = False
+
+
+class OrganizationLeft(Answer, frozen=True, kw_only=True):
+    job: Job
+    signed_in: Annotated[
+        SignedIn | TermsRequired | None,
+        Meta(description="The sign-in that asked goes on in your home organization, under this token."),
+    ]

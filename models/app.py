@@ -172,6 +172,12 @@ async def move_uses(tx: Transaction, *, old: UUID, new: UUID, generation: int) -
     await tx.execute(statement.values(session_id=new, generation=generation))
 
 
+async def outdate(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:
+    """Somebody's sign-ins in this organization are over, whatever their generation. False: no app knows of any."""
+    theirs = sa.and_(app_use.c.organization_id == organization_id, app_use.c.account_id == account_id)
+    return (await tx.execute(sa.update(app_use).where(theirs).values(generation=-1))).rowcount > 0
+
+
 @dataclass(frozen=True, slots=True)
 class Over:
     """An app in which a sign-in is over. `sid` None: all of the person's there."""

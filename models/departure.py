@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from models import enrollment, event, job, passcode
+from models import enrollment, event, job, passcode, re_sign_in
 from models.database import Transaction
 from models.device import Device, DeviceState, set_state
 from models.event import Actor
@@ -49,6 +49,47 @@ async def settle(
     if goes:
         told |= await leave(tx, of, actor=actor, keys=keys, now=now)
     return told
+
+
+async def cut_off(
+    tx: Transaction,
+    held: Device,
+    why: Reason,
+    *,
+    actor: Actor,
+    by: str,
+    keys: Keyring,
+    now: datetime,
+) -> set[UUID]:
+    """The device is trusted no more: its jobs, windows and passcodes end. The accounts to nudge.
+
+    Its bond stays, so that trust can come back to the same device. A job that a worker holds at this moment ends with
+    its next run. The bond and the account are held.
+    """
+    told = await job.end_for_device(
+        tx,
+        await job.open_of_device(tx, held.id, hold=True, waiting=False),
+        actor=actor,
+        words=Words(success_key="", device_name=held.name),
+        keys=keys,
+        now=now,
+        reason=why,
+        by=by,
+    )
+    await re_sign_in.cancel_live(tx, held.account_id, held.organization_id, why, now, actor=actor, device_id=held.id)
+    await passcode.destroy_of_device(tx, held.organization_id, held.id, why, now)
+    await set_state(tx, held.id, DeviceState.DISABLED)
+    await event.record(
+        tx,
+        organization_id=held.organization_id,
+        action="device:trust:disable",
+        actor=actor,
+        now=now,
+        account_id=held.account_id,
+        subject=("device", held.id),
+        facts=None if why is Reason.DEVICE_DISABLED else {"why": why},
+    )
+    return set(told)
 
 
 async def leave(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from models import account, device
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
+from models.organization import membership
 from models.sealed import Keyring
 from models.settings import ENROLLMENT_LINK, ENROLLMENT_PENDING
 from models.vocabulary import Secret
@@ -109,11 +110,16 @@ async def invite(
 
 
 async def of_link(tx: Transaction, link_hash: bytes, now: datetime, *, hold: bool = False) -> Bond | None:
-    """The invitation behind a link that is still good; hold it, and it opens once. A blocked person's opens nothing."""
+    """The invitation behind a link that is still good; hold it, and it opens once.
+
+    That of somebody who is blocked, or does not belong here any more, opens nothing.
+    """
     theirs = sa.exists().where(
         device.device.c.id == enrollment.c.device_id,
         account.account.c.id == device.device.c.account_id,
         account.account.c.blocked_at.is_(None),
+        membership.c.organization_id == enrollment.c.organization_id,
+        membership.c.account_id == device.device.c.account_id,
     )
     statement = sa.select(enrollment).where(
         enrollment.c.link_hash == link_hash,

@@ -142,6 +142,36 @@ class NotAtHome(DomainError):
     code = "not_at_home"
 
 
+class HomeOrganization(DomainError):
+    """Nobody leaves the organization that owns their account."""
+
+    code = "home_organization"
+
+
+class SoleOwner(DomainError):
+    """Something would be left without anybody who may give roles; `owns` lists it."""
+
+    code = "sole_owner"
+
+
+class LeavingSwitchedOff(DomainError):
+    """The organization lets nobody leave by themselves; `contact` says whom to ask."""
+
+    code = "leaving_switched_off"
+
+
+class NoLongerRestorable(DomainError):
+    """Whoever left longer ago than that joins anew."""
+
+    code = "no_longer_restorable"
+
+
+class AlreadyMember(DomainError):
+    """They belong here, by another membership."""
+
+    code = "already_member"
+
+
 class CsrfRefused(DomainError):
     code = "csrf_refused"
 

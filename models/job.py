@@ -115,6 +115,7 @@ LIFE: Final[Mapping[Act | Task, timedelta | None]] = {
     Act.RESTART: timedelta(hours=1),
     **dict.fromkeys(DEPARTURES),
     Task.SIGN_OUT: timedelta(hours=24),
+    Task.LEAVE: None,
 }
 """None: not before it was handed over; from then on it is given up when nothing is heard."""
 

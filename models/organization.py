@@ -38,7 +38,9 @@ membership = sa.Table(
     sa.Column("id", Id, nullable=False, unique=True, comment="another one for whoever joins anew"),
     sa.Column("roles", Json, nullable=False),
     sa.Column("may_recover", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("guest", sa.Boolean, nullable=False, server_default=sa.false(), comment="at home elsewhere"),
     sa.Column("created_at", Moment, nullable=False),
+    partial_index("ix_membership_guest", "organization_id", "account_id", where="guest"),
     sa.Index("ix_membership_account", "account_id", "organization_id"),
     partial_index("ix_membership_roles", "organization_id", where="roles <> '[]'"),
 )
@@ -215,6 +217,20 @@ async def write_settings(tx: Transaction, organization_id: UUID, settings: Mappi
     )
 
 
+async def guests(tx: Transaction, organization_id: UUID, *, after: UUID | None, limit: int) -> list[Any]:
+    """Who belongs here and is at home elsewhere, in the order of the accounts' ids."""
+    statement = (
+        sa.select(membership, account.c.sign_in_name, account.c.display_name)
+        .join_from(membership, account, account.c.id == membership.c.account_id)
+        .where(membership.c.organization_id == organization_id, sa.text("membership.guest"))
+        .order_by(membership.c.account_id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(membership.c.account_id > after)
+    return list((await tx.execute(statement)).all())
+
+
 async def let_recover(tx: Transaction, organization_id: UUID, account_id: UUID, *, may: bool) -> bool:
     """Into the group whose members may recover, or out of it. False: nothing was changed by it."""
     statement = sa.update(membership).where(
@@ -281,7 +297,15 @@ def new_organization(organization_id: UUID, name: str, settings: Mapping[str, An
     return sa.insert(organization).values(id=organization_id, name=name, settings=dict(settings), created_at=now)
 
 
-def new_membership(organization_id: UUID, account_id: UUID, roles: tuple[str, ...], now: datetime) -> sa.Insert:
+def new_membership(
+    organization_id: UUID, account_id: UUID, roles: tuple[str, ...], now: datetime, *, guest: bool = False
+) -> sa.Insert:
+    """`guest`: the account's home is another organization."""
     return sa.insert(membership).values(
-        organization_id=organization_id, account_id=account_id, id=new_id(now), roles=list(roles), created_at=now
+        organization_id=organization_id,
+        account_id=account_id,
+        id=new_id(now),
+        roles=list(roles),
+        guest=guest,
+        created_at=now,
     )

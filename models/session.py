@@ -321,6 +321,19 @@ async def end(tx: Transaction, session_id: UUID, now: datetime) -> bool:
     return (await tx.execute(statement)).rowcount == 1
 
 
+async def end_in(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> None:
+    """End every session of somebody's in one organization; those elsewhere go on."""
+    await tx.execute(
+        sa.update(session)
+        .where(
+            session.c.organization_id == organization_id,
+            session.c.account_id == account_id,
+            session.c.ended_at.is_(None),
+        )
+        .values(ended_at=now)
+    )
+
+
 async def proven_with(tx: Transaction, account_id: UUID, method_id: UUID, generation: int) -> list[Session]:
     """The sessions that stand on this very method, wherever they are."""
     statement = sa.select(session).where(

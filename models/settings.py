@@ -70,6 +70,8 @@ APP_USE_KEPT: Final = timedelta(days=30)
 """Since it was last launched: an app that keeps people signed in for longer is not told of it any more."""
 ACCOUNT_KEPT: Final = timedelta(days=30)
 """How long a deleted account can be restored."""
+MEMBERSHIP_KEPT: Final = timedelta(days=30)
+"""How long a membership that was ended can be taken back by an administrator; its last moment included."""
 JOB_KEPT: Final = timedelta(days=90)
 """With its timeline, its passcode's row and what was told of it. So long an idempotency key is known, too."""
 DELIVERY_KEPT: Final = timedelta(days=30)

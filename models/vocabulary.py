@@ -31,6 +31,8 @@ class Task(StrEnum):
 
     SIGN_OUT = "sign_out"
     """Tell the apps that a person used that they were signed out everywhere."""
+    LEAVE = "leave"
+    """End what somebody who left an organization still had there."""
 
 
 DEPARTURES: Final = frozenset({Act.REMOVE, Act.WIPE})
@@ -102,6 +104,7 @@ class Reason(StrEnum):
     DEVICE_LEFT = "device_left"
     DEVICE_REFUSED = "device_refused"
     OWNER_CHANGED = "owner_changed"
+    OWNER_LEFT = "owner_left"
     ACCOUNT_BLOCKED = "account_blocked"
     BY_PERSON = "by_person"
     BY_OPERATOR = "by_operator"

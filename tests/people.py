@@ -76,7 +76,7 @@ async def welcome(
 ) -> None:
     """Into another organization than their own."""
     async with db.write() as tx:
-        await tx.execute(organization.new_membership(organization_id, person.id, roles, now))
+        await tx.execute(organization.new_membership(organization_id, person.id, roles, now, guest=True))
 
 
 async def give_totp(

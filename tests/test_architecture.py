@@ -252,7 +252,7 @@ def test_a_notification_tells_only_parameters_that_it_is_given() -> None:
     for said in words().values():
         for key, text in said.items():
             topic = "job" if key.endswith(".succeeded") else key.partition(".")[0]
-            topic = "task" if key.startswith("job.sign_out.") else topic
+            topic = "task" if key.startswith(("job.sign_out.", "job.leave.")) else topic
             if topic in given and (key.count(".") == 2 or topic != "job"):
                 assert parameters(text) <= given[topic], key
 

@@ -125,7 +125,7 @@ async def block(db: Database, keys: Keyring, who: Who, account_id: UUID, *, reas
     async with db.write() as tx:
         target = await administration.reached(tx, who, account_id, role.SENSITIVE)
         if target.held.blocked_at is None:
-            await _must_leave_a_global(tx, target)
+            await _must_leave_a_global(tx, who, target)
             await account.block(tx, account_id, target.now)
             await _shut(tx, keys, target, "blocked", actor=actor)
             await _record(tx, who, account_id, "access:block", actor=actor, now=target.now, reason=reason)
@@ -150,7 +150,7 @@ async def delete(db: Database, keys: Keyring, who: Who, account_id: UUID, *, act
         target = await administration.reached(tx, who, account_id, role.SENSITIVE, deleted=True)
         if target.held.deleted_at is not None:
             return
-        await _must_leave_a_global(tx, target)
+        await _must_leave_a_global(tx, who, target)
         await account.delete(tx, target.held, target.now)
         await _shut(tx, keys, target, "deleted", actor=actor)
         await _record(tx, who, account_id, "life:delete", actor=actor, now=target.now)
@@ -199,27 +199,27 @@ async def grant(
 ) -> Known:
     """These roles and no others, from the next request on. Nobody changes their own. Raises PreconditionFailed."""
     async with db.write() as tx:
-        target = await administration.reached(tx, who, account_id, role.GRANT)
+        target = await administration.reached(tx, who, account_id, role.GRANT, guests=True)
         if not matches(Known(target.held, target.roles).mark):
             raise PreconditionFailed
         wanted = tuple(one.value for one in Role if one in roles)
         if set(wanted) != set(target.roles):
             if Role.GLOBAL_ADMINISTRATOR not in wanted:
-                await _must_leave_a_global(tx, target)
+                await _must_leave_a_global(tx, who, target)
             await organization.set_roles(tx, who.organization_id, account_id, wanted)
             await re_sign_in.cancel_live(tx, account_id, who.organization_id, "role_changed", target.now, actor=actor)
             facts = {"before": sorted(target.roles), "after": sorted(wanted)}
             await _record(tx, who, account_id, "roles:change", actor=actor, now=target.now, reason=reason, facts=facts)
             await _tell(tx, keys, target, "account.roles_changed", not_me=True)
-        return await _known(tx, who.organization_id, account_id, target.now)
+        return Known(target.held, wanted)
 
 
-async def _must_leave_a_global(tx: Transaction, target: Target) -> None:
+async def _must_leave_a_global(tx: Transaction, who: Who, target: Target) -> None:
     """Somebody must be left who can give roles. One at a time in an organization. Raises LastAdministrator."""
     if Role.GLOBAL_ADMINISTRATOR not in target.roles or target.held.blocked_at is not None:
         return
-    await organization.hold_roles(tx, target.held.organization_id)
-    if await organization.count_active(tx, target.held.organization_id, Role.GLOBAL_ADMINISTRATOR) < 2:
+    await organization.hold_roles(tx, who.organization_id)
+    if await organization.count_active(tx, who.organization_id, Role.GLOBAL_ADMINISTRATOR) < 2:
         raise LastAdministrator
 
 

@@ -37,10 +37,19 @@ class Target:
 
 
 async def reached(
-    tx: Transaction, who: Who, account_id: UUID, table: Table, *, deleted: bool = False, oneself: bool = False
+    tx: Transaction,
+    who: Who,
+    account_id: UUID,
+    table: Table,
+    *,
+    deleted: bool = False,
+    oneself: bool = False,
+    guests: bool = False,
 ) -> Target:
     """Whom it is for. Nobody does it for themselves, but what may be done to `oneself`; and no administrator reaches
     above their organization.
+
+    `guests`: it is about the membership alone, so that it may be somebody's who is at home elsewhere.
 
     Raises ProofRequired, SecondFactorMissing, NotAllowed, and NotFound for whoever is none of the organization's own or
     is deleted; with `deleted` for whoever cannot be restored any more.
@@ -49,7 +58,7 @@ async def reached(
         await account.lock(tx, one)
     acting, mine = await _acting(tx, who)
     held = await account.lock(tx, account_id)
-    if held is None or held.organization_id != who.organization_id:
+    if held is None or not await _belongs(tx, who, held, guests=guests):
         raise NotFound
     now = await tx.now()
     if held.deleted_at is not None and not (deleted and account.is_kept(held, now)):
@@ -60,6 +69,12 @@ async def reached(
     if held.is_operator and not acting.is_operator:
         raise NotAllowed
     return Target(held, theirs, now)
+
+
+async def _belongs(tx: Transaction, who: Who, held: Any, *, guests: bool) -> bool:
+    if held.organization_id == who.organization_id:
+        return True
+    return guests and await organization.is_member(tx, who.organization_id, held.id)
 
 
 async def must_be(tx: Transaction, who: Who, any_of: Collection[Role]) -> datetime:

@@ -7,13 +7,12 @@ from uuid import UUID
 
 from api.operations.act import select_for_offers
 from api.operations.session import hold_account
-from models import delivery, device, enrollment, event, job, passcode, place, re_sign_in, session
+from models import delivery, departure, device, enrollment, job, place, session
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.device import Device, DeviceState
 from models.errors import ActionInProgress, NotFound, NotSignedIn, ProofRequired
 from models.event import Actor
-from models.job import Words
 from models.notification import Severity
 from models.organization import OrganizationSettings
 from models.sealed import Keyring
@@ -42,17 +41,7 @@ async def disable(db: Database, keys: Keyring, who: Who, device_id: UUID, *, act
         if not asking.is_fresh(now):
             raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=asking.strength)
         await _must_not_be_on_its_way_out(tx, held)
-        told = await _end_what_rests_on(tx, keys, held, actor=actor)
-        await device.set_state(tx, device_id, DeviceState.DISABLED)
-        await event.record(
-            tx,
-            organization_id=held.organization_id,
-            action="device:trust:disable",
-            actor=actor,
-            now=now,
-            account_id=held.account_id,
-            subject=("device", device_id),
-        )
+        told = await departure.cut_off(tx, held, Reason.DEVICE_DISABLED, actor=actor, by="person", keys=keys, now=now)
         await delivery.notify(
             tx,
             keys=keys,
@@ -63,7 +52,7 @@ async def disable(db: Database, keys: Keyring, who: Who, device_id: UUID, *, act
             device_id=device_id,
             now=now,
         )
-    return told | {held.account_id}
+    return frozenset(told | {held.account_id})
 
 
 async def _must_not_be_on_its_way_out(tx: Transaction, held: Device) -> None:
@@ -71,23 +60,3 @@ async def _must_not_be_on_its_way_out(tx: Transaction, held: Device) -> None:
     for one in await job.open_of_device(tx, held.id):
         if one.kind in DEPARTURES:
             raise ActionInProgress(job_id=one.id)
-
-
-async def _end_what_rests_on(tx: Transaction, keys: Keyring, held: Device, *, actor: Actor) -> frozenset[UUID]:
-    """Its jobs, windows and passcodes. A job that a worker holds at this moment ends with its next run."""
-    now = await tx.now()
-    told = await job.end_for_device(
-        tx,
-        await job.open_of_device(tx, held.id, hold=True, waiting=False),
-        actor=actor,
-        words=Words(success_key="", device_name=held.name),
-        keys=keys,
-        now=now,
-        reason=Reason.DEVICE_DISABLED,
-        by="person",
-    )
-    await re_sign_in.cancel_live(
-        tx, held.account_id, held.organization_id, Reason.DEVICE_DISABLED, now, actor=actor, device_id=held.id
-    )
-    await passcode.destroy_of_device(tx, held.organization_id, held.id, Reason.DEVICE_DISABLED, now)
-    return frozenset(told)

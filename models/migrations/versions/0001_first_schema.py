@@ -157,6 +157,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("id", Id, nullable=False, comment="another one for whoever joins anew"),
         sa.Column("roles", Json, nullable=False),
         sa.Column("may_recover", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("guest", sa.Boolean, nullable=False, server_default=sa.false(), comment="at home elsewhere"),
         sa.Column("created_at", Moment, nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_membership_account_id_account")),
         sa.ForeignKeyConstraint(
@@ -166,6 +167,37 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.UniqueConstraint("id", name=op.f("uq_membership_id")),
     )
     op.create_index("ix_membership_account", "membership", ["account_id", "organization_id"], unique=False)
+    op.create_index(
+        "ix_membership_guest",
+        "membership",
+        ["organization_id", "account_id"],
+        unique=False,
+        sqlite_where=sa.text("guest"),
+        postgresql_where=sa.text("guest"),
+    )
+    op.create_table(
+        "former_membership",
+        sa.Column("id", Id, nullable=False, comment="the membership's own"),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("roles", Json, nullable=False, comment="as they were, while it can be taken back"),
+        sa.Column("may_recover", sa.Boolean, nullable=False),
+        sa.Column("joined_at", Moment, nullable=False),
+        sa.Column("left_at", Moment, nullable=False),
+        sa.Column("by", sa.Text, nullable=False, comment="who ended it: the person, or an administrator there"),
+        sa.Column("job_id", Id, nullable=False, comment="what ends the rest"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_former_membership_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_former_membership_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_former_membership")),
+        sa.UniqueConstraint("job_id", name=op.f("uq_former_membership_job_id")),
+    )
+    op.create_index(op.f("ix_former_membership_left_at"), "former_membership", ["left_at"], unique=False)
+    op.create_index(
+        "ix_former_membership_account", "former_membership", ["account_id", "organization_id", "left_at"], unique=False
+    )
+    op.create_index("ix_former_membership_organization", "former_membership", ["organization_id", "id"], unique=False)
     op.create_index(
         "ix_membership_roles",
         "membership",
