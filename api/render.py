@@ -22,6 +22,7 @@ from models.app import App
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
 from models.device import LEAST_PROOF, LEAST_STRENGTH, ActOffer, Device
+from models.invitation import Invitation
 from models.job import Job
 from models.leaving import Former
 from models.notification import Notification
@@ -78,6 +79,16 @@ def belonging(one: Belonging, who: Who) -> schemas.Belonging:
         roles=list(one.roles),
         since=one.since,
         leaving=schemas.Leaving(available=reason is None, reason=reason, contact=one.settings.whom_to_ask),
+    )
+
+
+def invitation(one: Invitation, state: str) -> schemas.GuestInvitation:
+    return schemas.GuestInvitation(
+        id=one.id,
+        hint=one.hint,
+        state=cast("Literal['open', 'expired', 'accepted', 'withdrawn', 'replaced']", state),
+        created_at=one.created_at,
+        expires_at=one.expires_at,
     )
 
 

@@ -308,6 +308,30 @@ class FormerMemberPage(Answer, frozen=True, kw_only=True):
     next_cursor: UUID | None
 
 
+class InvitationAsked(Given, frozen=True, kw_only=True):
+    mail: Annotated[str, Meta(min_length=1, max_length=320, pattern=NO_NUL, description="Where the link goes.")]
+    language: Literal["en", "nl"] = "en"
+
+
+class InvitationAccepted(Given, frozen=True, kw_only=True):
+    token: Annotated[Token, Meta(description="Of the link that was mailed.")]
+
+
+class GuestInvitation(Answer, frozen=True, kw_only=True):
+    """Of somebody who has an account elsewhere, or has none: which of the two is not told before they accept."""
+
+    id: UUID
+    hint: Annotated[str, Meta(description="Where it went, masked.")]
+    state: Literal["open", "expired", "accepted", "withdrawn", "replaced"]
+    created_at: Moment
+    expires_at: Annotated[Moment, Meta(description="The last moment at which its link works.")]
+
+
+class InvitationPage(Answer, frozen=True, kw_only=True):
+    items: list[GuestInvitation]
+    next_cursor: UUID | None
+
+
 class OrganizationChosen(Given, frozen=True, kw_only=True):
     organization_id: UUID
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from models.base import Id, Moment, metadata
 from models.database import Transaction
 from models.errors import ClientIdTaken
+from models.organization import membership
 from models.settings import APP_USE_KEPT
 from models.vocabulary import new_id
 
@@ -176,6 +177,22 @@ async def outdate(tx: Transaction, organization_id: UUID, account_id: UUID) -> b
     """Somebody's sign-ins in this organization are over, whatever their generation. False: no app knows of any."""
     theirs = sa.and_(app_use.c.organization_id == organization_id, app_use.c.account_id == account_id)
     return (await tx.execute(sa.update(app_use).where(theirs).values(generation=-1))).rowcount > 0
+
+
+async def organizations_of(tx: Transaction, account_id: UUID, *, but: UUID) -> list[UUID]:
+    """Where else somebody has launched apps."""
+    belongs = sa.select(membership.c.organization_id).where(membership.c.account_id == account_id)
+    statement = (
+        sa.select(app_use.c.organization_id)
+        .where(
+            app_use.c.organization_id.in_(belongs),
+            app_use.c.account_id == account_id,
+            app_use.c.organization_id != but,
+        )
+        .distinct()
+        .order_by(app_use.c.organization_id)
+    )
+    return list((await tx.execute(statement)).scalars())
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class Link(StrEnum):
 
     NOT_ME = "/not-me"
     RESET_PASSWORD = "/reset-password"
+    JOIN = "/join"
 
 
 LIFE: Final = timedelta(hours=72)

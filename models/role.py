@@ -95,6 +95,8 @@ AUTHENTICATION_CONTACT: Final[Table] = _of(Role.GLOBAL_ADMINISTRATOR)
 
 CREATORS: Final = frozenset({Role.USER_ADMINISTRATOR, Role.GLOBAL_ADMINISTRATOR})
 """Who may make accounts."""
+INVITERS: Final = CREATORS | {Role.GUEST_INVITER}
+"""Who may invite people from elsewhere, who then have no role here."""
 RULERS: Final = frozenset({Role.GLOBAL_ADMINISTRATOR})
 """Who may change what holds for everybody in the organization."""
 ACTORS: Final = frozenset({*RESET, *GRANT})

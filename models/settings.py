@@ -70,6 +70,10 @@ APP_USE_KEPT: Final = timedelta(days=30)
 """Since it was last launched: an app that keeps people signed in for longer is not told of it any more."""
 ACCOUNT_KEPT: Final = timedelta(days=30)
 """How long a deleted account can be restored."""
+INVITATION: Final = timedelta(days=7)
+"""How long somebody from elsewhere may join by the link that was mailed to them; its last moment included."""
+INVITATION_KEPT: Final = timedelta(days=30)
+"""From that moment."""
 MEMBERSHIP_KEPT: Final = timedelta(days=30)
 """How long a membership that was ended can be taken back by an administrator; its last moment included."""
 JOB_KEPT: Final = timedelta(days=90)

@@ -114,7 +114,10 @@ async def everywhere(
     idempotency_key: str | None = None,
     request_hash: bytes | None = None,
 ) -> Ended:
-    """End every sign-in of the account, and leave to a job what others must be told. The account's row is held."""
+    """End every sign-in of the account, and leave to a job what others must be told. The account's row is held.
+
+    Apps of the person's other organizations are told by a job of theirs each: no tenant's job reads another's apps.
+    """
     generation = await account.end_every_session(tx, whose.id)
     await re_sign_in.cancel_live(tx, whose.id, None, "signed_out_everywhere", now, actor=actor)
     made = await job.ask(
@@ -130,6 +133,20 @@ async def everywhere(
         request_hash=request_hash,
         now=now,
     )
+    for elsewhere in await app.organizations_of(tx, whose.id, but=whose.organization_id):
+        await job.ask(
+            tx,
+            job_id=new_id(now),
+            organization_id=elsewhere,
+            account_id=whose.id,
+            device_id=None,
+            act=Task.SIGN_OUT,
+            queue=Queue.SYSTEM,
+            by=by,
+            idempotency_key=None,
+            request_hash=None,
+            now=now,
+        )
     await event.record(
         tx,
         organization_id=whose.organization_id,

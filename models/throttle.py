@@ -102,6 +102,8 @@ ENROL_CODES: Final = (
 """Codes that one person has sent to addresses they say are theirs: nobody makes us write to a list of numbers."""
 ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
 
+INVITATIONS: Final = (Budget("invitation_1d", 5, timedelta(days=1)),)
+"""To one address, whoever invites: a mailbox is not flooded in our name."""
 RECOVERY_STARTS: Final = (Budget("recovery_start_1h", 5, timedelta(hours=1)),)
 RECOVERY_TOLD: Final = (Budget("recovery_told_1d", 3, timedelta(days=1)),)
 """How often somebody is written to because strangers ask for a reset that the account does not have."""

@@ -155,6 +155,8 @@ def test_every_open_route_is_one_that_is_meant_to_be() -> None:
         ("POST", "/api/v1/password-resets"),
         ("GET", "/reset-password"),
         ("GET", "/reset-password/script.js"),
+        ("GET", "/join"),
+        ("GET", "/join/script.js"),
         ("GET", "/not-me"),
         ("GET", "/not-me/script.js"),
         ("GET", "/.well-known/jwks.json"),

@@ -263,19 +263,37 @@ async def test_windows_there_are_cancelled(house: House, anna: Person, beta: UUI
     assert [(row.state, row.why) for row in await house.rows(sa.select(re_sign_in))] == [("cancelled", "left")]
 
 
-async def test_apps_that_were_launched_there_are_to_be_told(house: House, anna: Person, beta: UUID) -> None:
-    boss = await house.appoint("beta-boss", organization_id=beta)
+async def launch(house: House, anna: Person, beta: UUID) -> None:
+    """An app of Beta's, from a sign-in there."""
+    await house.appoint("registrar", organization_id=beta)
     made = {"name": "Wiki", "client_id": "wiki", "backchannel_logout_uri": "https://wiki.example/out"}
-    app = await house.ask("POST", "/apps", made, token=boss.name)
+    app = await house.ask("POST", "/apps", made, token="registrar")
     assert app.status == 201, app.json
     await there(house, anna, beta)
     used = await house.ask("POST", f"/apps/{app.json['id']}/uses", token="beta")
     assert used.status in {200, 201}, used.json
 
+
+async def test_apps_that_were_launched_there_are_to_be_told(house: House, anna: Person, beta: UUID) -> None:
+    await launch(house, anna, beta)
+
     await leave(house, beta)
 
     (sign_out,) = await house.rows(sa.select(job).where(job.c.kind == Task.SIGN_OUT))
     assert (sign_out.organization_id, sign_out.account_id) == (beta, anna.id)
+
+
+async def test_signing_out_everywhere_is_told_to_the_apps_of_each_organization(
+    house: House, anna: Person, beta: UUID
+) -> None:
+    await launch(house, anna, beta)
+
+    done = await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="home")
+
+    assert done.status == 204
+    jobs = await house.rows(sa.select(job.c.organization_id).where(job.c.kind == Task.SIGN_OUT))
+    assert {row.organization_id for row in jobs} == {house.organization_id, beta}
+    assert (await house.ask("GET", "/sessions/current", token="beta")).status == 401
 
 
 # Whoever is the last to give roles

@@ -176,6 +176,34 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         postgresql_where=sa.text("guest"),
     )
     op.create_table(
+        "invitation",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("address_hash", sa.Text, nullable=False),
+        sa.Column("hint", sa.Text, nullable=False, comment="the address, masked"),
+        sa.Column("token_hash", sa.LargeBinary, nullable=False),
+        sa.Column("invited_by", Id, nullable=False, comment="an account"),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("expires_at", Moment, nullable=False),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.Column("outcome", sa.Text, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_invitation_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_invitation")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_invitation_token_hash")),
+    )
+    op.create_index(op.f("ix_invitation_expires_at"), "invitation", ["expires_at"], unique=False)
+    op.create_index("ix_invitation_organization", "invitation", ["organization_id", "id"], unique=False)
+    op.create_index(
+        "uq_invitation_open",
+        "invitation",
+        ["organization_id", "address_hash"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_table(
         "former_membership",
         sa.Column("id", Id, nullable=False, comment="the membership's own"),
         sa.Column("organization_id", Id, nullable=False),
