@@ -139,9 +139,8 @@ class PostgreSQLServer:
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
             "max_connections": "200",
-            "shared_buffers": "256MB"
-            if durable
-            else "64MB",  # as docker-compose.yml gives it; many small ones for tests
+            # As docker-compose.yml gives it; tests have several of these at once.
+            "shared_buffers": "256MB" if durable else "64MB",
             "wal_level": "minimal",
             "max_wal_senders": "0",
             "dynamic_shared_memory_type": "mmap",

@@ -107,6 +107,7 @@ async def test_nothing_answers_what_the_description_does_not_say(
 
 
 @pytest.mark.prove
+@pytest.mark.together
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("route", "mode"), CONTRACTS, ids=name_of)
 async def test_nor_does_it_in_the_long_run(house: House, route: Route, mode: GenerationMode) -> None:

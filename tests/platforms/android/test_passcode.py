@@ -72,6 +72,7 @@ def test_two_hundred_passcodes_are_all_taken(quality: str, complexity: str | Non
 
 
 @pytest.mark.prove
+@pytest.mark.together
 @EVERY
 def test_ten_thousand_passcodes_are_all_taken(quality: str, complexity: str | None, scope: Scope) -> None:
     try_out(quality, complexity, scope, 10_000)
