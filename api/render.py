@@ -248,7 +248,6 @@ def _recovery(shown: Shown) -> dict[str, Any]:
             schemas.RecoveryMethod(
                 id=one.id,
                 kind=one.kind.value,  # type: ignore[arg-type] # one of the four
-                hint=one.hint,
                 sent=one.is_sent,
             )
             for one in shown.options

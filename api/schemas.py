@@ -472,9 +472,8 @@ class RecoveryAsked(Given, frozen=True, kw_only=True):
 
 
 class RecoveryMethod(Answer, frozen=True, kw_only=True):
-    id: Annotated[UUID, Meta(description="For the next two steps; it is of this account name alone.")]
+    id: Annotated[UUID, Meta(description="For the next two steps; of this account name and kind alone.")]
     kind: RecoveryKind
-    hint: Annotated[str | None, Meta(description="As much of an address as its owner recognizes it by.")]
     sent: Annotated[bool, Meta(description="Whether a code must be sent first, to the address typed in full.")]
 
 
@@ -484,7 +483,10 @@ class Recovery(Answer, frozen=True, kw_only=True):
     id: UUID
     state: Literal["started", "gate1", "gate2", "proven", "done", "expired", "blocked", "cancelled"]
     purpose: Purpose
-    methods: Annotated[list[RecoveryMethod], Meta(description="Of which one passes the gate where it stands.")]
+    methods: Annotated[
+        list[RecoveryMethod],
+        Meta(description="Of which one passes the gate where it stands. At the first everybody is offered each kind."),
+    ]
     started_at: Moment
     closes_at: Moment
     server_time: Moment
@@ -497,7 +499,7 @@ class RecoveryStarted(Recovery, frozen=True, kw_only=True):
 class RecoveryCodeAsked(Given, frozen=True, kw_only=True):
     method_id: UUID
     address: Annotated[
-        str, Meta(min_length=1, max_length=320, pattern=NO_NUL, description="In full: the hint shows a part of it.")
+        str, Meta(min_length=1, max_length=320, pattern=NO_NUL, description="In full: nothing of it is shown.")
     ]
 
 

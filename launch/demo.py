@@ -1,8 +1,8 @@
 """`python -m launch.demo`: fill a new data folder with a demo organization, once. What exists is left as it is.
 
-Passwords and TOTP secrets are random per folder and stand in its demo.json, for its owner alone. The devices are
-enrolled later, by their simulator, through the api as their owners; one of a kind that nobody can manage is there from
-the beginning.
+Passwords, TOTP secrets and saved codes are random per folder and stand in its demo.json, for its owner alone. The
+devices are enrolled later, by their simulator, through the api as their owners; one of a kind that nobody can manage is
+there from the beginning.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID
@@ -24,11 +24,12 @@ from api.passwords import Hasher, HashSettings
 from launch import fleet
 from launch.fleet import Fleet
 from launch.secrets import replace
-from models import account, device, organization, verification
+from models import account, device, organization, recovery_code, verification
 from models.database import Database, DatabaseDown, Transaction
 from models.device import DeviceState
 from models.sealed import Keyring
 from models.settings import DatabaseSettings, SettingsError, resolve_files
+from models.verification import VerificationKind
 from models.vocabulary import Ownership, Secret, new_id
 from platforms.simulation import make_demo_keys, simulated
 
@@ -36,6 +37,8 @@ CAST: Final = Path(__file__).with_name("demo.toml")
 OPERATOR: Final = "operator"
 """Of the installation, not of the organization: no role in a membership."""
 _DRAFT: Final = f"{fleet.PEOPLE}.new"
+_SAVED: Final = 2
+_A_DAY: Final = timedelta(days=1)
 
 
 class DemoLost(Exception):
@@ -50,17 +53,26 @@ class Person:
     roles: tuple[str, ...]
     devices: tuple[Mapping[str, str], ...] = ()
     """Those that nobody can manage."""
+    saved_codes: tuple[str, ...] = field(default=(), repr=False)
+    """With their numbers, as they are typed."""
 
     @classmethod
     def invent(cls, entry: Mapping[str, Any], now: datetime) -> Self:
         totp_secret = pyotp.random_base32() if entry.get("second_factor") else None
         devices = tuple({"id": str(new_id(now)), **each} for each in entry.get("devices", ()) if not _managed(each))
-        return cls(entry["account"], secrets.token_urlsafe(12), totp_secret, tuple(entry.get("roles", ())), devices)
+        roles = tuple(entry.get("roles", ()))
+        codes = (
+            ()
+            if roles or totp_secret
+            else tuple(f"{number} {recovery_code.invent()}" for number in range(1, _SAVED + 1))
+        )
+        return cls(entry["account"], secrets.token_urlsafe(12), totp_secret, roles, devices, codes)
 
     @classmethod
     def told(cls, entry: Mapping[str, Any]) -> Self:
         devices = tuple(each for each in entry["devices"] if not _managed(each))
-        return cls(entry["account"], entry["password"], entry["totp_secret"], tuple(entry["roles"]), devices)
+        roles, codes = tuple(entry["roles"]), tuple(entry["saved_codes"])
+        return cls(entry["account"], entry["password"], entry["totp_secret"], roles, devices, codes)
 
     def tell(self) -> dict[str, Any]:
         return {
@@ -69,6 +81,7 @@ class Person:
             "totp_secret": self.totp_secret,
             "roles": list(self.roles),
             "devices": [dict(each) for each in self.devices],
+            "saved_codes": list(self.saved_codes),
         }
 
 
@@ -93,6 +106,14 @@ async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Ma
     async with Hasher(HashSettings()) as hasher:
         with hasher.place() as place:
             hashes = [await place.hash(person.password) for person in people]
+            codes = [
+                {
+                    typed.number: await place.hash(typed.secret)
+                    for typed in map(recovery_code.read, person.saved_codes)
+                    if typed
+                }
+                for person in people
+            ]
     names = {entry["account"]: entry["name"] for entry in cast["people"]}
     async with database.write() as tx:
         now = await tx.now()
@@ -107,8 +128,8 @@ async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Ma
                     now,
                 )
             )
-            for person, password_hash in zip(people, hashes, strict=True):
-                await _hire(tx, person, names[person.account], organization_id, password_hash, keys, now)
+            for person, password_hash, saved in zip(people, hashes, codes, strict=True):
+                await _hire(tx, person, names[person.account], organization_id, password_hash, saved, keys, now)
     if there and not begun:
         draft.unlink()
         raise DemoLost(f"{file} is gone, but its accounts exist: restore it, or start in another DATA_DIR")
@@ -121,9 +142,11 @@ async def _hire(
     name: str,
     organization_id: UUID,
     password_hash: str,
+    saved: Mapping[int, str],
     keys: Keyring,
     now: datetime,
 ) -> None:
+    """Their methods are of the day before: what came today leads nobody back in by itself."""
     account_id = new_id(now)
     await tx.execute(
         account.new_account(
@@ -161,9 +184,21 @@ async def _hire(
                 secret=Secret(person.totp_secret.encode()),
                 keys=keys,
                 is_default=True,
-                now=now,
+                now=now - _A_DAY,
             )
         )
+    if saved:
+        codes_id = new_id(now)
+        await tx.execute(
+            verification.new_unnamed(
+                verification_id=codes_id,
+                organization_id=organization_id,
+                account_id=account_id,
+                kind=VerificationKind.RECOVERY_CODES,
+                now=now - _A_DAY,
+            )
+        )
+        await recovery_code.keep(tx, verification_id=codes_id, organization_id=organization_id, hashes=saved)
 
 
 def equip(data: Path, cast: Mapping[str, Any]) -> None:

@@ -72,10 +72,6 @@ class Contact:
     def hint(self, keys: Keyring) -> str:
         return masked(self.open(keys))
 
-    def may_stand_alone(self, now: datetime) -> bool:
-        """Whether it may be the only way back into an account: not in its first day, which may be a thief's."""
-        return self.confirmed_at is not None and now >= self.confirmed_at + SETTLED
-
 
 def masked(address: str) -> str:
     """Enough for whoever knows it. As many dots whatever its length."""

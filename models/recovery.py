@@ -24,15 +24,16 @@ import sqlalchemy as sa
 
 from models import account, contact, event, organization, recovery_code, throttle, verification
 from models.base import Id, Json, Moment, metadata, partial_index
+from models.contact import SETTLED
 from models.database import Transaction
 from models.errors import IllegalMove
 from models.event import Actor
 from models.organization import OrganizationSettings, RecoveryFor, RecoverySettings
-from models.recovery_policy import Decoy, Purpose, Standing, option_id
+from models.recovery_policy import ORDER, Decoy, Purpose, Standing
 from models.session import SessionState, session
 from models.settings import RECOVERY_KEPT, RECOVERY_WINDOW
 from models.throttle import RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS
-from models.verification import STANDING, Verification, VerificationKind, VerificationState
+from models.verification import STANDING, VerificationKind, VerificationState
 from models.vocabulary import id_after, new_id
 
 recovery = sa.Table(
@@ -318,6 +319,7 @@ async def registrations(
         sa.or_(methods.c.kind != VerificationKind.RECOVERY_CODES.value, code_left),
     )
     kinds = sa.func.count(sa.distinct(sa.case((usable, methods.c.kind))))
+    settled = sa.func.max(sa.case((sa.and_(usable, methods.c.created_at <= now - SETTLED), 1), else_=0))
     asked = sa.func.max(sa.case((methods.c.kind.in_([kind.value for kind in STANDING]), 1), else_=0))
     people, belongs = account.account, organization.membership
     privileged = sa.or_(people.c.is_operator, sa.cast(belongs.c.roles, sa.Text) != "[]")
@@ -325,6 +327,7 @@ async def registrations(
         sa.select(
             sa.case((privileged, 1), else_=0).label("privileged"),
             kinds.label("kinds"),
+            sa.func.coalesce(settled, 0).label("settled"),
             sa.func.coalesce(asked, 0).label("asked"),
         )
         .select_from(people)
@@ -350,29 +353,25 @@ async def registrations(
     needed = sa.case((two, 2), else_=settings.gates)
     counted = sa.select(
         sa.func.count().label("people"),
-        sa.func.count(sa.case((each.c.kinds >= needed, 1))).label("registered"),
+        sa.func.count(sa.case((sa.and_(each.c.kinds >= needed, each.c.settled == 1), 1))).label("registered"),
         sa.func.count(sa.case((sa.and_(sa.not_(two), each.c.kinds == 1), 1))).label("shut_out"),
     ).select_from(each)
     row = (await tx.execute(counted)).one()
     return Registrations(row.people, row.registered, row.shut_out)
 
 
-def lane(throttle_key: bytes, who: str, method: Verification) -> str:
-    """Whose count of wrong codes it is: of one name and one of its methods, as that is shown."""
-    return lane_of(who, option_id(throttle_key, who, method.id.bytes))
+def lane(who: str, kind: VerificationKind) -> str:
+    """Whose count of wrong codes it is: of one name and one kind, whether somebody has them or not."""
+    return f"{who}:{kind.value}"
 
 
-def lane_of(who: str, shown: UUID) -> str:
-    return f"{who}:{shown}"
-
-
-async def allow_again(tx: Transaction, throttle_key: bytes, held: Any, who: str) -> None:
-    """Nothing that was tried counts against the way back in any more. `held`: its row."""
+async def allow_again(tx: Transaction, who: str) -> None:
+    """Nothing that was tried counts against the way back in any more."""
     await throttle.clear(tx, RECOVERY, who)
     for budget in RECOVERY_STARTS:
         await throttle.clear(tx, budget, who)
-    for method in await verification.of_account(tx, held.id):
-        await throttle.clear(tx, RECOVERY_METHOD, lane(throttle_key, who, method))
+    for kind in ORDER:
+        await throttle.clear(tx, RECOVERY_METHOD, lane(who, kind))
 
 
 async def why_dead(tx: Transaction, flow: Recovery, held: Any, now: datetime) -> str | None:

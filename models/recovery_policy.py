@@ -1,7 +1,6 @@
 """Who may get back into an account without the password, by how many gates, and what is offered to whom. Pure.
 
-What is offered to somebody who may not, or to a name that nobody has, is made here as well: it is the same each time
-that name is typed, and nothing about it says that none of it can ever be right.
+Before a gate is passed everybody is offered the same: somebody who may, somebody who may not, a name that nobody has.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,10 +10,9 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from models.contact import Contact
+from models.contact import SETTLED, Contact
 from models.keyed import keyed
-from models.organization import RecoveryFor, RecoverySettings
-from models.sealed import Keyring, SealBroken
+from models.organization import RECOVERY_KINDS, RecoveryFor, RecoverySettings
 from models.verification import Use, Verification, VerificationKind, asked_for
 
 
@@ -81,8 +79,23 @@ class Standing:
 
     @property
     def registered(self) -> bool:
-        """Whether there are as many different kinds as gates."""
-        return len(self.kinds) >= self.gates
+        """Whether there are as many different kinds as gates, and one of them is no thief's."""
+        return len(self.kinds) >= self.gates and any(self.is_settled(one) for one in self.usable)
+
+    def is_settled(self, one: Verification) -> bool:
+        """Whether it was there yesterday: whoever takes over an account adds a method first."""
+        return self.now >= one.created_at + SETTLED
+
+    def fitting(self, passed: Collection[tuple[str, str]]) -> list[Verification]:
+        """What passes the next gate: another kind; and of yesterday, if that is the last gate and none was so far.
+
+        `passed`: kind and method of each gate before.
+        """
+        kinds, methods = {kind for kind, _ in passed}, {method for _, method in passed}
+        late = len(passed) + 1 >= self.gates and not any(
+            self.is_settled(one) for one in self.methods if str(one.id) in methods
+        )
+        return [one for one in self.usable if one.kind.value not in kinds and (self.is_settled(one) or not late)]
 
     @property
     def can_add(self) -> list[str]:
@@ -93,11 +106,7 @@ class Standing:
         known = one.kind in ORDER and one.kind.value in self.settings.kinds
         if not known or Use.RECOVERY not in one.usable_for or not one.lives(self.now):
             return False
-        if one.kind not in SENT:
-            return True
-        where = self.contacts.get(one.id)
-        # Whoever takes over an account adds an address first.
-        return where is not None and (self.gates > 1 or where.may_stand_alone(self.now))
+        return (one.kind not in SENT or one.id in self.contacts) and (self.gates > 1 or self.is_settled(one))
 
     def decoy(self, purpose: Purpose, *, blocked: bool) -> Decoy | None:
         """None: they may."""
@@ -113,74 +122,25 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way through a gate, as it is shown before anything is proven."""
+    """One way through a gate."""
 
     id: UUID
-    """Of this name alone, and of no table: it says nothing of when the method was made."""
+    """Of this name alone, and of no table: it says nothing of any method."""
     kind: VerificationKind
-    hint: str | None
-    """As much of an address as its owner recognizes it by."""
-    method: Verification | None = field(default=None, repr=False)
-    """None: nothing is right here."""
 
     @property
     def is_sent(self) -> bool:
         return self.kind in SENT
 
 
-def option_id(key: bytes, who: str, what: bytes) -> UUID:
-    """`who`: the counter of the typed name."""
-    return UUID(bytes=keyed(key, "recovery", who.encode(), what)[:16], version=4)
+def options(key: bytes, who: str, kinds: Collection[str] = RECOVERY_KINDS) -> list[Option]:
+    """One of each kind. `who`: the counter of the typed name.
 
-
-def mail_hint(address: str) -> str:
-    """Two letters and the end; how long the rest is, is not shown."""
-    local, _, domain = address.rpartition("@")
-    return f"{local[:1]}•••@{domain[:1]}•••.{domain.rpartition('.')[2]}"
-
-
-def phone_hint(number: str) -> str:
-    return f"••• {number[-2:]}"
-
-
-_LOOKS: Final = (
-    (VerificationKind.EMAIL, VerificationKind.PHONE),
-    (VerificationKind.EMAIL,),
-    (VerificationKind.TOTP, VerificationKind.EMAIL),
-    (VerificationKind.TOTP, VerificationKind.RECOVERY_CODES),
-    (VerificationKind.TOTP, VerificationKind.PHONE),
-    (VerificationKind.TOTP, VerificationKind.EMAIL, VerificationKind.RECOVERY_CODES),
-    (VerificationKind.PHONE,),
-    (VerificationKind.TOTP, VerificationKind.PHONE, VerificationKind.EMAIL),
-)
-"""What people who are registered have."""
-_DOMAINS: Final = ("g•••.com", "o•••.com", "h•••.com", "i•••.com", "z•••.nl", "k•••.nl", "y•••.com", "p•••.org")
-_LETTERS: Final = "aabcdeeefghijjjkllmmmnnoprrsstvwy"
-
-
-_HINTS: Final = {VerificationKind.EMAIL: mail_hint, VerificationKind.PHONE: phone_hint}
-
-
-def decoys(key: bytes, who: str, allowed: Collection[str]) -> list[Option]:
-    """The same for the same name, like what a person's methods look like."""
-    drawn = keyed(key, "recovery", who.encode(), b"decoy")
-    look = [kind for kind in _LOOKS[drawn[0] % len(_LOOKS)] if kind.value in allowed]
-    look = look or [kind for kind in ORDER if kind.value in allowed][:1] or [VerificationKind.EMAIL]
-    mail = f"{_LETTERS[drawn[1] % len(_LETTERS)]}•••@{_DOMAINS[drawn[2] % len(_DOMAINS)]}"
-    hints = {VerificationKind.EMAIL: mail, VerificationKind.PHONE: f"••• {int.from_bytes(drawn[3:7]) % 100:02}"}
-    ordered = sorted(look, key=ORDER.index)
-    return [Option(option_id(key, who, kind.encode()), kind, hints.get(kind)) for kind in ordered]
-
-
-def options(keys: Keyring, key: bytes, who: str, standing: Standing) -> list[Option]:
-    """What a person really has."""
-    found = []
-    for one in standing.usable:
-        hint = None
-        if one.kind in SENT:
-            try:
-                hint = _HINTS[one.kind](standing.contacts[one.id].open(keys))
-            except SealBroken:
-                continue  # nothing could be sent there
-        found.append(Option(option_id(key, who, one.id.bytes), one.kind, hint, one))
-    return found
+    To whoever has proven nothing each kind there is, whatever the organization takes and the person has: a name that
+    nobody has belongs to no organization.
+    """
+    return [
+        Option(UUID(bytes=keyed(key, "recovery", who.encode(), kind.encode())[:16], version=4), kind)
+        for kind in ORDER
+        if kind.value in kinds
+    ]

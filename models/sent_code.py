@@ -48,6 +48,7 @@ sent_code = sa.Table(
     sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), nullable=True, comment="none of a decoy"),
     sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=True, comment="none of a decoy"),
     sa.Column("subject_id", Id, nullable=False, comment="a method, or what else the code speaks for"),
+    sa.Column("method_id", Id, nullable=True, comment="whose address it went to, where the subject is no method"),
     sa.Column("flow_id", Id, nullable=False),
     sa.Column("purpose", sa.Text, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=True, comment="keyed, of the newest code; none fits a decoy"),
@@ -89,6 +90,8 @@ class SentCode:
     expires_at: datetime
     sends: int
     """In this flow, this one included."""
+    leaves: bool = True
+    """False: nothing is on its way. Not to be told to a stranger."""
 
     @property
     def again_at(self) -> datetime:
@@ -101,6 +104,8 @@ class Tried:
     fits: bool
     left: int
     """Tries in this flow."""
+    method_id: UUID | None = None
+    """Of a code that fits, as it was sent."""
 
 
 async def send(
@@ -115,23 +120,31 @@ async def send(
     language: str,
     now: datetime,
     until: datetime | None = None,
+    method_id: UUID | None = None,
+    counted_as: str | None = None,
 ) -> SentCode | TooManyTries:
     """Another code for this aim; an older one is dead from here on. Nothing was counted or changed by a refusal.
 
     `to` is written as `models.address` reads it. `until`: the end of the flow, if the code must not outlive it.
-    `account` None: a decoy. It is counted and answered like any other, sent to nobody, and no code fits it.
+    `account` None: a decoy. It is counted and answered like any other, sent to nobody, and no code fits it. For a
+    stranger, who must not learn whose address it is, `counted_as` is what the answer hangs on: where the address itself
+    can bear no more, nothing is sent, and that is not told.
     """
     held = await _hold(tx, aim, account, now)
     over = held.used_at is not None or not held.begun_at <= now < held.begun_at + FLOW
     sends, failures, begun_at = (0, 0, now) if over else (held.sends, held.failures, held.begun_at)
     if sends >= SENDS or failures >= WRONG_CODES:
         return TooManyTries(begun_at + FLOW - now)
-    wait = await throttle.take(tx, CODE_SENDS, _counter(server_key, aim.purpose, to), now)
+    wait = await throttle.take(tx, CODE_SENDS, _counter(server_key, aim.purpose, counted_as or to), now)
     if wait is not None:
         return TooManyTries(wait)
+    if account is not None and counted_as is not None:
+        full = await throttle.take(tx, CODE_SENDS, _counter(server_key, aim.purpose, to), now)
+        account = account if full is None else None
     expires_at = now + LIFE if until is None else min(now + LIFE, until)
     code, digest = _invent(server_key, held, channel)
     values = {
+        "method_id": method_id,
         "digest": None if account is None else digest,
         "sends": sends + 1,
         "failures": failures,
@@ -157,7 +170,7 @@ async def send(
             expires_at=expires_at,
             now=now,
         )
-    return SentCode(now, expires_at, sends + 1)
+    return SentCode(now, expires_at, sends + 1, account is not None)
 
 
 async def spend(tx: Transaction, *, server_key: bytes, aim: Aim, code: str, now: datetime) -> Tried:
@@ -178,7 +191,7 @@ async def spend(tx: Transaction, *, server_key: bytes, aim: Aim, code: str, now:
         await tx.execute(this.values(failures=sent_code.c.failures + 1))
         return Tried(fits=False, left=left - 1)
     used = await tx.execute(this.where(sent_code.c.digest == typed).values(used_at=now, digest=None))
-    return Tried(fits=used.rowcount == 1, left=left)
+    return Tried(fits=used.rowcount == 1, left=left, method_id=held.method_id)
 
 
 async def forget(tx: Transaction, subject_id: UUID) -> None:

@@ -4,13 +4,14 @@ No answer to a step before a gate is passed comes sooner than half a second afte
 was tells nothing of whether there is such an account.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from api import render, schemas
 from api.call import Call, ClearCookie, CookieName, Reply, SetCookie
 from api.guards import RECOVERY_FLOODS, Flooded, count_floods
 from api.operations import recovery as operations
 from api.operations import refusal
+from api.operations.recovery import Asking
 from api.pace import no_sooner
 from models.errors import DomainError, TooManyTries
 
@@ -46,57 +47,36 @@ async def _start(call: Call[schemas.RecoveryAsked, None]) -> Reply:
     return Reply(201, render.recovery_started(started), cookies=(cookie,))
 
 
+def _asking(call: Call[Any, Any]) -> Asking:
+    return Asking(call.id("recovery_id"), call.recovery_token, call.needs.throttle_key, call.actor)
+
+
 async def show(call: Call[None, None]) -> Reply:
     needs = call.needs
-    shown = operations.show(
-        needs.database,
-        needs.keys,
-        needs.throttle_key,
-        call.id("recovery_id"),
-        call.recovery_token,
-        actor=call.actor,
-    )
-    return Reply(200, render.recovery(await no_sooner(needs.settings.answer_floor, shown)))
+    shown = await no_sooner(needs.settings.answer_floor, operations.show(needs.database, _asking(call)))
+    return Reply(200, render.recovery(shown))
 
 
 async def cancel(call: Call[None, None]) -> Reply:
     needs = call.needs
-    cancelled = operations.cancel(needs.database, call.id("recovery_id"), call.recovery_token, actor=call.actor)
-    await no_sooner(needs.settings.answer_floor, cancelled)
+    await no_sooner(needs.settings.answer_floor, operations.cancel(needs.database, _asking(call)))
     return Reply(204, cookies=(ClearCookie(CookieName.RECOVERY),))
 
 
 async def send(call: Call[schemas.RecoveryCodeAsked, None]) -> Reply:
-    needs = call.needs
-    asked = operations.send(
-        needs.database,
-        needs.keys,
-        needs.throttle_key,
-        call.id("recovery_id"),
-        call.recovery_token,
-        option_id=call.body.method_id,
-        address=call.body.address,
-        actor=call.actor,
-    )
+    needs, body = call.needs, call.body
+    asked = operations.send(needs.database, needs.keys, _asking(call), option_id=body.method_id, address=body.address)
     sent = await no_sooner(needs.settings.answer_floor, asked)
     if isinstance(sent, DomainError):
         raise sent
-    body = schemas.RecoveryCodeSent(sent_at=sent.sent_at, expires_at=sent.expires_at, again_at=sent.again_at)
-    return Reply(202, body)
+    told = schemas.RecoveryCodeSent(sent_at=sent.sent_at, expires_at=sent.expires_at, again_at=sent.again_at)
+    return Reply(202, told)
 
 
 async def gate(call: Call[schemas.GateTried, None]) -> Reply:
-    needs = call.needs
+    needs, body = call.needs, call.body
     tried = operations.gate(
-        needs.database,
-        needs.hasher,
-        needs.keys,
-        needs.throttle_key,
-        call.id("recovery_id"),
-        call.recovery_token,
-        option_id=call.body.method_id,
-        code=call.body.code,
-        actor=call.actor,
+        needs.database, needs.hasher, needs.keys, _asking(call), option_id=body.method_id, code=body.code
     )
     done = await no_sooner(needs.settings.answer_floor, tried)
     if isinstance(done, DomainError):
@@ -109,16 +89,7 @@ async def gate(call: Call[schemas.GateTried, None]) -> Reply:
 
 async def choose_password(call: Call[schemas.PasswordChosen, None]) -> Reply:
     needs = call.needs
-    done = await operations.choose_password(
-        needs.database,
-        needs.hasher,
-        needs.keys,
-        needs.throttle_key,
-        call.id("recovery_id"),
-        call.recovery_token,
-        new=call.body.new,
-        actor=call.actor,
-    )
+    done = await operations.choose_password(needs.database, needs.hasher, needs.keys, _asking(call), new=call.body.new)
     if isinstance(done, DomainError):
         raise done
     for account_id in done:
@@ -129,9 +100,7 @@ async def choose_password(call: Call[schemas.PasswordChosen, None]) -> Reply:
 
 async def unlock(call: Call[None, None]) -> Reply:
     needs = call.needs
-    done = await operations.unlock(
-        needs.database, needs.keys, needs.throttle_key, call.id("recovery_id"), call.recovery_token, actor=call.actor
-    )
+    done = await operations.unlock(needs.database, needs.keys, _asking(call))
     if isinstance(done, DomainError):
         raise done
     needs.door.nudge(done)

@@ -1,11 +1,12 @@
 """The way back into an account without the password, step by step. Whoever asks is nobody yet.
 
-A name that nobody has, a blocked account and one that may not recover go the same way: the same rows, counts, answers
-and work, with methods that are made up and codes that are never right. The true reason goes into the record, and by
+A name that nobody has, a blocked account and one that may not recover go the same way: the same offer, rows, counts,
+answers and work, with codes that are never right. The true reason goes into the record, and by
 mail to the account's owner. What is counted must stay, and so must what a step found out (that the time is over): a
 refusal is given back, not raised. Argon2 works between two transactions.
 """
 
+import contextlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
@@ -49,16 +50,15 @@ from models.errors import (
 from models.event import Actor
 from models.keyed import of_address
 from models.notification import Severity
-from models.organization import RECOVERY_KINDS
 from models.password_policy import Broken, Rule, judge
 from models.recovery import LIVE, Recovery, RecoveryState
-from models.recovery_policy import Decoy, Option, Purpose, Standing, decoys, options
-from models.sealed import Keyring
+from models.recovery_policy import Decoy, Option, Purpose, Standing, options
+from models.sealed import Keyring, SealBroken
 from models.sent_code import CHANNELS, Aim, SentCode
 from models.sent_code import Purpose as SentFor
 from models.session import hash_token, new_token
 from models.throttle import PASSWORD, RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, RECOVERY_TOLD, REFUSALS, Counted
-from models.verification import VerificationKind
+from models.verification import Verification, VerificationKind
 
 _LETTER: Final = re.compile(r"[A-Za-z]")
 _AT_A_GATE: Final = frozenset({RecoveryState.STARTED, RecoveryState.GATE1, RecoveryState.GATE2})
@@ -107,6 +107,16 @@ class _Held:
         return Person(self.flow.account_id, self.flow.organization_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Whoever holds a flow's token, and takes its next step."""
+
+    flow_id: UUID
+    token: str | None = field(repr=False)
+    server_key: bytes = field(repr=False)
+    actor: Actor
+
+
 # Beginning
 
 
@@ -141,7 +151,7 @@ async def start(
         )
         if held is not None and decoy is not None:
             await _tell_why_not(tx, keys, flow, held, decoy, actor=actor, now=now)
-        return Started(flow, flow.state, _options(keys, throttle_key, flow, standing), now, token)
+        return Started(flow, flow.state, options(throttle_key, who), now, token)
 
 
 async def _tell_why_not(
@@ -155,81 +165,69 @@ async def _tell_why_not(
     )
 
 
-def _options(keys: Keyring, throttle_key: bytes, flow: Recovery, standing: Standing | None) -> list[Option]:
-    """What is offered at the gate where the flow stands; of a kind that was passed, nothing more."""
-    if flow.decoy is not None or standing is None:
-        allowed = frozenset(RECOVERY_KINDS) if standing is None else standing.settings.kinds
-        return decoys(throttle_key, flow.who, allowed)
-    shown = options(keys, throttle_key, flow.who, standing)
-    return [one for one in shown if one.kind.value not in flow.passed_kinds]
-
-
 # Where it stands
 
 
-async def show(
-    db: Database, keys: Keyring, throttle_key: bytes, flow_id: UUID, token: str | None, *, actor: Actor
-) -> Shown:
+async def show(db: Database, asking: Asking) -> Shown:
     async with db.write() as tx:
-        held = await _hold(tx, flow_id, token, actor=actor)
-        return await _shown(tx, keys, throttle_key, held)
+        return await _shown(tx, asking, await _hold(tx, asking))
 
 
-async def cancel(db: Database, flow_id: UUID, token: str | None, *, actor: Actor) -> None:
+async def cancel(db: Database, asking: Asking) -> None:
     """Taken back twice is taken back."""
     async with db.write() as tx:
-        held = await _hold(tx, flow_id, token, actor=actor)
+        held = await _hold(tx, asking)
         if held.state in LIVE:
-            await recovery.move(tx, held.flow, RecoveryState.CANCELLED, actor=actor, now=held.now)
+            await recovery.move(tx, held.flow, RecoveryState.CANCELLED, actor=asking.actor, now=held.now)
 
 
-async def _hold(tx: Transaction, flow_id: UUID, token: str | None, *, actor: Actor) -> _Held:
+async def _hold(tx: Transaction, asking: Asking) -> _Held:
     """The flow whose token this is, with what time and its account have made of it meanwhile. Raises NotFound."""
-    found = None if token is None else await recovery.by_token(tx, hash_token(token))
-    if found is None or found.id != flow_id:
+    found = None if asking.token is None else await recovery.by_token(tx, hash_token(asking.token))
+    if found is None or found.id != asking.flow_id:
         raise NotFound
     row = None if found.account_id is None else await account.lock(tx, found.account_id)
     flow = await recovery.hold(tx, found.id)
     now = await tx.now()
     if flow.is_live and not flow.in_time(now):
-        flow = await recovery.move(tx, flow, RecoveryState.EXPIRED, actor=actor, now=now)
+        flow = await recovery.move(tx, flow, RecoveryState.EXPIRED, actor=asking.actor, now=now)
     elif flow.is_live and flow.decoy is None:
         why = await recovery.why_dead(tx, flow, row, now)
         if why is not None:
-            flow = await recovery.move(tx, flow, RecoveryState.CANCELLED, actor=actor, now=now, why=why)
+            flow = await recovery.move(tx, flow, RecoveryState.CANCELLED, actor=asking.actor, now=now, why=why)
     return _Held(flow, row, now)
 
 
-async def _shown(tx: Transaction, keys: Keyring, throttle_key: bytes, held: _Held) -> Shown:
-    offered = await _offered(tx, keys, throttle_key, held) if held.state in _AT_A_GATE else []
+async def _shown(tx: Transaction, asking: Asking, held: _Held) -> Shown:
+    offered = await _offered(tx, asking, held) if held.state in _AT_A_GATE else []
     return Shown(held.flow, held.state, offered, held.now)
 
 
-async def _offered(tx: Transaction, keys: Keyring, throttle_key: bytes, held: _Held) -> list[Option]:
-    standing = None if held.account is None else await recovery.standing(tx, held.account, held.now)
-    return _options(keys, throttle_key, held.flow, standing)
+async def _offered(tx: Transaction, asking: Asking, held: _Held) -> list[Option]:
+    """To whoever has passed a gate no more than what can pass the next; to anybody before that, the same."""
+    if not held.flow.passed:
+        return options(asking.server_key, held.flow.who)
+    fitting = await _fitting(tx, held)
+    return options(asking.server_key, held.flow.who, {one.kind.value for one in fitting})
+
+
+async def _fitting(tx: Transaction, held: _Held) -> list[Verification]:
+    """What can pass the gate where it stands; nothing where nothing ever will."""
+    if held.flow.decoy is not None or not held.flow.is_live:
+        return []
+    return (await recovery.standing(tx, held.account, held.now)).fitting(held.flow.passed)
 
 
 # The gates
 
 
-async def send(
-    db: Database,
-    keys: Keyring,
-    throttle_key: bytes,
-    flow_id: UUID,
-    token: str | None,
-    *,
-    option_id: UUID,
-    address: str,
-    actor: Actor,
-) -> SentCode | DomainError:
-    """A code to the address that was typed in full, if it is the method's. The answer is the same if it is not."""
+async def send(db: Database, keys: Keyring, asking: Asking, *, option_id: UUID, address: str) -> SentCode | DomainError:
+    """A code to the address that was typed in full, if it is one of theirs. The answer is the same if it is not."""
     async with db.write() as tx:
-        held = await _hold(tx, flow_id, token, actor=actor)
+        held = await _hold(tx, asking)
         if held.state not in _AT_A_GATE:
             return await _too_late(tx, held)
-        option = next((one for one in await _offered(tx, keys, throttle_key, held) if one.id == option_id), None)
+        option = next((one for one in await _offered(tx, asking, held) if one.id == option_id), None)
         if option is None:
             return NotFound()
         written = _READ[option.kind](address) if option.is_sent else None
@@ -240,35 +238,57 @@ async def send(
             wait = await throttle.shut_for(tx, block, who, now)
             if wait is not None:
                 return TooManyTries(wait)
-        where = None if option.method is None or not flow.is_live else await contact.of_method(tx, option.method.id)
-        typed = of_address(throttle_key, written)
-        right = where if where is not None and hmac.compare_digest(where.address_hash, typed) else None
+        right, to = await _with_address(tx, keys, asking, held, option, written)
         sent = await sent_code.send(
             tx,
             keys=keys,
-            server_key=throttle_key,
+            server_key=asking.server_key,
             aim=_aim(flow, option),
             channel=CHANNELS[option.kind],
-            # What a stranger types here must not use up what somebody else's address can bear.
-            to=f"{flow.who} {written}" if right is None else right.open(keys),
+            to=to,
             account=None if right is None else held.person,
             language="en" if held.account is None else held.account.language,
             until=flow.closes_at,
+            method_id=None if right is None else right.id,
+            # Known or unknown, a name and what was typed beside it bear as much. What a stranger types here uses up
+            # nothing of somebody else's.
+            counted_as=f"{flow.who} {written}",
             now=now,
         )
         if isinstance(sent, SentCode) and held.state is RecoveryState.STARTED:
-            await recovery.move(tx, flow, RecoveryState.GATE1, actor=actor, now=now)
-        reason = TooManyTries.code if isinstance(sent, TooManyTries) else "other_address" if right is None else None
-        await recovery.record(tx, flow, "send", actor=actor, now=now, reason=reason, facts={"kind": option.kind.value})
+            await recovery.move(tx, flow, RecoveryState.GATE1, actor=asking.actor, now=now)
+        facts = {"kind": option.kind.value}
+        await recovery.record(tx, flow, "send", actor=asking.actor, now=now, reason=_unsent(sent, right), facts=facts)
         return sent
 
 
+async def _with_address(
+    tx: Transaction, keys: Keyring, asking: Asking, held: _Held, option: Option, written: str
+) -> tuple[Verification | None, str]:
+    """The method whose address was typed, and that address as its owner confirmed it; else what was typed."""
+    typed = of_address(asking.server_key, written)
+    for one in await _fitting(tx, held):
+        where = await contact.of_method(tx, one.id) if one.kind is option.kind else None
+        if where is not None and hmac.compare_digest(where.address_hash, typed):
+            with contextlib.suppress(SealBroken):  # what no key opens any more is as good as another
+                return one, where.open(keys)
+    return None, written
+
+
+def _unsent(sent: SentCode | TooManyTries, right: Verification | None) -> str | None:
+    if isinstance(sent, TooManyTries):
+        return TooManyTries.code
+    if right is None:
+        return "other_address"
+    return None if sent.leaves else "address_flooded"
+
+
 def _aim(flow: Recovery, option: Option) -> Aim:
-    return Aim(SentFor.RECOVER, flow.id, option.id if option.method is None else option.method.id)
+    return Aim(SentFor.RECOVER, flow.id, option.id)
 
 
 def _counted(flow: Recovery, option: Option) -> Counted:
-    return (RECOVERY, flow.who), (RECOVERY_METHOD, recovery.lane_of(flow.who, option.id))
+    return (RECOVERY, flow.who), (RECOVERY_METHOD, recovery.lane(flow.who, option.kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,73 +303,62 @@ class _Tried:
 
 
 async def gate(
-    db: Database,
-    hasher: Hasher,
-    keys: Keyring,
-    throttle_key: bytes,
-    flow_id: UUID,
-    token: str | None,
-    *,
-    option_id: UUID,
-    code: str,
-    actor: Actor,
+    db: Database, hasher: Hasher, keys: Keyring, asking: Asking, *, option_id: UUID, code: str
 ) -> Shown | DomainError:
-    """Counted as wrong before it is looked at, and committed, so that parallel guesses cannot all be the first."""
+    """Counted as wrong before it is looked at, and committed, so that parallel guesses cannot all be the first.
+
+    Who has passed this gate meanwhile, by a second tap on the same button, has not failed at it.
+    """
+    compared = None
     if _LETTER.search(code) is None:
-        tried = await _count(db, keys, throttle_key, flow_id, token, option_id=option_id, code=code, actor=actor)
-        compared = None
+        tried = await _count(db, asking, option_id=option_id, code=code)
     else:
         with hasher.place() as room:
-            tried = await _count(db, keys, throttle_key, flow_id, token, option_id=option_id, code=code, actor=actor)
-            if isinstance(tried, DomainError):
-                return tried
-            # Where there is nothing to compare with it costs the same.
-            fits = await room.verify(tried.known, tried.typed)
-        compared = Compared(None, tried.known if fits else None)
-    if isinstance(tried, DomainError):
+            tried = await _count(db, asking, option_id=option_id, code=code)
+            if isinstance(tried, _Tried):
+                # Where there is nothing to compare with it costs the same.
+                fits = await room.verify(tried.known, tried.typed)
+                compared = Compared(None, tried.known if fits else None)
+    if not isinstance(tried, _Tried):
         return tried
     async with db.write() as tx:
-        held = await _hold(tx, flow_id, token, actor=actor)
+        held = await _hold(tx, asking)
+        if tried.option.kind.value in held.flow.passed_kinds:
+            await throttle.take_back(tx, tried.counted, held.now)
+            return await _shown(tx, asking, held)
         if held.state not in _AT_A_GATE:
             return RecoveryOver(state=held.state.value)
-        if await _is_right(tx, keys, throttle_key, held, tried.option, code, compared):
-            return await _pass(tx, keys, throttle_key, held, tried, actor=actor)
-        return await _refuse(tx, held, tried, actor=actor)
+        right = await _right(tx, keys, asking, held, tried.option, code, compared)
+        if right is None:
+            return await _refuse(tx, held, tried, actor=asking.actor)
+        return await _pass(tx, keys, asking, held, tried, right)
 
 
-async def _count(
-    db: Database,
-    keys: Keyring,
-    throttle_key: bytes,
-    flow_id: UUID,
-    token: str | None,
-    *,
-    option_id: UUID,
-    code: str,
-    actor: Actor,
-) -> _Tried | DomainError:
+async def _count(db: Database, asking: Asking, *, option_id: UUID, code: str) -> _Tried | Shown | DomainError:
     async with db.write() as tx:
-        held = await _hold(tx, flow_id, token, actor=actor)
+        held = await _hold(tx, asking)
         flow, now = held.flow, held.now
         if held.state not in _AT_A_GATE:
             return await _too_late(tx, held)
-        option = next((one for one in await _offered(tx, keys, throttle_key, held) if one.id == option_id), None)
-        if option is None:
+        option = next((one for one in options(asking.server_key, flow.who) if one.id == option_id), None)
+        if option is not None and option.kind.value in flow.passed_kinds:
+            return await _shown(tx, asking, held)
+        if option is None or option not in await _offered(tx, asking, held):
             return NotFound()
         counted = _counted(flow, option)
         wait = await throttle.count_towards(tx, counted, now)
         if wait is not None:
             if held.account is not None:
-                await _note_flood(tx, held.person, "try", actor=actor, now=now)
+                await _note_flood(tx, held.person, "try", actor=asking.actor, now=now)
             return TooManyTries(wait)
         if held.state is RecoveryState.STARTED:
-            await recovery.move(tx, flow, RecoveryState.GATE1, actor=actor, now=now)
-        known, typed = None, code
-        if option.kind is VerificationKind.RECOVERY_CODES and option.method is not None:
-            read = recovery_code.read(code)
-            if read is not None:
-                known, typed = await recovery_code.hash_of(tx, option.method.id, read.number), read.secret
-        return _Tried(option, counted, known, typed)
+            await recovery.move(tx, flow, RecoveryState.GATE1, actor=asking.actor, now=now)
+        read = recovery_code.read(code) if option.kind is VerificationKind.RECOVERY_CODES else None
+        if read is None:
+            return _Tried(option, counted, None, code)
+        saved = next((one for one in await _fitting(tx, held) if one.kind is option.kind), None)
+        known = None if saved is None else await recovery_code.hash_of(tx, saved.id, read.number)
+        return _Tried(option, counted, known, read.secret)
 
 
 async def _too_late(tx: Transaction, held: _Held) -> DomainError:
@@ -362,38 +371,41 @@ async def _too_late(tx: Transaction, held: _Held) -> DomainError:
     return RecoveryOver(state=held.state.value)
 
 
-async def _is_right(
+async def _right(
     tx: Transaction,
     keys: Keyring,
-    throttle_key: bytes,
+    asking: Asking,
     held: _Held,
     option: Option,
     code: str,
     compared: Compared | None,
-) -> bool:
-    """Spent at once. Of a flow that only seems to live, and of a kind that was passed meanwhile, nothing is."""
-    if option.method is None or not held.flow.is_live or option.kind.value in held.flow.passed_kinds:
-        return False
-    if not option.is_sent:
-        return await code_try.spend(tx, keys, option.method, code, compared, held.now) is not None
-    tried = await sent_code.spend(tx, server_key=throttle_key, aim=_aim(held.flow, option), code=code, now=held.now)
-    if tried.fits:
-        await verification.touch(tx, option.method, held.now)
-    return tried.fits
+) -> Verification | None:
+    """The method that the code shows, spent at once. None: it shows none."""
+    fitting = [one for one in await _fitting(tx, held) if one.kind is option.kind]
+    if option.is_sent:
+        aim = _aim(held.flow, option)
+        tried = await sent_code.spend(tx, server_key=asking.server_key, aim=aim, code=code, now=held.now)
+        shown = next((one for one in fitting if tried.fits and one.id == tried.method_id), None)
+        if shown is not None:
+            await verification.touch(tx, shown, held.now)
+        return shown
+    for one in fitting:
+        spent = await code_try.spend(tx, keys, one, code, compared, held.now)
+        if spent is not None:
+            return spent
+    return None
 
 
 async def _pass(
-    tx: Transaction, keys: Keyring, throttle_key: bytes, held: _Held, tried: _Tried, *, actor: Actor
+    tx: Transaction, keys: Keyring, asking: Asking, held: _Held, tried: _Tried, right: Verification
 ) -> Shown:
-    option, now = tried.option, held.now
-    if option.method is None:
-        raise RuntimeError("what nobody has proves nothing")
+    now = held.now
     await throttle.take_back(tx, tried.counted, now)
-    await code_try.tell_of_stand_in(tx, keys, held.person, option.method, actor=actor, now=now)
-    flow = replace(held.flow, passed=(*held.flow.passed, (option.kind.value, str(option.method.id))))
+    await code_try.tell_of_stand_in(tx, keys, held.person, right, actor=asking.actor, now=now)
+    flow = replace(held.flow, passed=(*held.flow.passed, (right.kind.value, str(right.id))))
     gates = (await recovery.standing(tx, held.account, now)).gates
-    flow = await recovery.move(tx, flow, flow.after_gate(gates), actor=actor, now=now)
-    return await _shown(tx, keys, throttle_key, replace(held, flow=flow))
+    flow = await recovery.move(tx, flow, flow.after_gate(gates), actor=asking.actor, now=now)
+    return await _shown(tx, asking, replace(held, flow=flow))
 
 
 async def _refuse(tx: Transaction, held: _Held, tried: _Tried, *, actor: Actor) -> DomainError:
@@ -428,15 +440,7 @@ async def _note_try(tx: Transaction, held: _Held, option: Option, reason: str, *
 
 
 async def choose_password(
-    db: Database,
-    hasher: Hasher,
-    keys: Keyring,
-    throttle_key: bytes,
-    flow_id: UUID,
-    token: str | None,
-    *,
-    new: str,
-    actor: Actor,
+    db: Database, hasher: Hasher, keys: Keyring, asking: Asking, *, new: str
 ) -> list[UUID] | DomainError:
     """Who is told of it, its owner first. Every session ends and nobody is signed in; a second factor stays.
 
@@ -444,8 +448,8 @@ async def choose_password(
     """
     with hasher.place() as room:
         async with db.write() as tx:
-            held = await _hold(tx, flow_id, token, actor=actor)
-            wrong = await _not_proven(tx, held, Purpose.RESET, actor=actor)
+            held = await _hold(tx, asking)
+            wrong = await _not_proven(tx, held, Purpose.RESET, actor=asking.actor)
             if wrong is not None:
                 return wrong
             about = await password.about(tx, held.account, held.now)
@@ -455,45 +459,43 @@ async def choose_password(
             watchers = await organization.administrators_of(tx, held.person.organization_id) if privileged else []
         broken = await broken_rules(room, new, judge(new, about), before)
         if broken:
-            return await _reject(db, held.flow, broken, actor=actor)
+            return await _reject(db, held.flow, broken, actor=asking.actor)
         new_hash = await room.hash(new)
     async with db.write() as tx:
         for one in sorted({held.person.id, *watchers}):  # in one order, so that two who reset at once both can
             await account.lock(tx, one)
-        held = await _hold(tx, flow_id, token, actor=actor)
-        wrong = await _not_proven(tx, held, Purpose.RESET, actor=actor)
+        held = await _hold(tx, asking)
+        wrong = await _not_proven(tx, held, Purpose.RESET, actor=asking.actor)
         if wrong is not None:
             return wrong
-        now, acting = held.now, replace(actor, kind="account", id=held.person.id)
+        now, acting = held.now, replace(asking.actor, kind="account", id=held.person.id)
         await recovery.move(tx, held.flow, RecoveryState.DONE, actor=acting, now=now)
         await password.replace(
             tx, held.account, new_hash, keys=keys, why="reset", actor=acting, now=now, told="password.reset"
         )
         await open_road(tx, held.account, held.flow.who)
-        await recovery.allow_again(tx, throttle_key, held.account, held.flow.who)
+        await recovery.allow_again(tx, held.flow.who)
         await tell_administrators(tx, keys, held.account, watchers, now=now)
         return [held.person.id, *watchers]
 
 
-async def unlock(
-    db: Database, keys: Keyring, throttle_key: bytes, flow_id: UUID, token: str | None, *, actor: Actor
-) -> UUID | DomainError:
+async def unlock(db: Database, keys: Keyring, asking: Asking) -> UUID | DomainError:
     """Whose it is. The shut road is open again, and nothing else changes: the password and every session stay."""
     async with db.write() as tx:
-        held = await _hold(tx, flow_id, token, actor=actor)
-        wrong = await _not_proven(tx, held, Purpose.UNLOCK, actor=actor)
+        held = await _hold(tx, asking)
+        wrong = await _not_proven(tx, held, Purpose.UNLOCK, actor=asking.actor)
         if wrong is not None:
             return wrong
-        now, acting = held.now, replace(actor, kind="account", id=held.person.id)
+        now, acting = held.now, replace(asking.actor, kind="account", id=held.person.id)
         await recovery.move(tx, held.flow, RecoveryState.DONE, actor=acting, now=now)
         await open_road(tx, held.account, held.flow.who)
-        await recovery.allow_again(tx, throttle_key, held.account, held.flow.who)
+        await recovery.allow_again(tx, held.flow.who)
         await delivery.notify(
             tx,
             keys=keys,
             account=held.account,
             key="account.unlocked",
-            params=place.of(actor),
+            params=place.of(asking.actor),
             now=now,
             severity=Severity.WARNING,
         )
@@ -509,24 +511,27 @@ async def _not_proven(tx: Transaction, held: _Held, purpose: Purpose, *, actor: 
         return RecoveryStep(state=held.state.value)
     standing = await recovery.standing(tx, held.account, held.now)
     enough = standing.offered and len(held.flow.passed_kinds) >= standing.gates
-    if enough and await _in_force(tx, held.flow, held.account.id, standing):
+    shown = await _in_force(tx, held.flow, held.account.id, standing) if enough else []
+    if any(standing.is_settled(one) for one in shown):
         return None
     flow = await recovery.move(tx, held.flow, RecoveryState.CANCELLED, actor=actor, now=held.now, why="policy_changed")
     return RecoveryOver(state=flow.state.value)
 
 
-async def _in_force(tx: Transaction, flow: Recovery, whose: UUID, standing: Standing) -> bool:
-    """Whether all that was shown is still the person's."""
-    have = {str(one.id) for one in standing.methods}
+async def _in_force(tx: Transaction, flow: Recovery, whose: UUID, standing: Standing) -> list[Verification]:
+    """All that was shown, if all of it is still the person's."""
+    have = {str(one.id): one for one in standing.methods}
+    shown = []
     for kind, method in flow.passed:
+        one = have.get(method)
         if kind == VerificationKind.RECOVERY_CODES:
             # The last of them is gone once it was used; those that were made anew meanwhile are others.
             codes = await verification.by_id(tx, whose, UUID(method))
-            if codes is None or codes.created_at > flow.started_at:
-                return False
-        elif method not in have:
-            return False
-    return True
+            one = None if codes is None or codes.created_at > flow.started_at else codes
+        if one is None:
+            return []
+        shown.append(one)
+    return shown
 
 
 async def broken_rules(room: Place, new: str, broken: list[Broken], before: Sequence[str]) -> list[Broken]:

@@ -87,7 +87,7 @@ async def start(
         # It would open nothing where strangers have shut the road.
         counter = throttle.key_of_name(held.sign_in_name, throttle_key)
         await open_road(tx, held, counter)
-        await recovery.allow_again(tx, throttle_key, held, counter)
+        await recovery.allow_again(tx, counter)
         await _record(tx, held, reason, {"by": "temporary_password", "end_sessions": True}, actor=actor, now=now)
         return Started(until, made)
 
@@ -172,7 +172,7 @@ async def choose(
         )
         counter = throttle.key_of_name(held.sign_in_name, throttle_key)
         await open_road(tx, held, counter)
-        await recovery.allow_again(tx, throttle_key, held, counter)
+        await recovery.allow_again(tx, counter)
         await tell_administrators(tx, keys, held, watchers, now=now)
         return [held.id, *watchers]
 

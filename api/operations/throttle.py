@@ -6,9 +6,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, browser, recovery, throttle, verification
+from models import account, browser, recovery, throttle
 from models.database import Database, Transaction
 from models.errors import NotFound
+from models.recovery_policy import ORDER
 from models.session import Who, hash_token
 from models.throttle import PASSWORD, RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, SECOND_FACTOR, Count
 
@@ -48,13 +49,13 @@ async def _counts(
     now = await tx.now()
     passwords = await throttle.of_lockout(tx, PASSWORD, lanes, now)
     factors = await throttle.of_budgets(tx, SECOND_FACTOR, str(account_id), now)
-    return [*passwords, *factors, *await _of_recovery(tx, throttle_key, account_id, who, now)]
+    return [*passwords, *factors, *await _of_recovery(tx, who, now)]
 
 
-async def _of_recovery(tx: Transaction, throttle_key: bytes, account_id: UUID, who: str, now: datetime) -> list[Count]:
-    """Of the way back in: all methods together, and each that the person has."""
+async def _of_recovery(tx: Transaction, who: str, now: datetime) -> list[Count]:
+    """Of the way back in: all methods together, and those of each kind."""
     blocks = {"": (RECOVERY, who)}
-    for method in await verification.of_account(tx, account_id):
-        blocks[f"method:{method.id}"] = (RECOVERY_METHOD, recovery.lane(throttle_key, who, method))
+    for kind in ORDER:
+        blocks[f"method:{kind.value}"] = (RECOVERY_METHOD, recovery.lane(who, kind))
     counts = await throttle.of_blocks(tx, blocks, now)
     return [*counts, *await throttle.of_budgets(tx, RECOVERY_STARTS, who, now)]

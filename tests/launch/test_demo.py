@@ -9,10 +9,12 @@ import pytest
 from api.passwords import Hasher, HashSettings
 from launch import demo, fleet
 from launch.fleet import Fleet
-from models import account, verification
+from models import account, recovery_code, verification
+from models.contact import SETTLED
 from models.database import Database
 from models.sealed import Keyring
 from models.settings import SettingsError
+from models.verification import VerificationKind
 from platforms.simulation import simulated
 
 CAST = tomllib.loads(demo.CAST.read_text(encoding="utf-8"))
@@ -43,10 +45,20 @@ async def test_everybody_can_sign_in_with_what_the_file_says(data: Path, db: Dat
                 assert await place.verify(row.password_hash, person["password"])
             assert not hasher.is_weak(row.password_hash)
             assert row.is_operator == ("operator" in person["roles"])
-            factors = await verification.of_account(tx, row.id)
+            methods, now = await verification.of_account(tx, row.id), datetime.now(UTC)
+            assert all(method.created_at <= now - SETTLED for method in methods), "they lead back in at once"
+            assert bool(person["saved_codes"]) == (not person["roles"] and not person["totp_secret"])
+            saved = [one for one in methods if one.kind is VerificationKind.RECOVERY_CODES]
+            assert bool(saved) == bool(person["saved_codes"])
+            for text in person["saved_codes"]:
+                code = recovery_code.read(text)
+                assert code is not None
+                with hasher.place() as place:
+                    known = await recovery_code.hash_of(tx, saved[0].id, code.number)
+                    assert await place.verify(known, code.secret)
+            factors = [one for one in methods if one not in saved]
             assert bool(factors) == bool(person["totp_secret"])
             for factor in factors:
-                now = datetime.now(UTC)
                 assert factor.step_of(pyotp.TOTP(person["totp_secret"]).at(now), KEYS, now) is not None
 
 
@@ -65,7 +77,8 @@ async def test_there_are_all_the_people_a_demo_needs(data: Path, db: Database) -
         "operator",
     ]
     assert all(
-        person.keys() == {"account", "password", "totp_secret", "roles", "devices"} for person in people.values()
+        person.keys() == {"account", "password", "totp_secret", "roles", "devices", "saved_codes"}
+        for person in people.values()
     )
 
 

@@ -13,7 +13,7 @@ from models.errors import IllegalMove
 from models.event import Actor
 from models.organization import RECOVERY_KINDS, RecoveryFor, RecoverySettings
 from models.recovery import LIVE, MOVES, Recovery, RecoveryState, move
-from models.recovery_policy import SENT, Decoy, Purpose, Standing, decoys, mail_hint, option_id, phone_hint
+from models.recovery_policy import SENT, Decoy, Purpose, Standing, options
 from models.verification import Verification, VerificationKind
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -217,28 +217,37 @@ def test_who_may_is_who_is_offered_it(whom: RecoveryFor, in_group: bool, blocked
     assert standing(EMAIL, whom=whom, in_group=in_group).decoy(Purpose.RESET, blocked=blocked) is decoy
 
 
+@pytest.mark.parametrize(
+    ("age", "may"), [(timedelta(hours=24), True), (timedelta(hours=24) - timedelta(microseconds=1), False)]
+)
+def test_two_kinds_lead_back_in_once_one_of_them_was_there_the_day_before(age: timedelta, may: bool) -> None:
+    now, aged = (method(kind, timedelta(0), n=n) for n, kind in enumerate(KINDS)), method(*AGED, n=20)
+
+    young = standing(*now, replace(aged, created_at=NOON - age))
+
+    assert young.registered is may
+
+
+KINDS = (VerificationKind.EMAIL, VerificationKind.RECOVERY_CODES)
+AGED = (VerificationKind.PHONE, timedelta(hours=24))
+
+
+def test_after_a_method_of_today_only_one_of_yesterday_passes_the_last_gate() -> None:
+    phone = method(VerificationKind.PHONE, timedelta(hours=23), n=30)
+    had = standing(phone, EMAIL, method(VerificationKind.TOTP, timedelta(hours=1), n=31))
+
+    assert {one.kind for one in had.fitting(())} == {phone.kind, EMAIL.kind, TOTP.kind}
+    assert had.fitting((("phone", str(phone.id)),)) == [EMAIL]
+    assert {one.kind for one in had.fitting((("email", str(EMAIL.id)),))} == {phone.kind, TOTP.kind}
+
+
 # What is shown
 
 
-def test_a_hint_shows_neither_the_address_nor_its_length() -> None:
-    assert mail_hint("sanne.de.vries@mail.example.org") == "s•••@m•••.org"
-    assert mail_hint("s@m.org") == "s•••@m•••.org"
-    assert phone_hint("+31612345678") == "••• 78"
+def test_every_name_is_offered_each_kind_under_ids_of_its_own() -> None:
+    first, second = options(KEY, "a"), options(KEY, "b")
 
-
-def test_what_is_made_up_stands_still_and_differs_by_name_and_by_key() -> None:
-    allowed = frozenset(RECOVERY_KINDS)
-
-    assert decoys(KEY, "a", allowed) == decoys(KEY, "a", allowed)
-    assert decoys(KEY, "a", allowed) != decoys(KEY, "b", allowed)
-    assert decoys(KEY, "a", allowed) != decoys(b"l" * 32, "a", allowed)
-    assert option_id(KEY, "a", b"x") != option_id(KEY, "b", b"x")
-
-
-@pytest.mark.parametrize("allowed", [{"totp"}, {"recovery_codes"}, set(RECOVERY_KINDS), set()])
-def test_what_is_made_up_is_of_kinds_that_are_taken(allowed: set[str]) -> None:
-    for n in range(50):
-        made = decoys(KEY, str(n), allowed)
-        assert made
-        assert not allowed or {one.kind.value for one in made} <= allowed
-        assert all(one.method is None for one in made)
+    assert first == options(KEY, "a")
+    assert [one.kind.value for one in first] == [one.kind.value for one in second] == list(RECOVERY_KINDS)
+    assert not {one.id for one in first} & {one.id for one in second + options(b"l" * 32, "a")}
+    assert options(KEY, "a", {"email"}) == [one for one in first if one.kind is VerificationKind.EMAIL]

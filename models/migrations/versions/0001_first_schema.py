@@ -858,6 +858,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("organization_id", Id, nullable=True, comment="none of a decoy"),
         sa.Column("account_id", Id, nullable=True, comment="none of a decoy"),
         sa.Column("subject_id", Id, nullable=False, comment="a method, or what else the code speaks for"),
+        sa.Column("method_id", Id, nullable=True, comment="whose address it went to, where the subject is no method"),
         sa.Column("flow_id", Id, nullable=False),
         sa.Column("purpose", sa.Text, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=True, comment="keyed, of the newest code; none fits a decoy"),
