@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-from api import guards, middleware
+from api import guards, middleware, passkeys
 from api.call import Call, CookieName, Needs, Reply, SetCookie, StreamReply
 from api.handlers import checkin
 from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, REQUEST_ID
@@ -29,7 +29,7 @@ from api.settings import ApiSettings
 from api.signers import Signers
 from api.stream import Streams, StreamSettings
 from api.texts import Texts, choose, folders
-from models import migrate
+from models import migrate, password_policy
 from models.database import Database
 from models.errors import Invalid, NotFound, TermsRequired, UnknownField, Unreadable
 from models.event import Actor
@@ -97,6 +97,9 @@ async def _hold_open(app: web.Application) -> AsyncIterator[None]:
     """Opened in this order, closed in the opposite one; what did not open is not closed."""
     needs = app[NEEDS]
     async with contextlib.AsyncExitStack() as stack:
+        # Threads of their own: what takes long to load is there before somebody asks, and holds up nobody.
+        loading = [asyncio.create_task(asyncio.to_thread(load)) for load in (passkeys.load, password_policy.load)]
+        stack.push_async_callback(asyncio.wait, loading)
         await needs.database.open()
         stack.push_async_callback(needs.database.close)
         await stack.enter_async_context(needs.door)

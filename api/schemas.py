@@ -24,6 +24,7 @@ from models.organization_policy import (
     SITE_MOST,
     STRENGTH_MOST,
 )
+from models.password_policy import BANNED_WORDS, SHORTEST_WORD
 from models.recovery_policy import Purpose
 from models.role import Role
 from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
@@ -717,6 +718,20 @@ class RecoveryRulesChanged(Given, frozen=True, kw_only=True):
     unlock: bool = True
 
 
+Word = Annotated[str, Meta(min_length=SHORTEST_WORD, max_length=64, pattern=NAME)]
+
+
+class BannedWords(Answer, frozen=True, kw_only=True):
+    words: list[str]
+
+
+class BannedWordsChanged(Given, frozen=True, kw_only=True):
+    words: Annotated[
+        list[Word],
+        Meta(max_length=BANNED_WORDS, description="Written as they sound: look-alikes and case are undone."),
+    ]
+
+
 class LetRecover(Given, frozen=True, kw_only=True):
     may: Annotated[bool, Meta(description="Counts where the organization lets a group.")]
 
@@ -1086,9 +1101,15 @@ class Browser(Answer, frozen=True, kw_only=True):
 
 
 class Throttle(Answer, frozen=True, kw_only=True):
-    kind: Annotated[str, Meta(description="`password`, or `second_factor` and its period.")]
+    kind: Annotated[
+        str, Meta(description="`password`, or such as `second_factor`, `passkey`, `recovery` and its period.")
+    ]
     lane: Annotated[
-        str | None, Meta(description="`strangers`, `this_browser`, or for operators `browser:` and its id.")
+        str | None,
+        Meta(
+            description="`strangers`: all browsers that are not known together; `this_browser`, or for operators "
+            "`browser:` and its id; `passkey:` and the method's id; `method:` and a kind."
+        ),
     ]
     tries: Annotated[int, Meta(description="That failed, in a row or in its period.")]
     limit: int

@@ -1,6 +1,7 @@
 """`python -m launch.unlock NAME`: open a password road that too many failures shut. An operator's act, on the record.
 
-Until people can recover by themselves this is the way back after a hundred failures in a row.
+All of it: for strangers, and for each browser that the account knows. The password stays as it is, and the way back in
+without one, whose own block an administrator opens (`POST /accounts/{id}/recovery/allow-again`).
 """
 
 import argparse
@@ -9,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from models import account, event, throttle
+from models import account, event, password, throttle
 from models.database import Database
 from models.event import Actor
 from models.settings import DatabaseSettings, SettingsError, resolve_files, throttle_key
@@ -20,10 +21,12 @@ MISCONFIGURED = 2
 async def unlock(database: Database, name: str, key: bytes) -> bool:
     """Whether somebody has that name. The counter of a name that nobody has is cleared alike."""
     async with database.write() as tx:
-        await throttle.clear(tx, throttle.PASSWORD, throttle.key_of_name(account.fold(name), key))
+        counter = throttle.key_of_name(account.fold(name), key)
         row = await account.by_sign_in_name(tx, name)
         if row is None:
+            await throttle.clear(tx, throttle.PASSWORD, counter)
             return False
+        await password.open_road(tx, row, counter)
         await event.record(
             tx,
             organization_id=row.organization_id,
@@ -44,7 +47,7 @@ async def run(environ: Mapping[str, str], name: str) -> int:
         found = await unlock(database, name, key)
     finally:
         await database.close()
-    sys.stdout.write(f"{'open again' if found else 'nobody has that name'}\n")
+    sys.stdout.write(f"{'open again, in every browser' if found else 'nobody has that name'}\n")
     return 0 if found else 1
 
 

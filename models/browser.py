@@ -63,7 +63,7 @@ class Browser:
 
     @property
     def lane(self) -> str:
-        """What wrong passwords from it are counted by."""
+        """What failures in it are counted by, apart from those of strangers."""
         return f"browser:{self.id}"
 
     def second_factor_done(self, generation: int, now: datetime) -> datetime | None:
@@ -80,6 +80,12 @@ async def known(tx: Transaction, account_id: UUID, token_hash: bytes) -> Browser
     )
     row = (await tx.execute(statement)).one_or_none()
     return None if row is None else Browser.of(row)
+
+
+async def lane(tx: Transaction, account_id: UUID, token_hash: bytes | None) -> str:
+    """What is counted by: a known browser has a count of its own, and all others have one together."""
+    found = None if token_hash is None else await known(tx, account_id, token_hash)
+    return str(account_id) if found is None else found.lane
 
 
 async def is_ours(tx: Transaction, token_hash: bytes) -> bool:

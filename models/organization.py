@@ -4,7 +4,9 @@ There is a membership as long as somebody belongs: who has left has none, and no
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -91,6 +93,23 @@ class RecoverySettings:
     def as_json(self) -> dict[str, Any]:
         kinds = [kind for kind in RECOVERY_KINDS if kind in self.kinds]
         return {"for": self.whom.value, "gates": self.gates, "kinds": kinds, "unlock": self.unlock}
+
+
+@dataclass(frozen=True, slots=True)
+class BannedWords:
+    """An organization's own, that no password of its people may be made of."""
+
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> "BannedWords":
+        """In one order, each once."""
+        return cls(tuple(sorted({unicodedata.normalize("NFC", word.strip()) for word in words})))
+
+    @property
+    def mark(self) -> str:
+        """The ETag of what an administrator may edit."""
+        return f'"{hashlib.sha256(json.dumps(self.words).encode()).hexdigest()[:32]}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,25 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, delivery, event, organization, place, re_sign_in, reset_link, verification
+from models import (
+    account,
+    browser,
+    delivery,
+    event,
+    organization,
+    place,
+    re_sign_in,
+    reset_link,
+    throttle,
+    verification,
+)
 from models.base import Id, metadata
 from models.database import Transaction
 from models.event import Actor
 from models.notification import Severity
 from models.password_policy import About
 from models.sealed import Keyring
+from models.throttle import PASSWORD
 from models.vocabulary import new_id
 
 password_history = sa.Table(
@@ -94,6 +106,16 @@ async def replace(
         severity=Severity.WARNING,
     )
     return generation
+
+
+async def open_road(tx: Transaction, held: Any, who: str) -> None:
+    """No failures in a row count against the account any more, strangers' nor those of a browser it knows.
+
+    `who`: the counter of its sign-in name.
+    """
+    await throttle.clear(tx, PASSWORD, who)
+    for known in await browser.of_account(tx, held.organization_id, held.id):
+        await throttle.clear(tx, PASSWORD, known.lane)
 
 
 async def start_reset(tx: Transaction, held: Any, *, end_sessions: bool, actor: Actor, now: datetime) -> None:

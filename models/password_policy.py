@@ -89,7 +89,7 @@ def judge(password: str, about: About) -> list[Broken]:
     plain = undisguised(password)
     if any(name in plain for name in _names(about)):
         broken.append(Broken(Rule.CONTAINS_NAME))
-    if _is_common(password):
+    if _is_common(plain):
         broken.append(Broken(Rule.COMMON))
     own = {undisguised(word) for word in about.banned_words[:BANNED_WORDS]}
     if any(_within_one(plain, word) for words in (own, _worst()) for word in words if len(word) >= SHORTEST_WORD):
@@ -113,18 +113,24 @@ def _names(about: About) -> set[str]:
 
 @cache
 def _common() -> bytes:
-    """Searched as it lies: a quarter of a megabyte, where a set would hold many times as much."""
-    return b"\n" + COMMON.read_bytes()
+    """With look-alikes undone in all of it, and searched as it lies: a quarter of a megabyte, where a set would hold
+    many times as much."""
+    return b"\n" + undisguised(COMMON.read_text(encoding="utf-8")).encode()
 
 
-def _is_common(password: str) -> bool:
-    word = password.casefold().encode()
+def load() -> None:
+    """The lists, before somebody chooses a password."""
+    _worst()
+
+
+def _is_common(plain: str) -> bool:
+    word = plain.encode()
     return b"\n" not in word and b"\n" + word + b"\n" in _common()
 
 
 @cache
 def _worst() -> frozenset[str]:
-    words = (undisguised(word) for word in _common().decode().split("\n", WORST + 1)[1 : WORST + 1])
+    words = _common().decode().split("\n", WORST + 1)[1 : WORST + 1]
     return frozenset(word for word in words if len(word) >= SHORTEST_WORD)
 
 

@@ -22,7 +22,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, contact, event, organization, recovery_code, throttle, verification
+from models import account, browser, contact, event, organization, recovery_code, throttle, verification
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.contact import SETTLED
 from models.database import Transaction
@@ -365,11 +365,13 @@ def lane(who: str, kind: VerificationKind) -> str:
     return f"{who}:{kind.value}"
 
 
-async def allow_again(tx: Transaction, who: str) -> None:
-    """Nothing that was tried counts against the way back in any more."""
+async def allow_again(tx: Transaction, held: Any, who: str) -> None:
+    """Nothing that was tried counts against the way back in any more. `held`: the account's row."""
     await throttle.clear(tx, RECOVERY, who)
+    lanes = [who, *(known.lane for known in await browser.of_account(tx, held.organization_id, held.id))]
     for budget in RECOVERY_STARTS:
-        await throttle.clear(tx, budget, who)
+        for lane_of in lanes:
+            await throttle.clear(tx, budget, lane_of)
     for kind in ORDER:
         await throttle.clear(tx, RECOVERY_METHOD, lane(who, kind))
 

@@ -33,6 +33,7 @@ session = sa.Table(
     sa.Column("method_ids", Json, nullable=False, comment="the very methods, beside the password"),
     sa.Column("signed_in_at", Moment, nullable=False),
     sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
+    sa.Column("proven_strength", sa.SmallInteger, nullable=False, comment="what was shown then"),
     sa.Column("used_at", Moment, nullable=False),
     sa.Column("idle_at", Moment, nullable=False, comment="when it dies, unless it is used before"),
     sa.Column("expires_at", Moment, nullable=False),
@@ -90,6 +91,8 @@ class Session:
     methods: tuple[str, ...]
     signed_in_at: datetime
     proven_at: datetime
+    proven_strength: int
+    """Of what was shown then: a password alone, given again, shows no second factor."""
     used_at: datetime
     idle_at: datetime
     expires_at: datetime
@@ -111,6 +114,7 @@ class Session:
             methods=tuple(row.methods),
             signed_in_at=row.signed_in_at,
             proven_at=row.proven_at,
+            proven_strength=row.proven_strength,
             used_at=row.used_at,
             idle_at=row.idle_at,
             expires_at=row.expires_at,
@@ -141,6 +145,8 @@ class Session:
             method_ids=(*self.method_ids, str(method_id)) if known is None else known,
             strength=max(self.strength, strength_of(methods)),
             proven_at=now,
+            # Whatever else it is, it was opened with a password, or with what stands for one.
+            proven_strength=strength_of((PASSWORD_METHOD, method)),
             used_at=now,
             idle_at=now + life.idle,
             expires_at=self.expires_at if end is None else min(self.expires_at, end),
@@ -266,6 +272,7 @@ async def open_session(
         "method_ids": list(method_ids),
         "signed_in_at": now,
         "proven_at": proven_at or now,
+        "proven_strength": strength,
         "used_at": now,
         "idle_at": now + idle,
         "expires_at": now + lifetime,
@@ -373,6 +380,7 @@ async def complete(
             method_ids=list(method_ids),
             signed_in_at=now,
             proven_at=now,
+            proven_strength=strength,
             used_at=now,
             idle_at=now + life.idle,
             expires_at=now + life.absolute,
@@ -392,6 +400,7 @@ async def prove(tx: Transaction, proven: Session, *, token_hash: bytes) -> bool:
             methods=list(proven.methods),
             method_ids=list(proven.method_ids),
             proven_at=proven.proven_at,
+            proven_strength=proven.proven_strength,
             used_at=proven.used_at,
             idle_at=proven.idle_at,
             expires_at=proven.expires_at,
@@ -414,7 +423,8 @@ async def renew(
     """The same sign-in under a new id, a new token and its account's new generation; the old row is over.
 
     Its end stays where it was, unless it waited for a new password: only now it is a whole session. `until`: when
-    something temporary is over that it was opened with. `proven_at`: when it was proven, where that was not now.
+    something temporary is over that it was opened with. `proven_at`: when it was proven, where that was not now, by its
+    password.
     """
     await end(tx, held.id, now)
     waited = held.state is SessionState.MUST_CHANGE_PASSWORD
@@ -426,6 +436,7 @@ async def renew(
         state=held.state if held.state is SessionState.TERMS_REQUIRED else SessionState.SIGNED_IN,
         generation=generation,
         proven_at=proven_at or now,
+        proven_strength=held.proven_strength if waited or proven_at is not None else strength_of((PASSWORD_METHOD,)),
         used_at=now,
         idle_at=now + life.idle,
         expires_at=(whole if until is None else min(whole, until)) if waited else held.expires_at,

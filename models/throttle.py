@@ -263,7 +263,9 @@ async def of_lockout(tx: Transaction, lockout: Lockout, lanes: Mapping[str, str]
     ]
 
 
-async def of_budgets(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> list[Count]:
+async def of_budgets(
+    tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime, lane: str | None = None
+) -> list[Count]:
     """How each stands whose period is not over."""
     known = {f"{budget.name}:{who}": budget for budget in budgets}
     rows = await tx.execute(sa.select(throttle).where(throttle.c.key.in_(known)).order_by(throttle.c.since))
@@ -273,7 +275,7 @@ async def of_budgets(tx: Transaction, budgets: tuple[Budget, ...], who: str, now
         end = row.since + budget.period
         if row.since <= now < end and row.tries:
             shut = end if row.tries >= budget.limit else None
-            found.append(Count(budget.name, None, row.tries, budget.limit, shut))
+            found.append(Count(budget.name, lane, row.tries, budget.limit, shut))
     return found
 
 

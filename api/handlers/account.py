@@ -30,6 +30,7 @@ async def create(call: Call[schemas.AccountAsked, None]) -> Reply:
         needs.database,
         needs.hasher,
         needs.keys,
+        needs.throttle_key,
         call.person,
         sign_in_name=given.sign_in_name,
         display_name=given.display_name,
@@ -55,6 +56,21 @@ async def block(call: Call[schemas.Reason, None]) -> Reply:
 async def unblock(call: Call[None, None]) -> Reply:
     needs, account_id = call.needs, call.id("account_id")
     return _shown(await account.unblock(needs.database, needs.keys, call.person, account_id, actor=call.actor))
+
+
+async def unlock(call: Call[schemas.Reason, None]) -> Reply:
+    needs, account_id = call.needs, call.id("account_id")
+    await account.unlock(
+        needs.database,
+        needs.keys,
+        needs.throttle_key,
+        call.person,
+        account_id,
+        reason=call.body.reason,
+        actor=call.actor,
+    )
+    needs.door.nudge(account_id)
+    return Reply(204)
 
 
 async def delete(call: Call[None, None]) -> Reply:

@@ -8,6 +8,7 @@ import msgspec
 from api import render, schemas
 from api.call import Call, Reply
 from api.operations import organization
+from models.organization import BannedWords
 from models.organization_change import ActChange, Change, Decided
 from models.organization_policy import PASSCODE, Hidden
 
@@ -29,6 +30,22 @@ async def change(call: Call[schemas.OrganizationSettingsChanged, None]) -> Reply
         needs.database, needs.platforms, call.person, _wanted(call.body), matches=call.matches, actor=call.actor
     )
     return _shown(changed)
+
+
+async def show_words(call: Call[None, None]) -> Reply:
+    return _words(await organization.show_words(call.needs.database, call.person))
+
+
+async def change_words(call: Call[schemas.BannedWordsChanged, None]) -> Reply:
+    wanted = BannedWords.of(call.body.words)
+    changed = await organization.change_words(
+        call.needs.database, call.person, wanted, matches=call.matches, actor=call.actor
+    )
+    return _words(changed)
+
+
+def _words(words: BannedWords) -> Reply:
+    return Reply(200, schemas.BannedWords(words=list(words.words)), headers={"ETag": words.mark})
 
 
 def _wanted(given: schemas.OrganizationSettingsChanged) -> Change:

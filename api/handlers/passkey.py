@@ -6,10 +6,11 @@ from api.guards import PASSKEY_FLOODS, SIGN_IN_FLOODS, forgive
 from api.handlers.session import must_not_flood, owes_password, signed_in
 from api.operations import passkey, terms
 from api.operations import session as sign_ins
+from api.operations.passkey_try import Copied
 from api.operations.session import OwesPassword
 from api.passkeys import Party
 from models.database import DatabaseDown
-from models.errors import DomainError
+from models.errors import DomainError, SignInFailed
 from models.passkey import CHALLENGE_LIFE
 from models.session import SessionState
 
@@ -48,6 +49,10 @@ async def sign_in(call: Call[schemas.PasskeySignIn, None]) -> Reply:
     except DatabaseDown:
         await forgive(needs.door, SIGN_IN_FLOODS, group)
         raise
+    if isinstance(done, Copied):
+        # Whoever is signed in hears of it at once.
+        needs.door.nudge(done.account_id)
+        raise SignInFailed
     if isinstance(done, DomainError):
         raise done
     await forgive(needs.door, SIGN_IN_FLOODS, group)

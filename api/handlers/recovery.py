@@ -39,6 +39,7 @@ async def _start(call: Call[schemas.RecoveryAsked, None]) -> Reply:
         needs.throttle_key,
         name=call.body.account,
         purpose=call.body.purpose,
+        browser_token=call.browser_token,
         actor=call.actor,
     )
     if isinstance(started, DomainError):

@@ -1,21 +1,16 @@
-"""A reset that an administrator starts: the link goes to the person, and its page lets them choose the password.
+"""A reset that an administrator starts: the link goes to the person, and its page lets them choose the password."""
 
-As with a notice's link the token stands behind a `#`, which no browser sends anywhere, and reading the page does
-nothing.
-"""
-
-import html
 from typing import Final
 
 from api import schemas
-from api.call import Call, ClearCookie, CookieName, Reply
-from api.handlers.not_me import KEPT, POLICY
+from api.call import Call, Reply
+from api.handlers import linked_page
+from api.handlers.linked_page import Say
+from api.handlers.recovery import OVER
 from api.openapi import Document
 from api.operations import reset_link
 from models.errors import DomainError
 from models.password_policy import MOST
-
-OVER: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RECOVERY))
 
 
 async def start(call: Call[schemas.ResetAsked, None]) -> Reply:
@@ -55,11 +50,10 @@ async def choose(call: Call[schemas.ResetByLink, None]) -> Reply:
 
 
 async def page(call: Call[None, schemas.InLanguage]) -> Reply:
-    language = call.query.language
+    return linked_page.show(call, "reset_password", _form)
 
-    def say(name: str) -> str:
-        return html.escape(call.needs.texts.say(language, f"reset_password.{name}", {}))
 
+def _form(say: Say) -> str:
     def box(name: str) -> str:
         return (
             f'<p><label for="{name}">{say(name)}</label><br><input id="{name}" type="password" required '
@@ -67,28 +61,19 @@ async def page(call: Call[None, schemas.InLanguage]) -> Reply:
             'aria-describedby="rules problem"></p>'
         )
 
-    text = (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{say("title")}</title><link rel="stylesheet" href="/docs/style.css">'
-        '<script src="/reset-password/script.js" defer></script></head><body><main>'
-        f'<h1>{say("title")}</h1><form id="form" hidden novalidate><p>{say("lead")}</p>'
+    return (
+        f'<form id="form" hidden novalidate><p>{say("lead")}</p>'
         f'<p id="rules">{say("rules")}</p>{box("new")}{box("again")}'
         f'<p><label><input id="show" type="checkbox"> {say("show")}</label></p>'
         '<div id="problem" role="alert"></div>'
         f'<p><button id="choose" type="submit">{say("button")}</button></p></form>'
         f'<div role="status"><p id="done" hidden>{say("done")}</p><p id="gone" hidden>{say("gone")}</p>'
         f'<p id="trouble" hidden>{say("trouble")}</p><p id="differs" hidden>{say("differs")}</p></div>'
-        f"<noscript><p>{say('by_hand')}</p></noscript></main></body></html>"
     )
-    return Reply(200, text.encode(), {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY})
 
 
 async def script(call: Call[None, None]) -> Reply:
-    headers = {"ETag": SCRIPT.etag, "Cache-Control": KEPT}
-    if call.if_none_match == SCRIPT.etag:
-        return Reply(304, headers=headers)
-    return Reply(200, SCRIPT.content, headers={**headers, "Content-Type": "text/javascript; charset=utf-8"})
+    return linked_page.script(call, SCRIPT)
 
 
 SCRIPT: Final = Document.of(b"""\

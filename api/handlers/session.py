@@ -139,6 +139,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
             party=Party.at(needs.settings.public_url),
             given=given.assertion.read(),
             method_id=given.method_id,
+            browser_token=call.browser_token,
             actor=call.actor,
         )
     elif given.assertion is not None:
@@ -161,6 +162,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
             call.person,
             method_id=given.method_id,
             code=given.code,
+            browser_token=call.browser_token,
             throttle_key=needs.throttle_key,
             actor=call.actor,
         )

@@ -21,9 +21,11 @@ from models import (
     organization,
     password,
     re_sign_in,
+    recovery,
     recovery_code,
     role,
     roster,
+    throttle,
 )
 from models import reset_link as links
 from models.database import Database, Transaction
@@ -81,6 +83,7 @@ async def create(
     db: Database,
     hasher: Hasher,
     keys: Keyring,
+    throttle_key: bytes,
     who: Who,
     *,
     sign_in_name: str,
@@ -114,6 +117,10 @@ async def create(
         )
         if held is None:
             raise SignInNameTaken
+        # Strangers may have guessed at the name before anybody had it.
+        counter = throttle.key_of_name(names.sign_in_name, throttle_key)
+        await password.open_road(tx, held, counter)
+        await recovery.allow_again(tx, held, counter)
         return Created(Known(held, ()), roster.lasts_until(now, by_link=made is None), made)
 
 
@@ -142,6 +149,17 @@ async def unblock(db: Database, keys: Keyring, who: Who, account_id: UUID, *, ac
             await _record(tx, who, account_id, "access:unblock", actor=actor, now=target.now)
             await _tell(tx, keys, target, "account.unblocked")
         return await _known(tx, who.organization_id, account_id, target.now)
+
+
+async def unlock(
+    db: Database, keys: Keyring, throttle_key: bytes, who: Who, account_id: UUID, *, reason: str, actor: Actor
+) -> None:
+    """Wrong passwords that shut the road count no more, in any browser. The password and every session stay."""
+    async with db.write() as tx:
+        target = await administration.reached(tx, who, account_id, role.RESET)
+        await password.open_road(tx, target.held, throttle.key_of_name(target.held.sign_in_name, throttle_key))
+        await _record(tx, who, account_id, "password:unlock", actor=actor, now=target.now, reason=reason)
+        await _tell(tx, keys, target, "account.unlocked_by_administrator")
 
 
 async def delete(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> None:

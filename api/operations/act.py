@@ -449,7 +449,11 @@ def _unproven(one: ActOffer, who: Who, window: ReSignIn | None, now: datetime) -
     """What is missing of the proof; None: nothing."""
     strong = who.session.strength >= one.strength
     if one.proof is not Proof.RE_SIGN_IN:
-        if strong and (one.proof is Proof.NONE or who.session.is_fresh(now)):
+        if one.proof is Proof.NONE:
+            enough = strong
+        else:
+            enough = who.session.proven_strength >= one.strength and who.session.is_fresh(now)
+        if enough:
             return None
         return ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=one.strength)
     state = None if window is None else window.after_confirm(now)

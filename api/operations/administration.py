@@ -95,7 +95,7 @@ async def _acting(tx: Transaction, who: Who) -> tuple[Any, tuple[str, ...]]:
     asking = await session.by_id(tx, who, who.session.id)
     if asking is None or not asking.lives(acting.session_generation, now):
         raise NotSignedIn
-    if asking.strength < STRENGTH or not asking.is_fresh(now, RECENT_PROOF):
+    if asking.proven_strength < STRENGTH or not asking.is_fresh(now, RECENT_PROOF):
         methods = await verification.of_account(tx, who.account_id)
         if verification.best_strength(methods) < STRENGTH:
             raise SecondFactorMissing(strength=STRENGTH)

@@ -11,14 +11,14 @@ from uuid import UUID
 
 from api.operations import code_send, told
 from api.passwords import Hasher
-from models import access_pass, recovery_code, sent_code, throttle, verification
+from models import access_pass, browser, recovery_code, sent_code, throttle, verification
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import CodeRefused, DomainError, TooManyTries
 from models.event import Actor
 from models.notification import Severity
 from models.sealed import Keyring
-from models.session import Who
+from models.session import Who, hash_token
 from models.throttle import SECOND_FACTOR
 from models.verification import Verification, VerificationKind
 
@@ -34,14 +34,21 @@ class Compared:
     """The hash that the code fits; None: it fits none."""
 
 
-async def compare(db: Database, hasher: Hasher, who: Who, *, method_id: UUID, code: str) -> Compared | None:
+async def counter(tx: Transaction, who: Who, browser_token: str | None) -> str:
+    """Whose count of second factors it is: whoever knows the password alone shuts out no browser that is known."""
+    return await browser.lane(tx, who.account_id, None if browser_token is None else hash_token(browser_token))
+
+
+async def compare(
+    db: Database, hasher: Hasher, who: Who, *, method_id: UUID, code: str, browser_token: str | None
+) -> Compared | None:
     """None: codes without letters are never kept as hashes. Raises Busy before anything is counted."""
     if _LETTER.search(code) is None:
         return None
     with hasher.place() as place:
         async with db.write() as tx:
             now = await tx.now()
-            wait = await throttle.take(tx, SECOND_FACTOR, str(who.account_id), now)
+            wait = await throttle.take(tx, SECOND_FACTOR, await counter(tx, who, browser_token), now)
             if wait is not None:
                 return Compared(wait)
             known, typed = await _known(tx, who, method_id, code, now)
@@ -81,13 +88,14 @@ async def accept(
     method_id: UUID,
     code: str,
     compared: Compared | None,
+    browser_token: str | None,
     server_key: bytes,
     actor: Actor,
     now: datetime,
 ) -> Verification | DomainError:
     """The account is held. What was counted must stay: a refusal is given back, not raised."""
-    counter = str(who.account_id)
-    wait = await throttle.take(tx, SECOND_FACTOR, counter, now) if compared is None else compared.wait
+    lane = await counter(tx, who, browser_token)
+    wait = await throttle.take(tx, SECOND_FACTOR, lane, now) if compared is None else compared.wait
     if wait is not None:
         return TooManyTries(wait)
     method = await _method(tx, who, method_id, now)
@@ -97,7 +105,7 @@ async def accept(
         method = await spend(tx, keys, method, code, compared, now)
     if method is None:
         return CodeRefused()
-    await throttle.give_back(tx, SECOND_FACTOR, counter)
+    await throttle.give_back(tx, SECOND_FACTOR, lane)
     await tell_of_stand_in(tx, keys, who, method, actor=actor, now=now)
     return method
 

@@ -10,6 +10,7 @@ from models import event, organization, organization_change, role
 from models.database import Database, Transaction
 from models.errors import PreconditionFailed
 from models.event import Actor
+from models.organization import BannedWords
 from models.organization_change import Change, Decided
 from models.session import Who
 
@@ -49,6 +50,35 @@ async def change(
             facts=facts,
         )
         return Decided(held.organization_id, held.name, after)
+
+
+async def show_words(db: Database, who: Who) -> BannedWords:
+    async with db.read() as tx:
+        return BannedWords.of((await organization.settings_of(tx, who.organization_id)).banned_words)
+
+
+async def change_words(
+    db: Database, who: Who, words: BannedWords, *, matches: Callable[[str], bool], actor: Actor
+) -> BannedWords:
+    """For passwords that are chosen from now on. The record says how many there are, and none of them."""
+    async with db.write() as tx:
+        now = await administration.must_be(tx, who, role.RULERS)
+        settings = await organization.hold_settings(tx, who.organization_id)
+        before = BannedWords.of(settings.get("banned_words", ()))
+        if not matches(before.mark):
+            raise PreconditionFailed
+        if words != before:
+            after = {**settings, "banned_words": list(words.words)}
+            await organization.write_settings(tx, who.organization_id, after)
+            await event.record(
+                tx,
+                organization_id=who.organization_id,
+                action="organization:banned_words:change",
+                actor=actor,
+                now=now,
+                facts={"before": len(before.words), "after": len(words.words)},
+            )
+        return words
 
 
 async def _decided(tx: Transaction, organization_id: UUID) -> Decided:

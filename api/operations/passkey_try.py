@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from api import passkeys
-from api.operations import told
+from api.operations import code_try, told
 from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party, Shown
 from models import account, event, passkey, sign_in, throttle, verification
@@ -41,6 +41,13 @@ class Known:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Refused like any other, and its person was told."""
+
+    account_id: UUID
+
+
 async def accept(
     tx: Transaction,
     keys: Keyring,
@@ -50,12 +57,13 @@ async def accept(
     party: Party,
     given: Assertion,
     method_id: UUID | None,
+    browser_token: str | None,
     actor: Actor,
     now: datetime,
 ) -> Accepted | DomainError:
     """The account is held. What was counted must stay: a refusal is given back, not raised."""
-    counter = str(who.account_id)
-    wait = await throttle.take(tx, SECOND_FACTOR, counter, now)
+    lane = await code_try.counter(tx, who, browser_token)
+    wait = await throttle.take(tx, SECOND_FACTOR, lane, now)
     if wait is not None:
         return TooManyTries(wait)
     answered = await _spend(tx, given, purpose, session_id=who.session.id, token_hash=None, now=now)
@@ -70,10 +78,15 @@ async def accept(
     whose = Person(who.account_id, who.organization_id)
     if not await _goes_on(tx, keys, whose, method, known, shown, actor=actor, now=now):
         return CodeRefused()
-    await throttle.give_back(tx, SECOND_FACTOR, counter)
+    await throttle.give_back(tx, SECOND_FACTOR, lane)
     await verification.touch(tx, method, now)
     sure = shown.person_verified and method.verifies_person
     return Accepted(method, VERIFIED_PASSKEY if sure else method.kind.value)
+
+
+def counter_of(credential_id: bytes, throttle_key: bytes) -> str:
+    """Of one key without a password, whether it is anybody's or not."""
+    return throttle.key_of_name(credential_id.hex(), throttle_key)
 
 
 async def accept_alone(
@@ -85,12 +98,12 @@ async def accept_alone(
     token: str | None,
     throttle_key: bytes,
     actor: Actor,
-) -> Known | DomainError:
+) -> Known | Copied | DomainError:
     """Without a name and a password. Unknown, blocked and wrong are the same outside, and are counted alike."""
     known = await passkey.by_credential(tx, given.credential_id)
     row = None if known is None else await account.lock(tx, known.account_id)
     now = await tx.now()
-    counter = throttle.key_of_name(given.credential_id.hex(), throttle_key)
+    counter = counter_of(given.credential_id, throttle_key)
     wait = await throttle.take(tx, PASSKEY, counter, now)
     if wait is not None:
         await _remember(tx, row, TooManyTries.code, actor=actor, now=now)
@@ -100,7 +113,7 @@ async def accept_alone(
     found = await _look(tx, keys, row, known, party, given, answered, actor=actor, now=now)
     if not isinstance(found, Verification):
         await _remember(tx, row, found, actor=actor, now=now)
-        return SignInFailed()
+        return SignInFailed() if row is None or found != COPIED else Copied(row.id)
     await throttle.give_back(tx, PASSKEY, counter)
     await verification.touch(tx, found, now)
     return Known(row, found, now)

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from api.operations import code_try
 from api.operations.code_try import Compared
+from api.operations.password_try import NOBODY
 from api.passwords import Hasher, Place
 from models import (
     account,
@@ -57,7 +58,7 @@ from models.sealed import Keyring, SealBroken
 from models.sent_code import CHANNELS, Aim, SentCode
 from models.sent_code import Purpose as SentFor
 from models.session import hash_token, new_token
-from models.throttle import PASSWORD, RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, RECOVERY_TOLD, REFUSALS, Counted
+from models.throttle import RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, RECOVERY_TOLD, REFUSALS, Counted
 from models.verification import Verification, VerificationKind
 
 _LETTER: Final = re.compile(r"[A-Za-z]")
@@ -121,14 +122,27 @@ class Asking:
 
 
 async def start(
-    db: Database, keys: Keyring, throttle_key: bytes, *, name: str, purpose: Purpose, actor: Actor
+    db: Database,
+    keys: Keyring,
+    throttle_key: bytes,
+    *,
+    name: str,
+    purpose: Purpose,
+    browser_token: str | None,
+    actor: Actor,
 ) -> Started | DomainError:
+    """What strangers begin uses up nothing of a browser that is known to the account."""
     who = throttle.key_of_name(fold(name), throttle_key)
     async with db.write() as tx:
         found = await account.by_sign_in_name(tx, name)
         held = None if found is None else await account.lock(tx, found.id)
         now = await tx.now()
-        wait = await throttle.shut_for(tx, RECOVERY, who, now) or await throttle.take(tx, RECOVERY_STARTS, who, now)
+        lane = who
+        if browser_token is not None:
+            # Asked for a name that nobody has, too, at the same cost.
+            known = await browser.known(tx, NOBODY if held is None else held.id, hash_token(browser_token))
+            lane = who if known is None else known.lane
+        wait = await throttle.shut_for(tx, RECOVERY, who, now) or await throttle.take(tx, RECOVERY_STARTS, lane, now)
         if wait is not None:
             if held is not None:
                 await _note_flood(tx, Person(held.id, held.organization_id), "start", actor=actor, now=now)
@@ -473,8 +487,8 @@ async def choose_password(
         await password.replace(
             tx, held.account, new_hash, keys=keys, why="reset", actor=acting, now=now, told="password.reset"
         )
-        await open_road(tx, held.account, held.flow.who)
-        await recovery.allow_again(tx, held.flow.who)
+        await password.open_road(tx, held.account, held.flow.who)
+        await recovery.allow_again(tx, held.account, held.flow.who)
         await tell_administrators(tx, keys, held.account, watchers, now=now)
         return [held.person.id, *watchers]
 
@@ -488,8 +502,8 @@ async def unlock(db: Database, keys: Keyring, asking: Asking) -> UUID | DomainEr
             return wrong
         now, acting = held.now, replace(asking.actor, kind="account", id=held.person.id)
         await recovery.move(tx, held.flow, RecoveryState.DONE, actor=acting, now=now)
-        await open_road(tx, held.account, held.flow.who)
-        await recovery.allow_again(tx, held.flow.who)
+        await password.open_road(tx, held.account, held.flow.who)
+        await recovery.allow_again(tx, held.account, held.flow.who)
         await delivery.notify(
             tx,
             keys=keys,
@@ -555,13 +569,6 @@ async def _reject(db: Database, flow: Recovery, broken: list[Broken], *, actor: 
             tx, flow, "choose_password", actor=actor, now=now, reason=PasswordRejected.code, facts=facts
         )
     return PasswordRejected(reasons=[{"rule": one.rule.value, **one.facts} for one in broken])
-
-
-async def open_road(tx: Transaction, held: Any, who: str) -> None:
-    """No failures in a row count against the account any more, strangers' nor those of a browser it knows."""
-    await throttle.clear(tx, PASSWORD, who)
-    for known in await browser.of_account(tx, held.organization_id, held.id):
-        await throttle.clear(tx, PASSWORD, known.lane)
 
 
 async def tell_administrators(

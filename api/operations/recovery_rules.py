@@ -76,7 +76,7 @@ async def allow_again(
     """Wrong codes that shut the way back in count no more; a new one can be begun at once."""
     async with db.write() as tx:
         target = await administration.reached(tx, who, account_id, role.RESET)
-        await recovery.allow_again(tx, throttle.key_of_name(target.held.sign_in_name, throttle_key))
+        await recovery.allow_again(tx, target.held, throttle.key_of_name(target.held.sign_in_name, throttle_key))
         await event.record(
             tx,
             organization_id=who.organization_id,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from api.operations import administration
-from api.operations.recovery import broken_rules, open_road, tell_administrators
+from api.operations.recovery import broken_rules, tell_administrators
 from api.passwords import Hasher
 from models import (
     account,
@@ -86,8 +86,8 @@ async def start(
         )
         # It would open nothing where strangers have shut the road.
         counter = throttle.key_of_name(held.sign_in_name, throttle_key)
-        await open_road(tx, held, counter)
-        await recovery.allow_again(tx, counter)
+        await password.open_road(tx, held, counter)
+        await recovery.allow_again(tx, held, counter)
         await _record(tx, held, reason, {"by": "temporary_password", "end_sessions": True}, actor=actor, now=now)
         return Started(until, made)
 
@@ -171,8 +171,8 @@ async def choose(
             tx, held, new_hash, keys=keys, why="administrator_reset", actor=acting, now=now, told="password.reset"
         )
         counter = throttle.key_of_name(held.sign_in_name, throttle_key)
-        await open_road(tx, held, counter)
-        await recovery.allow_again(tx, counter)
+        await password.open_road(tx, held, counter)
+        await recovery.allow_again(tx, held, counter)
         await tell_administrators(tx, keys, held, watchers, now=now)
         return [held.id, *watchers]
 

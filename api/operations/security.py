@@ -273,7 +273,7 @@ async def must_be_proven(tx: Transaction, who: Who) -> list[Verification]:
     methods = await verification.of_account(tx, who.account_id)
     held = await session.by_id(tx, who, who.session.id)
     strength = verification.strength_to_change(methods, () if held is None else held.methods)
-    if held is None or not held.lives(generation, now) or not held.is_fresh(now) or held.strength < strength:
+    if held is None or not held.lives(generation, now) or not held.is_fresh(now) or held.proven_strength < strength:
         raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()), strength=strength)
     return methods
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from api.operations import arrival, code_send, code_try, passkey_try, password_try
 from api.operations.code_send import CodeSent
+from api.operations.passkey_try import Copied
 from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party
 from api.passwords import Hasher
@@ -162,7 +163,7 @@ async def second_factor(
     actor: Actor,
 ) -> SignedIn | OwesPassword | DomainError:
     """The last factor: half a sign-in becomes a session with a new token."""
-    compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code)
+    compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code, browser_token=browser_token)
     async with db.write() as tx:
         at = await _hold_half(tx, who)
         accepted = await code_try.accept(
@@ -172,6 +173,7 @@ async def second_factor(
             method_id=method_id,
             code=code,
             compared=compared,
+            browser_token=browser_token,
             server_key=throttle_key,
             actor=actor,
             now=at.now,
@@ -204,6 +206,7 @@ async def second_factor_by_passkey(
             party=party,
             given=given,
             method_id=method_id,
+            browser_token=browser_token,
             actor=actor,
             now=at.now,
         )
@@ -290,13 +293,13 @@ async def sign_in_by_passkey(
     browser_token: str | None,
     throttle_key: bytes,
     actor: Actor,
-) -> SignedIn | OwesPassword | DomainError:
+) -> SignedIn | OwesPassword | Copied | DomainError:
     """All factors at once: the device is one, and what it asks of its holder the other. No name, no password."""
     async with db.write() as tx:
         known = await passkey_try.accept_alone(
             tx, keys, party=party, given=given, token=token, throttle_key=throttle_key, actor=actor
         )
-        if isinstance(known, DomainError):
+        if isinstance(known, Copied | DomainError):
             return known
         held, now = known.row, known.now
         window = None
@@ -365,10 +368,11 @@ async def prove_by_code(
     *,
     method_id: UUID,
     code: str,
+    browser_token: str | None,
     throttle_key: bytes,
     actor: Actor,
 ) -> Proven | DomainError:
-    compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code)
+    compared = await code_try.compare(db, hasher, who, method_id=method_id, code=code, browser_token=browser_token)
     async with db.write() as tx:
         generation, now = await hold_account(tx, who)
         accepted = await code_try.accept(
@@ -378,6 +382,7 @@ async def prove_by_code(
             method_id=method_id,
             code=code,
             compared=compared,
+            browser_token=browser_token,
             server_key=throttle_key,
             actor=actor,
             now=now,
@@ -398,12 +403,29 @@ async def prove_by_code(
 
 
 async def prove_by_passkey(
-    db: Database, keys: Keyring, who: Who, *, party: Party, given: Assertion, method_id: UUID | None, actor: Actor
+    db: Database,
+    keys: Keyring,
+    who: Who,
+    *,
+    party: Party,
+    given: Assertion,
+    method_id: UUID | None,
+    browser_token: str | None,
+    actor: Actor,
 ) -> Proven | DomainError:
     async with db.write() as tx:
         generation, now = await hold_account(tx, who)
         accepted = await passkey_try.accept(
-            tx, keys, who, Purpose.PROOF, party=party, given=given, method_id=method_id, actor=actor, now=now
+            tx,
+            keys,
+            who,
+            Purpose.PROOF,
+            party=party,
+            given=given,
+            method_id=method_id,
+            browser_token=browser_token,
+            actor=actor,
+            now=now,
         )
         if isinstance(accepted, DomainError):
             await record(tx, who.session, "prove", actor=actor, now=now, reason=accepted.code)

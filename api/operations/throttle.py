@@ -6,12 +6,22 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, browser, recovery, throttle
+from api.operations import passkey_try
+from models import account, browser, passkey, recovery, throttle
 from models.database import Database, Transaction
 from models.errors import NotFound
 from models.recovery_policy import ORDER
 from models.session import Who, hash_token
-from models.throttle import PASSWORD, RECOVERY, RECOVERY_METHOD, RECOVERY_STARTS, SECOND_FACTOR, Count
+from models.throttle import (
+    ENROL_CODES,
+    PASSKEY,
+    PASSWORD,
+    RECOVERY,
+    RECOVERY_METHOD,
+    RECOVERY_STARTS,
+    SECOND_FACTOR,
+    Count,
+)
 
 STRANGERS: Final = "strangers"
 """All browsers in which nobody has signed in to the account."""
@@ -47,9 +57,16 @@ async def _counts(
     tx: Transaction, throttle_key: bytes, account_id: UUID, who: str, lanes: dict[str, str]
 ) -> list[Count]:
     now = await tx.now()
-    passwords = await throttle.of_lockout(tx, PASSWORD, lanes, now)
-    factors = await throttle.of_budgets(tx, SECOND_FACTOR, str(account_id), now)
-    return [*passwords, *factors, *await _of_recovery(tx, who, now)]
+    counts = await throttle.of_lockout(tx, PASSWORD, lanes, now)
+    # Second factors are tried by who is known by the password, and not by a name.
+    for counter, lane in {**lanes, str(account_id): STRANGERS}.items():
+        counts += await throttle.of_budgets(tx, SECOND_FACTOR, counter, now, lane)
+        counts += await throttle.of_budgets(tx, RECOVERY_STARTS, counter, now, lane)
+    for key in await passkey.of_account(tx, account_id):
+        counter = passkey_try.counter_of(key.credential_id, throttle_key)
+        counts += await throttle.of_budgets(tx, PASSKEY, counter, now, f"passkey:{key.verification_id}")
+    counts += await throttle.of_budgets(tx, ENROL_CODES, str(account_id), now)
+    return [*counts, *await _of_recovery(tx, who, now)]
 
 
 async def _of_recovery(tx: Transaction, who: str, now: datetime) -> list[Count]:
@@ -57,5 +74,4 @@ async def _of_recovery(tx: Transaction, who: str, now: datetime) -> list[Count]:
     blocks = {"": (RECOVERY, who)}
     for kind in ORDER:
         blocks[f"method:{kind.value}"] = (RECOVERY_METHOD, recovery.lane(who, kind))
-    counts = await throttle.of_blocks(tx, blocks, now)
-    return [*counts, *await throttle.of_budgets(tx, RECOVERY_STARTS, who, now)]
+    return await throttle.of_blocks(tx, blocks, now)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -773,6 +774,19 @@ async def test_a_counter_that_does_not_go_on_is_refused_and_told(
     assert ("account:session:open", "failure", "passkey_copied") in events
     key.count = 2
     assert (await alone(house, key)).status == 201, "nothing is suspended: a copy must not lock its owner out"
+
+
+async def test_whoever_is_signed_in_hears_at_once_of_a_copy_that_signs_in_alone(
+    house: House, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = a_key()
+    await add(house, key)
+    key.counts, nudged = False, list[UUID]()
+    monkeypatch.setattr("workers.queue.QueueDoor.nudge", lambda _, account_id: nudged.append(account_id))
+
+    assert (await alone(house, key)).status == 401
+
+    assert nudged == [anna.id]
 
 
 async def test_a_copy_is_refused_after_the_password_too(house: House, anna: Person) -> None:

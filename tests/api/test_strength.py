@@ -136,3 +136,37 @@ async def test_a_demand_that_came_after_the_proof_counts_at_the_confirmation(hou
     refused = await ask(house, phone, "reset-passcode", answer.json["token"])
 
     assert (refused.status, refused.json["code"]) == (403, "second_factor_missing")
+
+
+async def test_a7_the_password_alone_given_again_changes_no_methods_of_whoever_has_a_second_factor(
+    house: House,
+) -> None:
+    anna = await house.hire("anna", second_factor=True)
+    await house.open_session(anna, "token", strength=2)
+    house.clock.forward(301)
+
+    async def add(token: str) -> Answer:
+        return await house.ask("POST", "/security/methods/totp", {"label": "Another"}, token=token)
+
+    proven = await house.ask("POST", "/sessions/current/proof", {"password": anna.password}, token="token")
+    refused = await add(proven.json["token"])
+    again = await by_code(house, anna, "proof", proven.json["token"])
+    done = await add(again.json["token"])
+
+    assert (refused.status, refused.json["code"], refused.json["strength"]) == (401, "proof_required", 2)
+    assert done.status == 201
+
+
+async def test_a10_the_password_alone_given_again_is_no_administrators_proof(house: House) -> None:
+    anna, boss = await house.hire("anna"), await house.appoint()
+    house.clock.forward(901)
+
+    async def block(token: str) -> Answer:
+        return await house.ask("POST", f"/accounts/{anna.id}/block", {"reason": "lost"}, token=token)
+
+    proven = await house.ask("POST", "/sessions/current/proof", {"password": boss.password}, token="boss")
+    refused = await block(proven.json["token"])
+    again = await by_code(house, boss, "proof", proven.json["token"])
+
+    assert (refused.status, refused.json["strength"]) == (401, 2)
+    assert (await block(again.json["token"])).status == 200

@@ -1,8 +1,15 @@
 """What a person and an operator see of the limits, over HTTP, on both databases (section B6 of the fact sheet)."""
 
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
-from tests.api.house import House
+import sqlalchemy as sa
+
+from api.operations import passkey_try
+from models import passkey, throttle, verification
+from models.vocabulary import new_id
+from tests.api.house import Answer, House
+from tests.people import Person
 
 COOKIE = "__Host-latchkey-browser"
 
@@ -54,9 +61,102 @@ async def test_b6_an_operator_sees_every_lane_and_the_second_factor(house: House
     counts = {(one["kind"], one["lane"]): (one["tries"], one["limit"], one["shut_until"]) for one in seen}
     assert counts == {
         ("password", "strangers"): (1, 10, None),
-        ("second_factor_5m", None): (5, 5, "2026-03-01T12:05:00Z"),
-        ("second_factor_1h", None): (5, 20, None),
-        ("second_factor_1d", None): (5, 50, None),
+        ("second_factor_5m", "strangers"): (5, 5, "2026-03-01T12:05:00Z"),
+        ("second_factor_1h", "strangers"): (5, 20, None),
+        ("second_factor_1d", "strangers"): (5, 50, None),
+    }
+
+
+async def test_b6_who_knows_the_password_alone_shuts_the_second_factor_of_no_known_browser(house: House) -> None:
+    anna = await house.hire(second_factor=True)
+    kept = {"Cookie": f"{COOKIE}={(await whole(house, anna)).cookies[COOKIE]}"}
+    half = await house.sign_in(anna)
+    body = {"method_id": str(anna.method_id), "code": "no code"}
+    tries = [
+        await house.ask("POST", "/sessions/current/second-factor", body, token=half.json["token"]) for _ in range(6)
+    ]
+    assert [one.status for one in tries] == [403] * 5 + [429]
+
+    house.clock.forward(30)
+    theirs = await whole(house, anna)
+    mine = await whole(house, anna, headers=kept)
+
+    assert (theirs.status, mine.status) == (429, 201)
+    for _ in range(6):
+        await house.ask("POST", "/sessions/current/proof", body, token=mine.json["token"], headers=kept)
+    seen = (await house.ask("GET", "/throttles", token=mine.json["token"], headers=kept)).json["items"]
+    shut = {one["lane"] for one in seen if one["kind"] == "second_factor_5m" and one["shut_until"] is not None}
+    assert shut == {"strangers", "this_browser"}, "and has a limit of its own"
+
+
+async def whole(house: House, person: Person, headers: dict[str, str] | None = None) -> Answer:
+    half = await house.sign_in(person, headers=headers)
+    body = {"method_id": str(person.method_id), "code": person.code(house.clock.now)}
+    token = half.json["token"]
+    return await house.ask("POST", "/sessions/current/second-factor", body, token=token, headers=headers)
+
+
+async def test_b6_strangers_use_up_no_start_of_a_way_back_in_of_a_known_browser(house: House) -> None:
+    anna = await house.hire()
+    kept = {"Cookie": f"{COOKIE}={(await house.sign_in(anna)).cookies[COOKIE]}"}
+
+    async def begin(**more: Any) -> int:
+        return (await house.ask("POST", "/recoveries", {"account": anna.name}, **more)).status
+
+    assert [await begin(address=f"198.51.{n}.1") for n in range(6)] == [201] * 5 + [429]
+    assert [await begin(headers=kept) for _ in range(6)] == [201] * 5 + [429]
+    assert await begin(headers={"Cookie": f"{COOKIE}=made-up"}, address="198.52.1.1") == 429
+
+
+async def test_b6_an_administrator_opens_an_account_that_wrong_passwords_shut_in_every_browser(house: House) -> None:
+    anna, boss = await house.hire("anna"), await house.appoint()
+    kept = {"Cookie": f"{COOKIE}={(await house.sign_in(anna)).cookies[COOKIE]}"}
+    for n in range(10):
+        await fail(house, n)
+        await fail(house, n + 100, kept)
+    assert [(await house.sign_in(anna, headers=headers)).status for headers in (None, kept)] == [429, 429]
+    path, reason = f"/accounts/{anna.id}/password-unlock", {"reason": "ticket 4711"}
+
+    assert (await house.ask("POST", path, {}, token="boss")).status == 422, "a reason is needed"
+    assert (await house.ask("POST", path, reason, token="boss")).status == 204
+
+    assert [(await house.sign_in(anna, headers=headers)).status for headers in (None, kept)] == [201, 201]
+    assert (await house.events(anna))["account:password:unlock", "success", "ticket 4711"] == 1
+    assert "account.unlocked_by_administrator" in await house.told(anna)
+    assert (await house.ask("POST", f"/accounts/{boss.id}/password-unlock", reason, token="boss")).status == 403
+    await house.appoint("reader", "directory_reader")
+    assert (await house.ask("POST", path, reason, token="reader")).status == 403
+
+
+async def test_b6_a_name_that_strangers_guessed_at_before_is_open_to_its_new_owner(house: House) -> None:
+    await house.appoint()
+    for n in range(11):
+        await house.ask("POST", "/sessions", {"account": "new", "password": "wrong"}, address=f"198.51.{n}.1")
+        await house.ask("POST", "/recoveries", {"account": "new"}, address=f"198.52.{n}.1")
+
+    made = await house.ask("POST", "/accounts", {"sign_in_name": "new", "display_name": "New"}, token="boss")
+
+    body = {"account": "new", "password": made.json["invitation"]["password"]}
+    assert (await house.ask("POST", "/sessions", body)).status == 202
+    assert (await house.ask("POST", "/recoveries", {"account": "new"})).status == 201
+
+
+async def test_b6_an_operator_sees_what_a_passkey_without_a_password_has_failed(house: House) -> None:
+    anna, oscar = await house.hire(), await house.hire("oscar", is_operator=True)
+    key, method_id = b"k" * 16, new_id(house.clock.now)
+    async with house.db.write() as tx:
+        begun = {"organization_id": anna.organization_id, "account_id": anna.id, "verification_id": method_id}
+        await tx.execute(verification.new_passkey(**begun, label="Key", begun_in=method_id, now=house.clock.now))
+        bare = {"public_key": b"", "sign_count": 0, "aaguid": UUID(int=0), "transports": ()}
+        await passkey.keep(tx, **begun, credential_id=key, **bare, backup_eligible=False, backed_up=False)
+        await tx.execute(sa.update(verification.verification).values(state="active"))
+        await throttle.take(tx, throttle.PASSKEY, passkey_try.counter_of(key, b"t" * 32), house.clock.now)
+    await house.open_session(oscar, "oscar")
+
+    seen = (await house.ask("GET", f"/accounts/{anna.id}/throttles", token="oscar")).json["items"]
+
+    assert {(one["kind"], one["lane"], one["tries"]) for one in seen} == {
+        (budget.name, f"passkey:{method_id}", 1) for budget in throttle.PASSKEY
     }
 
 

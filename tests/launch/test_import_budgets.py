@@ -18,7 +18,7 @@ NEVER = {
 }
 SQLITE_NEEDS_NONE = {"psycopg", "psycopg_pool", "aiosqlite"}
 BUDGETS = {
-    "api.__main__": {"dramatiq", "launch"},
+    "api.__main__": {"dramatiq", "launch", "webauthn"},
     "workers.__main__": {"aiohttp", "argon2", "api", "launch"},
     "workers.tick": {"aiohttp", "argon2", "api", "dramatiq", "launch"},
     "platforms.simulation": {"aiohttp", "argon2", "api", "cryptography", "dramatiq", "launch", "redis", "sqlalchemy"},

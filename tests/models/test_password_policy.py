@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import password_policy
-from models.password_policy import About, Rule, judge
+from models.password_policy import COMMON, About, Rule, judge
 
 ANNA = About("anna.jansen@example.org", "Anna Jansen", "Blue Harbour")
 STRONG = About("anna.jansen@example.org", "Anna Jansen", "Blue Harbour", second_factor=True)
@@ -145,3 +145,20 @@ def test_the_longest_is_judged_quickly_and_the_list_takes_little_room() -> None:
 
     assert held < 2 * 1024 * 1024
     assert took < 0.5, "a busy machine is allowed for: it takes a few thousandths"
+
+
+@pytest.mark.parametrize("password", ["P@$$w0rd", "$unf1ower", "ILOVEY0U"])
+def test_look_alikes_are_undone_in_the_common_ones(password: str) -> None:
+    about = About("bert@example.org", "Bert", "Acme", second_factor=True)
+
+    assert Rule.COMMON in {one.rule for one in judge(password, about)}
+
+
+def test_a_rare_one_of_the_list_is_found_under_its_look_alikes() -> None:
+    words = COMMON.read_text(encoding="utf-8").split()
+    rare = next(word for word in reversed(words) if len(word) >= 9 and word.isalpha() and {"o", "e", "a"} <= set(word))
+    disguised = rare.translate(str.maketrans("oea", "03@"))
+
+    broken = {one.rule for one in judge(disguised, About("b", "Bert", "Acme", second_factor=True))}
+
+    assert Rule.COMMON in broken

@@ -34,6 +34,7 @@ HELD = Session(
     methods=("password",),
     signed_in_at=NOON,
     proven_at=NOON,
+    proven_strength=1,
     used_at=NOON,
     idle_at=NOON + SESSION_IDLE,
     expires_at=NOON + SESSION_ABSOLUTE,

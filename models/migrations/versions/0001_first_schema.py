@@ -282,6 +282,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("method_ids", Json, nullable=False, comment="the very methods, beside the password"),
         sa.Column("signed_in_at", Moment, nullable=False),
         sa.Column("proven_at", Moment, nullable=False, comment="when the last required factor was really done"),
+        sa.Column("proven_strength", sa.SmallInteger, nullable=False, comment="what was shown then"),
         sa.Column("used_at", Moment, nullable=False),
         sa.Column("idle_at", Moment, nullable=False, comment="when it dies, unless it is used before"),
         sa.Column("expires_at", Moment, nullable=False),
