@@ -1,15 +1,14 @@
 """Invitations of people who have an account elsewhere, and the page that such a mail's link opens.
 
-As with a notice's link the token stands behind a `#`, which no browser sends anywhere, and reading the page does
-nothing. Its button joins with the account that is signed in in this browser.
+Its button joins with the account that is signed in in this browser.
 """
 
-import html
 from typing import Final
 
 from api import render, schemas
 from api.call import Call, Reply
-from api.handlers.not_me import KEPT, POLICY
+from api.handlers import linked_page
+from api.handlers.linked_page import Say
 from api.openapi import Document
 from api.operations import invitation
 from models.errors import DomainError
@@ -54,32 +53,21 @@ async def accept(call: Call[schemas.InvitationAccepted, None]) -> Reply:
 
 
 async def page(call: Call[None, schemas.InLanguage]) -> Reply:
-    language = call.query.language
+    return linked_page.show(call, "join", _button)
 
-    def say(name: str) -> str:
-        return html.escape(call.needs.texts.say(language, f"join.{name}", {}))
 
+def _button(say: Say) -> str:
     told = "".join(
         f'<p id="{name}" hidden>{say(name)}</p>' for name in ("done", "gone", "member", "signed_out", "trouble")
     )
-    text = (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{say("title")}</title><link rel="stylesheet" href="/docs/style.css">'
-        '<script src="/join/script.js" defer></script></head><body><main>'
-        f"<h1>{say('title')}</h1><p>{say('lead')}</p>"
-        f'<p><button id="join" type="button" hidden>{say("button")}</button></p>'
+    return (
+        f'<p>{say("lead")}</p><p><button id="join" type="button" hidden>{say("button")}</button></p>'
         f'<div role="status">{told}</div>'
-        f"<noscript><p>{say('by_hand')}</p></noscript></main></body></html>"
     )
-    return Reply(200, text.encode(), {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY})
 
 
 async def script(call: Call[None, None]) -> Reply:
-    headers = {"ETag": SCRIPT.etag, "Cache-Control": KEPT}
-    if call.if_none_match == SCRIPT.etag:
-        return Reply(304, headers=headers)
-    return Reply(200, SCRIPT.content, headers={**headers, "Content-Type": "text/javascript; charset=utf-8"})
+    return linked_page.script(call, SCRIPT)
 
 
 SCRIPT: Final = Document.of(b"""\

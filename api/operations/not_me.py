@@ -49,7 +49,7 @@ async def report(db: Database, keys: Keyring, token: str, *, actor: Actor) -> li
         if not await not_me.use(tx, found, now):
             return [found.account_id]
         about = About(found.notice, ("not_me", found.id), found.created_at, found.method_id)
-        return await secure(tx, keys, held, watchers, about, actor=actor, now=now)
+        return await secure(tx, keys, held, watchers, about, actor=actor, now=now) or [found.account_id]
 
 
 async def hold(tx: Transaction, whose: Person) -> tuple[Any, list[UUID]]:
@@ -72,7 +72,8 @@ async def secure(
     actor: Actor,
     now: datetime,
 ) -> list[UUID]:
-    """Everything that is done for an account which somebody else may be using; its row is held. Who is told of it.
+    """Everything that is done for an account which somebody else may be using; its row is held. Who is told of it:
+    nobody, where nothing ended.
 
     The one place for it: what else an intruder could come back by is taken away here. What happened before the owner
     last said so was answered then: of that only the method still goes.
@@ -91,7 +92,7 @@ async def secure(
     if about.method_id is not None:
         await _take_away(tx, keys, whose, about.method_id, actor=actor, now=now)
     if held.secured_at is not None and about.at < held.secured_at:
-        return [whose.id]
+        return []
     await account.secured(tx, whose.id, now)
     await access_pass.end_all(tx, whose, held.session_generation, actor=actor, now=now)
     await browser.forget_all(tx, whose.id, now)

@@ -185,6 +185,25 @@ async def test_a3_not_me_said_twice_is_said_once(house: House) -> None:
     assert (row.must_change_password, row.session_generation) == (False, 2)
 
 
+async def test_a3_an_older_line_that_is_disowned_later_ends_nothing_more(house: House) -> None:
+    anna = await house.hire()
+    await house.sign_in(anna)
+    house.clock.forward(1)
+    token = (await house.sign_in(anna)).json["token"]
+    newer, older = await lines(house, token)
+    house.clock.forward(1)
+    await house.ask("POST", f"/sign-ins/{newer['id']}/not-me", token=token)
+    owing = (await house.sign_in(anna)).json["token"]
+    body = {"current": anna.password, "new": "plain otter walks along the dyke"}
+    anew = (await house.ask("POST", "/password", body, token=owing)).json["token"]
+
+    answer = await house.ask("POST", f"/sign-ins/{older['id']}/not-me", token=anew)
+
+    assert (answer.status, answer.json["disowned_at"] is None) == (200, False)
+    assert "Clear-Site-Data" not in answer.headers
+    assert (await house.ask("GET", "/sessions/current", token=anew)).status == 200
+
+
 async def test_a3_nobody_came_in_with_a_wrong_password(house: House) -> None:
     anna = await house.hire()
     await house.ask("POST", "/sessions", {"account": "anna", "password": "wrong"})
