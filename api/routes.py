@@ -420,7 +420,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Leave an organization, from a sign-in there, proven within five minutes; only an invitation leads back",
         {202: schemas.OrganizationLeft, 200: schemas.OrganizationLeft},
         body=schemas.Confirmation,
-        errors=(NotFound, HomeOrganization, LeavingSwitchedOff, ProofRequired, SoleOwner),
+        errors=(NotFound, TermsRequired, HomeOrganization, LeavingSwitchedOff, ProofRequired, SoleOwner),
         needs_key=True,
         example={"confirm": True},
     ),

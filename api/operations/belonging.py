@@ -43,15 +43,20 @@ async def switch(db: Database, who: Who, organization_id: UUID, *, browser_token
         asking = await session.by_id(tx, who, who.session.id)
         if asking is None or not asking.lives(held.session_generation, now):
             raise NotSignedIn
+        if not organization_id == who.home_id != who.organization_id:
+            await _owes_nothing(tx, who, asking, browser_token, now)
         if not await organization.is_member(tx, organization_id, who.account_id):
             raise NotFound
-        goes_home = organization_id == who.home_id != who.organization_id
-        if asking.state is SessionState.TERMS_REQUIRED and not goes_home:
-            owed = await terms.first_asked(tx, terms_asked(who, browser_token), now)
-            if owed is not None:
-                raise TermsRequired(version_id=owed)
         there, token = await go(tx, who, asking, organization_id, actor=actor, now=now)
         return SignedIn(there, token, None, None, now, await terms_first(tx, there, browser_token, now))
+
+
+async def _owes_nothing(tx: Transaction, who: Who, asking: Session, browser_token: str | None, now: datetime) -> None:
+    """Raises TermsRequired."""
+    if asking.state is SessionState.TERMS_REQUIRED:
+        owed = await terms.first_asked(tx, terms_asked(who, browser_token), now)
+        if owed is not None:
+            raise TermsRequired(version_id=owed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,10 @@ async def leave(
 ) -> Left:
     """It cannot be undone by the person. From a sign-in that is there, and was proven lately.
 
-    Raises NotFound, HomeOrganization, LeavingSwitchedOff, ProofRequired, KeyRequired, KeyReused, SoleOwner.
+    Nobody has to accept the terms of an organization to leave it; of another one they come first.
+
+    Raises TermsRequired, NotFound, HomeOrganization, LeavingSwitchedOff, ProofRequired, KeyRequired, KeyReused,
+    SoleOwner.
     """
     said = hashlib.sha256(b"leave" + organization_id.bytes).digest()
     async with db.write() as tx:
@@ -85,6 +93,8 @@ async def leave(
         asking = await session.by_id(tx, who, who.session.id)
         if asking is None or not asking.lives(held.session_generation, now):
             raise NotSignedIn
+        if organization_id != who.organization_id:
+            await _owes_nothing(tx, who, asking, browser_token, now)
         belongs = await organization.of_account(tx, who.account_id, after=None, limit=1, only=organization_id)
         earlier = None if key is None else await job.by_key(tx, who.account_id, key)
         if not belongs:

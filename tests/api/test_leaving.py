@@ -241,6 +241,16 @@ async def test_whoever_owes_an_answer_to_terms_there_may_leave_without_one(
     assert (await leave(house, beta, waits.json["token"])).status == 202
 
 
+async def test_whoever_owes_an_answer_leaves_nothing_else(house: House, anna: Person, beta: UUID) -> None:
+    version = await give_terms(house.db, house.organization_id, house.clock.now)
+    waits = await house.sign_in(anna)
+
+    refused = await leave(house, beta, waits.json["token"])
+
+    assert (refused.status, refused.json["code"]) == (403, "terms_required")
+    assert refused.json["version_id"] == str(version.id)
+
+
 async def test_the_terms_at_home_come_first_there(house: House, anna: Person, beta: UUID) -> None:
     version = await give_terms(house.db, house.organization_id, house.clock.now)
     await there(house, anna, beta)

@@ -157,6 +157,8 @@ async def test_behind_the_gate_only_terms_and_signing_out_are_open(house: House,
             opened.add((route.method, route.path.removeprefix("/api/v1")))
 
     assert opened == {
+        # Whom to ask, and what of privacy.
+        ("GET", "/organization"),
         ("GET", "/terms"),
         ("GET", "/terms/{version_id}"),
         ("POST", "/terms/{version_id}/acceptance"),
