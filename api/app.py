@@ -34,6 +34,7 @@ from models.database import Database
 from models.errors import Invalid, NotFound, TermsRequired, UnknownField, Unreadable
 from models.event import Actor
 from models.fault import Fault
+from models.person_key import PersonKey
 from models.sealed import Keyring
 from models.session import Who
 from models.settings import DatabaseSettings
@@ -153,6 +154,8 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             request_id=request[REQUEST_ID],
             address=None if here is None else str(here),
             client=_client(headers.get("User-Agent")),
+            keys=needs.keys,
+            person_key=None if who is None or who.person_key is None else PersonKey(who.account_id, who.person_key),
         )
         try:
             try:

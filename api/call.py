@@ -1,6 +1,6 @@
 """What a handler is given and what it gives back: plain values, so that no handler knows the web framework."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -130,10 +130,13 @@ class ClearCookie:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`body` is sent as JSON, bytes as they are. Every answer is `no-store` unless `headers` say otherwise."""
+    """`body` is sent as JSON, bytes as they are, at once or one after the other.
+
+    Every answer is `no-store` unless `headers` say otherwise.
+    """
 
     status: int
-    body: msgspec.Struct | bytes | None = field(default=None, repr=False)
+    body: msgspec.Struct | bytes | AsyncIterator[bytes] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     cookies: tuple[SetCookie | ClearCookie, ...] = ()
 

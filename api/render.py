@@ -22,6 +22,8 @@ from models.app import App
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
 from models.device import LEAST_PROOF, LEAST_STRENGTH, ActOffer, Device
+from models.event import Line
+from models.export import Export
 from models.invitation import Invitation
 from models.job import Job
 from models.leaving import Former
@@ -715,20 +717,31 @@ def unread(count: int) -> schemas.Unread:
     return schemas.Unread(unread=count)
 
 
-def event(row: Any) -> schemas.Event:
+def export(made: Export) -> schemas.Export:
+    return schemas.Export(
+        id=made.job_id,
+        state="ready" if made.is_ready else "being_made",
+        ready_at=made.ready_at,
+        readable_until=made.gone_at,
+        size=made.size if made.is_ready else None,
+    )
+
+
+def event(line: Line) -> schemas.Event:
     """A line of the record as the person whom it is about may see it: from where others acted is not theirs to know."""
+    row = line.row
     others = row.actor_id is not None and row.actor_id != row.account_id
     return schemas.Event(
         id=row.id,
         at=row.at,
         action=row.action,
         outcome=row.outcome,
-        reason=row.reason,
+        reason=line.reason,
         actor=schemas.Party(kind=row.actor_kind, id=row.actor_id),
         subject=None if row.subject_kind is None else schemas.Party(kind=row.subject_kind, id=row.subject_id),
-        where=None if others else row.address,
-        client=None if others else row.client,
-        facts=dict(row.facts),
+        where=None if others else line.address,
+        client=None if others else line.client,
+        facts=line.facts,
     )
 
 

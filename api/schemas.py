@@ -230,6 +230,26 @@ Why = Annotated[
 ]
 
 
+class AccountClosing(Confirmation, frozen=True, kw_only=True):
+    pass
+
+
+class AccountClosed(Answer, frozen=True, kw_only=True):
+    restorable_until: Annotated[Moment, Meta(description="By an administrator; then the person is erased.")]
+
+
+class Export(Answer, frozen=True, kw_only=True):
+    id: Annotated[UUID, Meta(description="Of the job that makes it.")]
+    state: Literal["being_made", "ready"]
+    ready_at: Moment | None
+    readable_until: Moment | None
+    size: Annotated[int | None, Meta(description="In bytes.")]
+
+
+class ExportList(Answer, frozen=True, kw_only=True):
+    items: list[Export]
+
+
 class SignInsRevoked(Given, frozen=True, kw_only=True):
     reason: Why
 

@@ -51,7 +51,7 @@ async def _accept(house: House, kind: str, name: str, target: float) -> list[Fig
     ours, f1, f1_bare, f2, f2_bare = (list[float]() for _ in range(5))
     async with house.floor_api(database) as floor, house.api(database) as api:
         for turn in range(house.rounds + 1):
-            people = _who_may_reset(database, organization_id, count)
+            people = _who_may_reset(house, database, organization_id, count)
             measured = (
                 (f1, floor, [[insert()] for _ in range(floors)]),
                 (ours, api, [[ask_reset(one)] for one in people]),
@@ -72,10 +72,10 @@ async def _accept(house: House, kind: str, name: str, target: float) -> list[Fig
     ]
 
 
-def _who_may_reset(database: Loader, organization_id: UUID, count: int) -> list[Person]:
+def _who_may_reset(house: House, database: Loader, organization_id: UUID, count: int) -> list[Person]:
     now = utc_now()
     people = rows.invent(count, now)
-    rows.hire(database, organization_id, people, now)
+    rows.hire(database, organization_id, people, now, keys=house.keyring)
     rows.equip(database, organization_id, people, rows.strangers(count), now)
     rows.open_windows(database, organization_id, people, now)
     return people

@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 
+from models import person_key
 from models.account import account
 from models.base import Json, Moment
 from models.device import device
@@ -24,6 +25,7 @@ from models.job import job
 from models.notification import notification
 from models.organization import membership, organization
 from models.re_sign_in import re_sign_in
+from models.sealed import Keyring
 from models.session import hash_token, session
 from models.vocabulary import EPOCH, new_id
 
@@ -151,16 +153,25 @@ def invent(count: int, now: datetime) -> list[Person]:
 
 
 def hire(
-    loader: Loader, organization_id: UUID, people: Sequence[Person], now: datetime, password_hash: str | None = None
+    loader: Loader,
+    organization_id: UUID,
+    people: Sequence[Person],
+    now: datetime,
+    password_hash: str | None = None,
+    keys: Keyring | None = None,
 ) -> None:
-    """Accounts that belong here, each signed in once."""
+    """Accounts that belong here, each signed in once; with `keys`, so that the record knows them as by a sign-in."""
     loader.load(
         account,
         (
             *("id", "organization_id", "sign_in_name", "display_name", "looked_up_as"),
-            *("language", "created_at", "password_hash"),
+            *("language", "created_at", "password_hash", "person_key"),
         ),
-        ((one.id, organization_id, one.id.hex, "Somebody", "somebody", "en", now, password_hash) for one in people),
+        (
+            (*(one.id, organization_id, one.id.hex, "Somebody", "somebody", "en", now, password_hash), key)
+            for one in people
+            for key in [None if keys is None else person_key.new(keys, one.id)]
+        ),
     )
     loader.load(
         membership,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from models import contact, delivery, enrollment, job, passcode, signing_key, verification
+from models import account, contact, delivery, enrollment, job, passcode, person_key, signing_key, verification
 from models.database import Database
 from models.sealed import Keyring, SealBroken
 from models.settings import DatabaseSettings, SettingsError, resolve_files
@@ -35,6 +35,7 @@ class Sealed:
 def _columns() -> tuple[Sealed, ...]:
     bonds, codes, jobs, proofs = enrollment.enrollment.c, passcode.passcode.c, job.job.c, verification.verification.c
     letters, contacts = delivery.delivery.c, contact.contact.c
+    people = account.account.c
     return (
         Sealed(letters.content, delivery.PURPOSE, (letters.organization_id, letters.id)),
         Sealed(bonds.memory, enrollment.PURPOSE, (bonds.organization_id, bonds.id)),
@@ -43,6 +44,7 @@ def _columns() -> tuple[Sealed, ...]:
         Sealed(jobs.plan, job.PLAN_PURPOSE, (jobs.organization_id, jobs.id)),
         Sealed(signing_key.signing_key.c.private, signing_key.PURPOSE, (signing_key.signing_key.c.id,)),
         Sealed(codes.sealed, passcode.PURPOSE, (codes.organization_id, codes.device_id, codes.job_id)),
+        Sealed(people.person_key, person_key.PURPOSE, (people.id,)),
     )
 
 

@@ -31,11 +31,17 @@ account = sa.Table(
     sa.Column("blocked_at", Moment, nullable=True),
     sa.Column("deleted_at", Moment, nullable=True, comment="whoever is deleted is blocked as well"),
     sa.Column("secured_at", Moment, nullable=True, comment="when its owner last said that it was somebody else"),
+    sa.Column("erased_at", Moment, nullable=True, comment="nobody any more: what is left is an id that others name"),
+    sa.Column("person_key", sa.LargeBinary, nullable=True, comment="sealed; empty: nothing needed it yet, or erased"),
     sa.Column("created_at", Moment, nullable=False),
     sa.Index("ix_account_sign_in_name", "organization_id", "sign_in_name"),
     sa.Index("ix_account_looked_up_as", "organization_id", "looked_up_as", "id"),
-    partial_index("ix_account_deleted", "organization_id", "sign_in_name", where="deleted_at IS NOT NULL"),
+    partial_index(
+        "ix_account_deleted", "organization_id", "sign_in_name", where="deleted_at IS NOT NULL AND erased_at IS NULL"
+    ),
+    partial_index("ix_account_to_erase", "deleted_at", "id", where="deleted_at IS NOT NULL AND erased_at IS NULL"),
     sa.CheckConstraint("deleted_at IS NULL OR blocked_at IS NOT NULL", name="deleted"),
+    sa.CheckConstraint("erased_at IS NULL OR (deleted_at IS NOT NULL AND person_key IS NULL)", name="erased"),
     comment="organization_id is the home organization: it owns the account",
 )
 
@@ -117,7 +123,8 @@ async def page(
     prefix = look_up(text)
     mine = account.c.organization_id == organization_id
     kept = account.c.deleted_at >= now - ACCOUNT_KEPT
-    there = sa.and_(account.c.deleted_at.is_not(None), kept) if deleted else account.c.deleted_at.is_(None)
+    gone = sa.and_(account.c.deleted_at.is_not(None), account.c.erased_at.is_(None), kept)
+    there = gone if deleted else account.c.deleted_at.is_(None)
     named = _begins(account.c.sign_in_name, prefix)
     found: list[Any] = []
     if after is None or after.sign_in_name.startswith(prefix):
@@ -155,6 +162,8 @@ async def home_of(tx: Transaction, account_id: UUID) -> UUID:
 
 def is_kept(row: Any, now: datetime) -> bool:
     """A deleted account can be restored for thirty days, the last moment included."""
+    if row.erased_at is not None:
+        return False
     return row.deleted_at is None or timedelta(0) <= now - row.deleted_at <= ACCOUNT_KEPT
 
 
@@ -185,6 +194,25 @@ async def restore(tx: Transaction, held: Any) -> None:
 async def secured(tx: Transaction, account_id: UUID, now: datetime) -> None:
     """Whatever was told before is answered with it."""
     await _set(tx, account_id, secured_at=now)
+
+
+async def erase(tx: Transaction, account_id: UUID, now: datetime) -> None:
+    """An id is left, which names nobody, and no name that anybody may have: theirs is free. Its row is held."""
+    await _set(
+        tx,
+        account_id,
+        sign_in_name=f"erased {account_id}",
+        display_name="",
+        looked_up_as="",
+        language="en",
+        password_hash=None,
+        must_change_password=False,
+        password_until=None,
+        secured_at=None,
+        is_operator=False,
+        person_key=None,
+        erased_at=now,
+    )
 
 
 async def _set(tx: Transaction, account_id: UUID, **values: Any) -> None:

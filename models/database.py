@@ -99,6 +99,8 @@ class Transaction:
         self._posted: list[UUID] = []
         self._failed: BaseException | None = None
         self._ended = False
+        self.remembered: dict[Any, Any] = {}
+        """What a noun found out and may need again before this transaction ends. It goes with it."""
 
     async def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[Any]:
         self._must_live()

@@ -519,7 +519,11 @@ async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
         .order_by(delivery.c.id)
         .limit(limit)
     )
-    ids = list((await tx.execute(old)).scalars())
+    return await erase(tx, list((await tx.execute(old)).scalars()))
+
+
+async def erase(tx: Transaction, ids: Sequence[UUID]) -> int:
+    """With their attempts."""
     if not ids:
         return 0
     await tx.execute(sa.delete(delivery_attempt).where(delivery_attempt.c.delivery_id.in_(ids)))

@@ -281,6 +281,16 @@ class TooLateToCancel(DomainError):
     code = "too_late_to_cancel"
 
 
+class ExportNotReady(DomainError):
+    """It is still being made, or was not; `state` says which."""
+
+    code = "export_not_ready"
+
+
+class ExportGone(DomainError):
+    code = "export_gone"
+
+
 class NothingToReveal(DomainError):
     code = "nothing_to_reveal"
 
@@ -297,6 +307,12 @@ class SignInNameTaken(DomainError):
     """Somebody has it; a deleted account keeps its own."""
 
     code = "sign_in_name_taken"
+
+
+class AccountManagedElsewhere(DomainError):
+    """A directory or a personnel system keeps it, and would bring it back. `master` says which."""
+
+    code = "account_managed_elsewhere"
 
 
 class LastAdministrator(DomainError):

@@ -3,12 +3,15 @@
 The chain is a second insert-only table: the tick seals events that have no seal, an organization's one after the
 other, each `mac = HMAC-SHA256(key, previous mac | the event in canonical form)`. No request waits for another's
 chain. What is altered, dropped, reordered or inserted behind the chain's back no longer fits its mac.
+
+What says something of a person beyond their id is sealed under that person's own key (models/person_key.py), and the
+chain is made over it as it is sealed: once the key is erased nobody reads it, and every mac still fits.
 """
 
 import hashlib
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -16,9 +19,12 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
+from models import person_key
 from models.base import Id, Json, Moment, metadata
 from models.database import Transaction
 from models.hot import Hot
+from models.person_key import PersonKey
+from models.sealed import Key, Keyring, SealBroken
 from models.vocabulary import EPOCH, Secret, new_id
 
 event = sa.Table(
@@ -37,9 +43,9 @@ event = sa.Table(
     sa.Column("subject_id", Id, nullable=True),
     sa.Column("session_id", Id, nullable=True),
     sa.Column("request_id", sa.Text, nullable=True),
-    sa.Column("address", sa.Text, nullable=True),
-    sa.Column("client", sa.Text, nullable=True),
-    sa.Column("facts", Json, nullable=False, comment="by allow-list; never a secret"),
+    sa.Column("origin", sa.LargeBinary, nullable=True, comment="from where; sealed under the key of whoever acted"),
+    sa.Column("private", sa.LargeBinary, nullable=True, comment="facts sealed under the key of whose record this is"),
+    sa.Column("facts", Json, nullable=False, comment="by allow-list; never a secret, and nothing of a person but ids"),
     sa.Column("schema_version", sa.SmallInteger, nullable=False),
     sa.Index("ix_event_account", "organization_id", "account_id", "id"),
 )
@@ -98,6 +104,10 @@ class Actor:
     request_id: str | None = None
     address: str | None = None
     client: str | None = None
+    keys: Keyring | None = field(default=None, repr=False, compare=False)
+    """What their address and client are sealed with: whoever has one of them has this."""
+    person_key: PersonKey | None = field(default=None, repr=False, compare=False)
+    """Theirs, where it came with what was read of them anyway."""
 
 
 WORKER: Final = Actor("worker")
@@ -123,9 +133,13 @@ async def record(
     account_id: UUID | None = None,
     subject: tuple[str, UUID] | None = None,
     facts: Mapping[str, Any] | None = None,
+    private: Mapping[str, Any] | None = None,
 ) -> None:
+    """`private`: facts that are a person's own, somebody's words for instance; `reason` among them is why."""
+    event_id = new_id(now)
+    seen = {name: said for name, said in (("address", actor.address), ("client", actor.client)) if said is not None}
     values = {
-        "id": new_id(now),
+        "id": event_id,
         "organization_id": organization_id,
         "at": now,
         "action": action,
@@ -138,12 +152,34 @@ async def record(
         "subject_id": None if subject is None else subject[1],
         "session_id": actor.session_id,
         "request_id": actor.request_id,
-        "address": actor.address,
-        "client": actor.client,
+        "origin": await _sealed(tx, actor, _who_acted(actor.kind, actor.id, account_id), "origin", event_id, seen),
+        "private": await _sealed(tx, actor, _whose(actor.kind, actor.id, account_id), "private", event_id, private),
         "facts": dict(facts or {}),
         "schema_version": SCHEMA_VERSION,
     }
     tx.later(_INSERT, values)
+
+
+def _who_acted(kind: str, actor_id: UUID | None, account_id: UUID | None) -> UUID | None:
+    """Whose key hides from where it was. What a stranger did to somebody goes with that somebody."""
+    return (actor_id if kind == "account" else None) or account_id
+
+
+def _whose(kind: str, actor_id: UUID | None, account_id: UUID | None) -> UUID | None:
+    """Whose key hides what was said: theirs whom it is about, else of whoever said it."""
+    return account_id or (actor_id if kind == "account" else None)
+
+
+async def _sealed(
+    tx: Transaction, actor: Actor, whose: UUID | None, purpose: str, event_id: UUID, said: Mapping[str, Any] | None
+) -> bytes | None:
+    """None: there is nothing to say, or nobody who could be erased from it later, so that it is not kept at all."""
+    if not said or whose is None:
+        return None
+    if actor.keys is None:
+        raise RuntimeError("what a person is known by is not written down in the clear")
+    key = await person_key.take(tx, actor.keys, whose, actor.person_key)
+    return None if key is None else key.seal(msgspec.json.encode(said), purpose=f"event.{purpose}", owner=(event_id,))
 
 
 def canonical(row: Any) -> bytes:
@@ -162,8 +198,8 @@ def canonical(row: Any) -> bytes:
         None if row.subject_id is None else row.subject_id.hex,
         None if row.session_id is None else row.session_id.hex,
         row.request_id,
-        row.address,
-        row.client,
+        None if row.origin is None else row.origin.hex(),
+        None if row.private is None else row.private.hex(),
         row.facts,
         row.schema_version,
     ]
@@ -266,6 +302,54 @@ async def verify(tx: Transaction, key: Secret, organization_id: UUID, now: datet
     ).select_from(missing)
     row = (await tx.execute(counted)).one()
     return Verdict(organization_id, seq, bad, row.unsealed, row.overdue, previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An event with what of it can still be read."""
+
+    row: Any
+    address: str | None = None
+    client: str | None = None
+    private: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str | None:
+        reason: str | None = self.private.get("reason", self.row.reason)
+        return reason
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**self.row.facts, **{name: said for name, said in self.private.items() if name != "reason"}}
+
+
+async def opened(tx: Transaction, keys: Keyring, rows: Sequence[Any]) -> list[Line]:
+    """What was erased is left out."""
+    whose = {
+        row.id: (
+            _who_acted(row.actor_kind, row.actor_id, row.account_id),
+            _whose(row.actor_kind, row.actor_id, row.account_id),
+        )
+        for row in rows
+    }
+    known = await person_key.find(tx, keys, (one for both in whose.values() for one in both if one is not None))
+    lines = []
+    for row in rows:
+        acted, concerned = whose[row.id]
+        origin = _open(known.get(acted) if acted else None, row.origin, "origin", row.id)
+        private = _open(known.get(concerned) if concerned else None, row.private, "private", row.id)
+        lines.append(Line(row, origin.get("address"), origin.get("client"), private))
+    return lines
+
+
+def _open(key: Key | None, blob: bytes | None, purpose: str, event_id: UUID) -> dict[str, Any]:
+    if key is None or blob is None:
+        return {}
+    try:
+        said: dict[str, Any] = msgspec.json.decode(key.open(blob, purpose=f"event.{purpose}", owner=(event_id,)))
+    except SealBroken:  # altered behind our back: the chain tells where
+        return {}
+    return said
 
 
 async def of_account(

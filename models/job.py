@@ -109,6 +109,7 @@ MOVES: Final[Mapping[JobState, frozenset[JobState]]] = {
 CANCELLABLE: Final = (JobState.QUEUED, JobState.WAITING)
 
 LIFE: Final[Mapping[Act | Task, timedelta | None]] = {
+    Task.EXPORT: timedelta(hours=24),
     Act.RESET_PASSCODE: timedelta(hours=24),
     Act.REMOTE_LOCK: timedelta(hours=24),
     Act.REFRESH: timedelta(hours=24),
@@ -889,6 +890,18 @@ def in_order(rows: Iterable[Any]) -> list[Job]:
     return sorted((Job.of(row) for row in rows), key=lambda held: held.state is not JobState.DELIVERED)
 
 
+async def open_task(tx: Transaction, organization_id: UUID, account_id: UUID, task: Task) -> UUID | None:
+    """One of this kind that has not ended, of this account."""
+    statement = sa.select(job.c.id).where(
+        job.c.organization_id == organization_id,
+        job.c.account_id == account_id,
+        job.c.kind == task.value,
+        job.c.state.in_(OPEN_LITERALS),
+    )
+    found: UUID | None = (await tx.execute(statement.limit(1))).scalar_one_or_none()
+    return found
+
+
 async def by_key(tx: Transaction, account_id: UUID, key: str) -> Job | None:
     statement = sa.select(job).where(job.c.account_id == account_id, job.c.idempotency_key == key)
     row = (await tx.execute(statement)).one_or_none()
@@ -1008,7 +1021,11 @@ async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
     old = (
         sa.select(job.c.id).where(job.c.id < id_after(cutoff), job.c.ended_at <= cutoff).order_by(job.c.id).limit(limit)
     )
-    ids = list((await tx.execute(old)).scalars())
+    return await erase(tx, list((await tx.execute(old)).scalars()))
+
+
+async def erase(tx: Transaction, ids: Sequence[UUID]) -> int:
+    """With all that hangs on them."""
     if not ids:
         return 0
     for table, column in (

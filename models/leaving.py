@@ -149,7 +149,7 @@ async def leave(
         action="account:membership:leave" if by == "person" else "account:membership:remove",
         actor=actor,
         now=now,
-        reason=reason,
+        private=None if reason is None else {"reason": reason},
         account_id=held.id,
         subject=("membership", row.id),
         facts={"roles": sorted(row.roles)},

@@ -380,3 +380,10 @@ async def write(tx: Transaction, held: Profile, changes: Mapping[str, Value]) ->
         await tx.execute(first)
     else:
         await tx.execute(sa.update(profile).where(theirs).values(values=values))
+
+
+async def masters_of(tx: Transaction, account_id: UUID) -> frozenset[Master]:
+    """Every system that keeps any part of it, whether that part is shown or not."""
+    row = (await tx.execute(sa.select(profile.c.masters).where(profile.c.account_id == account_id))).one_or_none()
+    masters = {} if row is None else row.masters or {}
+    return frozenset(Master(one["master"]) for one in masters.values() if "master" in one)

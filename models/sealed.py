@@ -29,6 +29,28 @@ _KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Owner = tuple[str | UUID, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key, opened, for many values: none of them has a key of its own."""
+
+    _key: AESGCM = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: Secret) -> Self:
+        return cls(AESGCM(secret.value))
+
+    @staticmethod
+    def new() -> Secret:
+        return Secret(AESGCM.generate_key(bit_length=256))
+
+    def seal(self, value: bytes, *, purpose: str, owner: Owner) -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + self._key.encrypt(nonce, value, _bound(purpose, owner))
+
+    def open(self, blob: bytes, *, purpose: str, owner: Owner) -> bytes:
+        return _decrypt(self._key, blob, _bound(purpose, owner))
+
+
 class SealBroken(Exception):
     """It does not open: altered, moved, or sealed under a key that we do not have. Nothing else is told."""
 

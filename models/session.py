@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -170,6 +170,8 @@ class Who:
     """The organization that owns the account; the session may be in another one."""
     roles: tuple[str, ...]
     is_operator: bool
+    person_key: bytes | None = field(default=None, repr=False)
+    """As it stands in their account's row (models/person_key.py)."""
 
     @property
     def account_id(self) -> UUID:
@@ -199,6 +201,7 @@ _HOLDER: Final = (
         account.c.organization_id.label("home_id"),
         account.c.is_operator,
         account.c.blocked_at,
+        account.c.person_key,
         organization.c.name.label("organization_name"),
         membership.c.roles,
     )
@@ -236,6 +239,7 @@ async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | 
         home_id=row.home_id,
         roles=tuple(row.roles),
         is_operator=row.is_operator,
+        person_key=row.person_key,
     )
     return who, now
 

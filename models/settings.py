@@ -56,6 +56,8 @@ ANSWER_FLOOR: Final = timedelta(milliseconds=500)
 """No sooner is a recovery answered: how long the work took tells nothing of whether there was any."""
 
 # How long rows are kept after their end. The record (`models/event.py`) is never shortened.
+EXPORT_KEPT: Final = timedelta(hours=24)
+"""How long a file of one's own data can be read; its last moment not included."""
 NOTIFICATION_KEPT: Final = timedelta(days=30)
 """From the last telling."""
 SIGN_IN_KEPT: Final = timedelta(days=30)

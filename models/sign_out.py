@@ -109,7 +109,8 @@ async def everywhere(
     by: str,
     notice: str,
     params: Mapping[str, str],
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
+    private: Mapping[str, Any] | None = None,
     now: datetime,
     idempotency_key: str | None = None,
     request_hash: bytes | None = None,
@@ -156,6 +157,7 @@ async def everywhere(
         account_id=whose.id,
         subject=("job", made.id),
         facts=facts,
+        private=private,
     )
     await delivery.notify(
         tx, keys=keys, account=whose, key=notice, params=params, now=now, severity=Severity.INFO, job_id=made.id

@@ -89,6 +89,8 @@ PASSKEY: Final = (
 RE_SIGN_INS: Final = (Budget("re_sign_in_1h", 5, timedelta(hours=1)),)
 REFUSALS: Final = (Budget("refusal_1m", 1, timedelta(minutes=1)),)
 """How often one kind of refusal is written into one person's record: a flood of them must not fill it."""
+EXPORTS: Final = (Budget("export_1d", 2, timedelta(days=1)),)
+"""Files of one's own data: each reads all that there is of somebody."""
 CODE_SENDS: Final = (
     Budget("code_1m", 1, timedelta(seconds=60)),
     Budget("code_1h", 5, timedelta(hours=1)),

@@ -29,6 +29,8 @@ class Act(StrEnum):
 class Task(StrEnum):
     """What is done for an account, and no device has a part in. Each is worked out by `workers/jobs/<task>.py`."""
 
+    EXPORT = "export"
+    """Make a file of what the house knows of a person, for that person."""
     SIGN_OUT = "sign_out"
     """Tell the apps that a person used that they were signed out everywhere."""
     LEAVE = "leave"

@@ -18,7 +18,9 @@ from models import (
     delivery,
     departure,
     enrollment,
+    erasure,
     event,
+    export,
     heartbeat,
     invitation,
     job,
@@ -59,6 +61,8 @@ _LOG = logging.getLogger(__name__)
 AT_ONCE: Final = 1000
 PUT_ASIDE: Final = timedelta(hours=1)
 """How long a row that cannot be read is left alone."""
+PEOPLE_AT_ONCE: Final = 100
+"""Erased in one go: each is some thirty statements."""
 TOLD_AT_ONCE: Final = 100
 """People of one organization in one transaction: each one's row is held, and a mail is sealed for each."""
 
@@ -245,7 +249,22 @@ class Sweep:
                 erased.append(await erase_due(tx, await tx.now(), self.at_once))
 
         await each(self.rotate_keys, *(partial(erase, erase_due) for erase_due in _ERASED))
-        return any(count >= self.at_once for count in erased)
+        more = await self.people()
+        return more or any(count >= self.at_once for count in erased)
+
+    async def people(self) -> bool:
+        """Whoever was deleted thirty days ago is erased, each in a transaction. Whether there may be more to do."""
+        async with self.database.read() as tx:
+            due = await erasure.due(tx, await tx.now(), PEOPLE_AT_ONCE)
+        left: list[UUID] = []
+        await each(*(partial(self._erase_person, account_id, left) for account_id in due))
+        return bool(left) or len(due) == PEOPLE_AT_ONCE
+
+    async def _erase_person(self, account_id: UUID, left: list[UUID]) -> None:
+        async with self.database.write() as tx:
+            if not await erasure.erase(tx, account_id, keys=self.keys, limit=self.at_once):
+                left.append(account_id)
+            self.fault.mark("sweep.before_commit")
 
 
 async def _put_aside(tx: Transaction, table: sa.Table, strange: Sequence[Any], now: datetime) -> None:
@@ -341,6 +360,7 @@ _ERASED: Final[tuple[Erase, ...]] = (
     passkey.erase_due,
     app.erase_due,
     signing_key.erase_due,
+    export.erase_due,
     job.erase_due,
     delivery.erase_due,
     leaving.erase_due,

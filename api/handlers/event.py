@@ -7,8 +7,8 @@ from api.operations import event
 
 async def page(call: Call[None, schemas.Paging]) -> Reply:
     limit = call.query.limit
-    rows = await event.page(call.needs.database, call.person, before=call.query.cursor, limit=limit)
+    lines = await event.page(call.needs.database, call.needs.keys, call.person, before=call.query.cursor, limit=limit)
     body = schemas.EventPage(
-        items=[render.event(row) for row in rows], next_cursor=render.next_cursor([row.id for row in rows], limit)
+        items=[render.event(one) for one in lines], next_cursor=render.next_cursor([one.row.id for one in lines], limit)
     )
     return Reply(200, body)

@@ -134,7 +134,7 @@ async def block(db: Database, keys: Keyring, who: Who, account_id: UUID, *, reas
         if target.held.blocked_at is None:
             await _must_leave_a_global(tx, who, target)
             await account.block(tx, account_id, target.now)
-            await _shut(tx, keys, target, "blocked", actor=actor)
+            await shut(tx, keys, target.held, "blocked", actor=actor, now=target.now)
             await _record(tx, who, account_id, "access:block", actor=actor, now=target.now, reason=reason)
             await _tell(tx, keys, target, "account.blocked")
         return await _known(tx, who.organization_id, account_id, target.now)
@@ -170,7 +170,7 @@ async def delete(db: Database, keys: Keyring, who: Who, account_id: UUID, *, act
             return
         await _must_leave_a_global(tx, who, target)
         await account.delete(tx, target.held, target.now)
-        await _shut(tx, keys, target, "deleted", actor=actor)
+        await shut(tx, keys, target.held, "deleted", actor=actor, now=target.now)
         await _record(tx, who, account_id, "life:delete", actor=actor, now=target.now)
         await _tell(tx, keys, target, "account.deleted")
 
@@ -186,12 +186,14 @@ async def restore(db: Database, keys: Keyring, who: Who, account_id: UUID, *, ac
         return await _known(tx, who.organization_id, account_id, target.now)
 
 
-async def _shut(tx: Transaction, keys: Keyring, target: Target, why: str, *, actor: Actor) -> None:
-    account_id, now = target.held.id, target.now
+async def shut(tx: Transaction, keys: Keyring, held: Any, why: str, *, actor: Actor, now: datetime) -> None:
+    """Whatever lives or waits of an account that was blocked. `held`: its row, locked."""
+    account_id = held.id
     await password.end_all(tx, account_id, why, actor=actor, now=now)
     await links.end_all(tx, account_id, now)
     outcome = Outcome(JobState.CANCELLED, Reason.ACCOUNT_BLOCKED)
-    for theirs in await device.names_of_account(tx, target.person.organization_id, account_id):
+    places = await organization.places_of(tx, account_id)
+    for theirs in [one for place in places for one in await device.names_of_account(tx, place, account_id)]:
         # What a worker holds at this moment ends with its next run; what a device has is left to its answer.
         for asked in await job.open_of_device(tx, theirs.id, hold=True, waiting=False):
             if asked.is_cancellable:
@@ -273,9 +275,9 @@ async def _record(
         action=f"account:{what}",
         actor=actor,
         now=now,
-        reason=reason,
         account_id=account_id,
         facts=facts,
+        private=None if reason is None else {"reason": reason},
     )
 
 

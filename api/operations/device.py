@@ -92,7 +92,7 @@ async def rename(
             now=now,
             account_id=who.account_id,
             subject=("device", device_id),
-            facts={"from": held.name, "to": label},
+            private={"from": held.name, "to": label},
         )
         return replace(shown, device=replace(held, name=label))
 

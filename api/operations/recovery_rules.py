@@ -83,6 +83,6 @@ async def allow_again(
             action="account:recovery:allow_again",
             actor=actor,
             now=target.now,
-            reason=reason,
             account_id=account_id,
+            private={"reason": reason},
         )

@@ -84,7 +84,8 @@ async def remember_flood(
                 outcome="failure",
                 reason=TooManyTries.code,
                 account_id=whose.account_id if isinstance(whose, Who) else whose.id,
-                facts={"flood": flood, "group": group},
+                facts={"flood": flood},
+                private={"group": group},
             )
     except DatabaseDown:
         log.warning("a flood was not written down", extra={"flood": flood})

@@ -137,9 +137,9 @@ async def _record(
         action=START,
         actor=actor,
         now=now,
-        reason=reason,
         account_id=held.id,
         facts=facts,
+        private={"reason": reason},
     )
 
 

@@ -116,7 +116,7 @@ async def revoke(
             by="administrator",
             notice="session.revoked_everywhere",
             params={},
-            facts={"reason": reason},
+            private={"reason": reason},
             now=now,
             idempotency_key=ours,
             request_hash=said,

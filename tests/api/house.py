@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from api.passwords import HashSettings
 from models import contact, notification, session, verification
 from models.database import Database
-from models.event import event
+from models.event import Line, event, opened
 from models.keyed import of_address
 from models.sealed import Keyring
 from models.session import SessionState, hash_token
@@ -130,7 +130,9 @@ class House:
         statement = sa.select(event)
         if person is not None:
             statement = statement.where(event.c.account_id == person.id)
-        return Counter((row.action, row.outcome, row.reason) for row in await self.rows(statement))
+        async with self.db.read() as tx:
+            lines = await opened(tx, self.keys, (await tx.execute(statement)).all())
+        return Counter((line.row.action, line.row.outcome, line.reason) for line in lines)
 
     async def told(self, person: Person) -> list[str]:
         """The keys of what the person was told, oldest first."""
@@ -152,6 +154,12 @@ class House:
                     waits = bool((await tx.execute(waiting)).scalar_one())
         await asyncio.sleep(0)
         assert not asked.done()
+
+    async def lines(self, action: str) -> list[Line]:
+        """Of the record, with what is sealed in them."""
+        async with self.db.read() as tx:
+            rows = (await tx.execute(sa.select(event).where(event.c.action == action))).all()
+            return await opened(tx, self.keys, rows)
 
     async def rows(self, statement: sa.Select[Any]) -> list[Any]:
         async with self.db.read() as tx:

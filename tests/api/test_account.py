@@ -330,9 +330,9 @@ async def test_roles_count_from_the_next_request_on_and_are_told(house: House, b
     assert (given.status, given.json["roles"]) == (200, ["directory_reader", "reports_reader"])
     assert (await house.ask("GET", "/accounts", token="anna")).status == 200
     assert [row.state for row in await house.rows(sa.select(re_sign_in))] == ["cancelled"]
-    (noted,) = await house.rows(sa.select(event).where(event.c.action == "account:roles:change"))
+    (noted,) = await house.lines("account:roles:change")
     assert noted.facts == {"before": [], "after": ["directory_reader", "reports_reader"]}
-    assert (noted.reason, noted.actor_id, noted.account_id) == ("ticket 4711", boss.id, anna.id)
+    assert (noted.reason, noted.row.actor_id, noted.row.account_id) == ("ticket 4711", boss.id, anna.id)
     assert "account.roles_changed" in await house.told(anna)
     assert (await grant(house, anna)).json["roles"] == []
     assert (await house.ask("GET", "/accounts", token="anna")).status == 403

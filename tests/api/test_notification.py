@@ -136,7 +136,7 @@ async def test_from_where_others_acted_is_not_shown(house: House) -> None:
                 tx,
                 organization_id=anna.organization_id,
                 action="device:remote_lock:ask",
-                actor=Actor("account", who.id, address=address, client="a browser"),
+                actor=Actor("account", who.id, address=address, client="a browser", keys=house.keys),
                 account_id=anna.id,
                 now=house.clock.now,
             )

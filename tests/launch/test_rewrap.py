@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from launch import rewrap as command
 from launch.rewrap import SEALED, Count, rewrap
-from models import delivery, enrollment, job, passcode, signing_key
+from models import delivery, enrollment, job, passcode, person_key, signing_key
 from models.base import metadata
 from models.database import Database
 from models.sealed import Keyring, SealBroken
@@ -82,6 +82,7 @@ async def furnish(db: Database, keys: Keyring, clock: Clock) -> Person:
             now=now,
         )
         await signing_key.rotate(tx, keys, now)
+        assert await person_key.take(tx, keys, anna.id) is not None
     return anna
 
 
@@ -114,7 +115,7 @@ async def test_all_is_under_the_new_key_afterwards_and_the_old_one_opens_nothing
 
     count = await rewrap(database, both)
 
-    assert count == Count(rewrapped=6)
+    assert count == Count(rewrapped=7)
     assert await opened(database, Keyring.from_settings(NEW)) == before
     with pytest.raises(SealBroken):
         await opened(database, old)
@@ -126,7 +127,7 @@ async def test_run_again_it_finds_everything_done(
     await furnish(database, old, clock)
     await rewrap(database, both)
 
-    assert await rewrap(database, both) == Count(current=6)
+    assert await rewrap(database, both) == Count(current=7)
 
 
 async def test_what_was_signed_with_before_signs_on_under_the_new_key(
@@ -158,8 +159,8 @@ async def test_it_goes_in_small_steps_and_misses_nothing(
     for number in range(4):
         await give_totp(database, old, person, clock.now, label=f"App {number}", is_default=False)
 
-    assert await rewrap(database, both, at_once) == Count(rewrapped=10)
-    assert len(await opened(database, Keyring.from_settings(NEW))) == 10
+    assert await rewrap(database, both, at_once) == Count(rewrapped=11)
+    assert len(await opened(database, Keyring.from_settings(NEW))) == 11
 
 
 async def test_stopped_in_the_middle_it_goes_on_where_it_was(
@@ -170,7 +171,7 @@ async def test_stopped_in_the_middle_it_goes_on_where_it_was(
     await rewrap(database, both)
     monkeypatch.setattr(command, "SEALED", SEALED)
 
-    assert await rewrap(database, both) == Count(rewrapped=4, current=2)
+    assert await rewrap(database, both) == Count(rewrapped=5, current=2)
 
 
 async def test_what_opens_under_no_key_is_counted_and_left(
@@ -180,7 +181,7 @@ async def test_what_opens_under_no_key_is_counted_and_left(
     lost = Keyring.from_settings("lost:" + base64.b64encode(b"l" * 32).decode())
     await furnish_another(database, lost, clock)
 
-    assert await rewrap(database, both) == Count(rewrapped=6, broken=1)
+    assert await rewrap(database, both) == Count(rewrapped=7, broken=1)
 
 
 async def furnish_another(db: Database, keys: Keyring, clock: Clock) -> None:

@@ -99,7 +99,8 @@ ALTERED = {
     "actor": {"actor_kind": "device"},
     "moment": {"at": NOON + timedelta(microseconds=1)},
     "facts": {"facts": {"number": 99}},
-    "address": {"address": "192.0.2.1"},
+    "origin": {"origin": b"192.0.2.1"},
+    "private": {"private": b"anna"},
 }
 
 

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from models import event
 from models.database import Database
 from models.event import Actor, Verdict
+from models.sealed import Keyring
 from models.vocabulary import Secret, new_id
 from tests.clock import NOON, Clock
-from tests.people import found
+from tests.people import Person, found, hire
 
 KEY = Secret(b"k" * 32)
 OTHER = Secret(b"o" * 32)
@@ -25,6 +26,8 @@ EVENT, SEAL = event.event, event.event_seal
 class Record:
     db: Database
     clock: Clock
+    keys: Keyring
+    person: Person
     organization_id: UUID
 
     async def write(self, count: int = 1, organization_id: UUID | None = None) -> None:
@@ -35,10 +38,11 @@ class Record:
                     tx,
                     organization_id=organization_id or self.organization_id,
                     action="device:wipe:ask",
-                    actor=Actor("person", new_id(NOON), address="192.0.2.1", client="a brüwser"),
+                    actor=Actor("account", self.person.id, address="192.0.2.1", client="a brüwser", keys=self.keys),
                     now=self.clock.now,
                     subject=("job", new_id(NOON)),
                     facts={"number": number, "nested": {"b": [1, 2.5, None], "a": "ü"}},
+                    private={"reason": "she said so"},
                 )
 
     async def seal(self, limit: int = 1000) -> int:
@@ -67,8 +71,10 @@ class Record:
 
 
 @pytest.fixture
-async def record(database: Database, clock: Clock) -> Record:
-    return Record(database, clock, await found(database, clock.now))
+async def record(database: Database, clock: Clock, keys: Keyring) -> Record:
+    organization_id = await found(database, clock.now)
+    anna = await hire(database, organization_id, "anna", clock.now)
+    return Record(database, clock, keys, anna, organization_id)
 
 
 @pytest.mark.parametrize("table", [EVENT, SEAL], ids=["event", "seal"])
@@ -152,6 +158,7 @@ async def test_whatever_column_is_altered_it_shows(record: Record, column: str) 
         "at": NOON - timedelta(days=1),
         "facts": {"number": 99},
         "schema_version": 2,
+        **dict.fromkeys(("origin", "private"), b"altered"),
         **dict.fromkeys(("actor_id", "account_id", "subject_id", "session_id"), new_id(NOON)),
     }
     value = changed.get(column, "altered")

@@ -72,8 +72,17 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("blocked_at", Moment, nullable=True),
         sa.Column("deleted_at", Moment, nullable=True, comment="whoever is deleted is blocked as well"),
         sa.Column("secured_at", Moment, nullable=True, comment="when its owner last said that it was somebody else"),
+        sa.Column(
+            "erased_at", Moment, nullable=True, comment="nobody any more: what is left is an id that others name"
+        ),
+        sa.Column(
+            "person_key", sa.LargeBinary, nullable=True, comment="sealed; empty: nothing needed it yet, or erased"
+        ),
         sa.Column("created_at", Moment, nullable=False),
         sa.CheckConstraint("deleted_at IS NULL OR blocked_at IS NOT NULL", name=op.f("ck_account_deleted")),
+        sa.CheckConstraint(
+            "erased_at IS NULL OR (deleted_at IS NOT NULL AND person_key IS NULL)", name=op.f("ck_account_erased")
+        ),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organization.id"], name=op.f("fk_account_organization_id_organization")
         ),
@@ -88,8 +97,16 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         "account",
         ["organization_id", "sign_in_name"],
         unique=False,
-        sqlite_where=sa.text("deleted_at IS NOT NULL"),
-        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+        sqlite_where=sa.text("deleted_at IS NOT NULL AND erased_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL AND erased_at IS NULL"),
+    )
+    op.create_index(
+        "ix_account_to_erase",
+        "account",
+        ["deleted_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("deleted_at IS NOT NULL AND erased_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL AND erased_at IS NULL"),
     )
     op.create_table(
         "event",
@@ -106,9 +123,13 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("subject_id", Id, nullable=True),
         sa.Column("session_id", Id, nullable=True),
         sa.Column("request_id", sa.Text, nullable=True),
-        sa.Column("address", sa.Text, nullable=True),
-        sa.Column("client", sa.Text, nullable=True),
-        sa.Column("facts", Json, nullable=False, comment="by allow-list; never a secret"),
+        sa.Column("origin", sa.LargeBinary, nullable=True, comment="from where; sealed under the key of whoever acted"),
+        sa.Column(
+            "private", sa.LargeBinary, nullable=True, comment="facts sealed under the key of whose record this is"
+        ),
+        sa.Column(
+            "facts", Json, nullable=False, comment="by allow-list; never a secret, and nothing of a person but ids"
+        ),
         sa.Column("schema_version", sa.SmallInteger, nullable=False),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organization.id"], name=op.f("fk_event_organization_id_organization")
@@ -1099,6 +1120,40 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         unique=False,
         sqlite_where=sa.text("done_at IS NULL"),
         postgresql_where=sa.text("done_at IS NULL"),
+    )
+    op.create_table(
+        "export",
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("section", sa.SmallInteger, nullable=False, comment="the one that is being told"),
+        sa.Column("after", Id, nullable=True, comment="the last row of it that was told"),
+        sa.Column("parts", sa.Integer, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False, comment="in bytes, so far"),
+        sa.Column("ready_at", Moment, nullable=True),
+        sa.Column("gone_at", Moment, nullable=True, comment="from then on it cannot be read any more"),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_export_job_id_job"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_export_organization_id_organization")
+        ),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_export_account_id_account")),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_export")),
+    )
+    op.create_index(op.f("ix_export_account_id"), "export", ["account_id"], unique=False)
+    op.create_index(op.f("ix_export_gone_at"), "export", ["gone_at"], unique=False)
+    op.create_table(
+        "export_part",
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False, comment="under the key of its person"),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["export.job_id"], name=op.f("fk_export_part_job_id_export"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_export_part_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_export_part")),
     )
     for table in ("event", "event_seal", "terms_version", "terms_document", "terms_acceptance"):
         for statement in insert_only(table, op.get_context().dialect.name):
