@@ -395,7 +395,15 @@ class Asked:
 
 
 def _newest(asked: Asked) -> sa.ScalarSelect[Any]:
-    """The account's newest answer to the terms of the row it is asked for."""
+    """The account's newest answer to the terms of the row it is asked for.
+
+    What somebody answered who then left the organization is kept, and counts no more once they join anew.
+    """
+    belongs_since = (
+        sa.select(membership.c.created_at)
+        .where(membership.c.organization_id == asked.organization_id, membership.c.account_id == asked.account_id)
+        .scalar_subquery()
+    )
     one = terms_acceptance.alias("one")
     here = [one.c.session_id == asked.session_id]
     if asked.browser_token is not None:
@@ -410,6 +418,7 @@ def _newest(asked: Asked) -> sa.ScalarSelect[Any]:
         .where(
             one.c.account_id == asked.account_id,
             one.c.terms_id == terms.c.id,
+            one.c.at >= belongs_since,
             sa.or_(terms.c.per_device.is_(sa.false()), *here),
         )
         .order_by(one.c.number.desc())

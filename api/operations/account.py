@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -230,7 +230,11 @@ async def grant(
             await re_sign_in.cancel_live(tx, account_id, who.organization_id, "role_changed", target.now, actor=actor)
             facts = {"before": sorted(target.roles), "after": sorted(wanted)}
             await _record(tx, who, account_id, "roles:change", actor=actor, now=target.now, reason=reason, facts=facts)
-            await _tell(tx, keys, target, "account.roles_changed", not_me=True)
+            ours = target.held.organization_id == who.organization_id
+            key, params = "account.roles_changed", {}
+            if not ours:
+                key, params = "organization.roles_changed", {"organization": who.organization_name}
+            await _tell(tx, keys, target, key, params, not_me=True)
         return Known(target.held, wanted)
 
 
@@ -281,14 +285,22 @@ async def _record(
     )
 
 
-async def _tell(tx: Transaction, keys: Keyring, target: Target, key: str, *, not_me: bool = False) -> None:
+async def _tell(
+    tx: Transaction,
+    keys: Keyring,
+    target: Target,
+    key: str,
+    params: Mapping[str, str] | None = None,
+    *,
+    not_me: bool = False,
+) -> None:
     """By mail as well: whoever is shut out sees no flag."""
     await delivery.notify(
         tx,
         keys=keys,
         account=target.person,
         key=key,
-        params={},
+        params=params or {},
         severity=Severity.WARNING,
         now=target.now,
         not_me=not_me,

@@ -398,6 +398,7 @@ async def test_roles_there_are_theirs_to_give(house: House, anna: Person, beta: 
     done = await house.ask("PUT", f"/accounts/{anna.id}/roles", given, token="ben", headers={"If-Match": "*"})
 
     assert (done.status, done.json["roles"]) == (200, ["directory_reader"])
+    assert await house.told(anna) == ["organization.roles_changed"]
     await there(house, anna, beta)
     assert (await house.ask("GET", "/members", token="beta")).status == 200
     assert (await house.ask("GET", "/accounts", token="home")).status == 403
@@ -521,6 +522,34 @@ async def test_who_may_not_act_on_such_roles_takes_nobody_back(
 
     assert (await restore(house, membership_id, "clerk")).status == 403
     assert (await restore(house, membership_id)).status == 204
+
+
+async def accepted(house: House, anna: Person, beta: UUID) -> None:
+    """anna has accepted Beta's terms, and then left."""
+    version = await give_terms(house.db, beta, house.clock.now)
+    token = (await switch(house, beta, "home")).json["token"]
+    shown = (await house.ask("GET", f"/terms/{version.id}", token=token)).json
+    yes = {"accepted": True, "language": shown["language"], "hash": shown["hash"]}
+    assert (await house.ask("POST", f"/terms/{version.id}/acceptance", yes, token=token)).status == 201
+    assert (await leave(house, beta, token)).status == 202
+    await house.open_session(anna, "later")
+    house.clock.now += timedelta(seconds=1)
+
+
+async def test_whoever_joins_anew_is_asked_for_the_terms_anew(house: House, anna: Person, beta: UUID) -> None:
+    await accepted(house, anna, beta)
+    await welcome(house.db, beta, anna, house.clock.now)
+
+    assert (await switch(house, beta, "later")).json["state"] == "terms_required"
+
+
+async def test_what_was_accepted_counts_again_with_what_is_taken_back(
+    house: House, anna: Person, beta: UUID, ben: Person
+) -> None:
+    await accepted(house, anna, beta)
+    assert (await restore(house, (await gone(house))["id"])).status == 204
+
+    assert (await switch(house, beta, "later")).json["state"] == "signed_in"
 
 
 async def test_another_organizations_administrator_takes_nobody_back(house: House, left: str) -> None:
