@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from models import contact, sent_code
-from models.contact import Contact
+from models import account, contact, recovery, sent_code
 from models.delivery import Channel, Delivery, delivery
 from models.event import event
 from models.re_sign_in import re_sign_in
@@ -403,11 +402,15 @@ async def test_an_address_that_was_confirmed_less_than_a_day_ago_does_not_stand_
 ) -> None:
     """A7: number changed less than 24 h ago may not be the only recovery gate."""
     await add(house)
-    (row,) = await house.rows(sa.select(contact.contact))
-    held, day = Contact.of(row), timedelta(hours=24)
+    day = timedelta(hours=24)
 
-    assert not held.may_stand_alone(house.clock.now + day - MOMENT)
-    assert held.may_stand_alone(house.clock.now + day)
+    async with house.db.read() as tx:
+        held = await account.by_sign_in_name(tx, anna.name)
+        late, settled = [await recovery.standing(tx, held, house.clock.now + after) for after in (day - MOMENT, day)]
+
+    assert not late.registered
+    assert [late.is_settled(one) for one in late.methods] == [False]
+    assert [settled.is_settled(one) for one in settled.methods] == [True]
 
 
 # Notices
