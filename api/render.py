@@ -17,6 +17,7 @@ from api.operations.recovery import Shown, Started
 from api.operations.terms import Answered, Reading
 from api.operations.terms_keeping import Kept
 from api.passkeys import Party
+from api.texts import Texts
 from models import role
 from models.app import App
 from models.browser import Browser
@@ -30,7 +31,8 @@ from models.leaving import Former
 from models.notification import Notification
 from models.organization import Belonging, RecoverySettings
 from models.organization_change import Decided
-from models.organization_policy import Branding, Leaving, Privacy, contact_block
+from models.organization_picture import PictureKind
+from models.organization_policy import SEEN, UNSEEN, Branding, Leaving, Privacy, contact_block
 from models.passkey import CHALLENGE_LIFE
 from models.profile import Editor, Profile
 from models.re_sign_in import ReSignIn
@@ -337,6 +339,35 @@ def _branding(decided: Decided) -> schemas.OrganizationBranding:
         colour=branding.colour,
         text_colour=branding.text_colour,
         header=branding.header.value,
+        **{kind.value: _picture(decided, kind) for kind in PictureKind},
+    )
+
+
+def _picture(decided: Decided, kind: PictureKind) -> schemas.Photo | None:
+    changed_at = decided.pictures.get(kind)
+    if changed_at is None:
+        return None
+    return schemas.Photo(url=f"/api/v1/organization/pictures/{kind.replace('_', '-')}", changed_at=changed_at)
+
+
+def privacy(
+    decided: Decided, platform: str | None, ownership: Ownership, language: str, texts: Texts
+) -> schemas.PrivacyPage:
+    own = Privacy.of(decided.settings)
+
+    def lines(keys: Iterable[str]) -> list[schemas.PrivacyLine]:
+        return [schemas.PrivacyLine(key=key, text=texts.say(language, key, {})) for key in keys]
+
+    special = f"{platform}.privacy.{ownership}"
+    return schemas.PrivacyPage(
+        platform=platform,
+        ownership=ownership,
+        cannot_see=lines(UNSEEN),
+        can_see=lines(SEEN[ownership]),
+        about_platform=lines([special])[0] if texts.has(special) else None,
+        statement_url=own.url,
+        also_can_see=own.can_see,
+        also_cannot_see=own.cannot_see,
     )
 
 

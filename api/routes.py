@@ -46,7 +46,14 @@ from api.handlers import (
     text,
     throttle,
 )
-from api.pictures import BYTES_LIMIT, MEDIA_TYPE, MEDIA_TYPES
+from api.pictures import (
+    BRAND_BYTES_LIMIT,
+    BRAND_MEDIA_TYPE,
+    BYTES_LIMIT,
+    LOGO_MEDIA_TYPES,
+    MEDIA_TYPE,
+    MEDIA_TYPES,
+)
 from api.settings import BODY_LIMIT
 from models.errors import (
     AccountManagedElsewhere,
@@ -1274,6 +1281,43 @@ ROUTES: Final[tuple[Route, ...]] = (
             "contact": {"name": "Helpdesk", "phone": "+31 20 555 0100", "url": "https://help.example.org"},
             "acts": [{"act": "remove", "proof": "re_sign_in"}],
         },
+    ),
+    Route(
+        "GET",
+        f"{_V1}/organization/privacy",
+        Guard.MAY_OWE_TERMS,
+        organization.privacy,
+        "What your organization can and cannot see of a device of this kind, in your language",
+        {200: schemas.PrivacyPage},
+        query=schemas.PrivacyQuery,
+    ),
+    Route(
+        "GET",
+        f"{_V1}/organization/pictures/{{picture}}",
+        Guard.MAY_OWE_TERMS,
+        organization.picture,
+        "A picture of your organization: logo-on-theme, logo-on-light or image",
+        {200: BRAND_MEDIA_TYPE, 304: None},
+        errors=(NotFound,),
+    ),
+    Route(
+        "PUT",
+        f"{_V1}/organization/pictures/{{picture}}",
+        Guard.ADMINISTRATOR,
+        organization.keep_picture,
+        "Give your organization a logo, of 750 KB at most, or an image, at least 650 pixels wide",
+        {200: schemas.OrganizationSettings},
+        upload=Upload(LOGO_MEDIA_TYPES, BRAND_BYTES_LIMIT),
+        errors=(NotFound, ProofRequired, SecondFactorMissing, PictureRefused, Busy),
+    ),
+    Route(
+        "DELETE",
+        f"{_V1}/organization/pictures/{{picture}}",
+        Guard.ADMINISTRATOR,
+        organization.remove_picture,
+        "Take a picture of your organization away",
+        {204: None},
+        errors=(NotFound, ProofRequired, SecondFactorMissing),
     ),
     # Security information
     Route(

@@ -779,6 +779,34 @@ class OrganizationBranding(Answer, frozen=True, kw_only=True):
     colour: Annotated[str, Meta(description="Six hexadecimal digits behind a `#`.")]
     text_colour: Annotated[str, Meta(description="Black or white, whichever is read better on it.")]
     header: Literal["logo_and_name", "logo", "name"]
+    logo_on_theme: Annotated[Photo | None, Meta(description="To be shown on the colour.")]
+    logo_on_light: Photo | None
+    image: Photo | None
+
+
+class PrivacyQuery(Given, frozen=True, kw_only=True):
+    platform: Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_NUL)] | None = None
+    ownership: Ownership = Ownership.PERSONAL
+
+
+class PrivacyLine(Answer, frozen=True, kw_only=True):
+    key: Annotated[str, Meta(description="For `/texts`.")]
+    text: Annotated[str, Meta(description="The same in your language.")]
+
+
+class PrivacyPage(Answer, frozen=True, kw_only=True):
+    """What your organization can and cannot see of a device of this kind."""
+
+    platform: str | None
+    ownership: Ownership
+    cannot_see: list[PrivacyLine]
+    can_see: list[PrivacyLine]
+    about_platform: Annotated[PrivacyLine | None, Meta(description="What is special about this kind of device.")]
+    statement_url: Annotated[str | None, Meta(description="The organization's own statement.")]
+    also_can_see: Annotated[
+        str | None, Meta(description="The organization's own words: small markdown, to be shown as text.")
+    ]
+    also_cannot_see: str | None
 
 
 class OrganizationFront(Answer, frozen=True, kw_only=True):

@@ -41,6 +41,10 @@ class Texts:
     def catalog(self, language: str) -> Catalog | None:
         return self._catalogs.get(language)
 
+    def has(self, key: str) -> bool:
+        """Whether anybody says it."""
+        return key in self._catalogs[FALLBACK].texts
+
     def say(self, language: str, key: str, facts: Mapping[str, Any]) -> str:
         for known in (language, FALLBACK):
             catalog = self._catalogs.get(known)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from models.device import LEAST_PROOF, LEAST_STRENGTH
 from models.errors import Invalid
 from models.job import LIFE
 from models.organization import STRENGTH, OrganizationSettings
+from models.organization_picture import PictureKind
 from models.organization_policy import (
     BRANDING,
     CONTACT,
@@ -154,6 +156,8 @@ class Decided:
     organization_id: UUID
     name: str
     settings: Settings
+    pictures: Mapping[PictureKind, datetime] = field(default_factory=dict)
+    """Those there are, and when each was changed. They are edited by themselves: no part of the mark."""
 
     @property
     def rules(self) -> OrganizationSettings:

@@ -283,6 +283,28 @@ class Privacy:
         return cls(held.get("url"), held.get("can_see"), held.get("cannot_see"))
 
 
+UNSEEN: Final = tuple(
+    f"privacy.unseen.{what}"
+    for what in (
+        "calls_and_browsing",
+        "mail_and_messages",
+        "contacts",
+        "calendar",
+        "passwords",
+        "pictures",
+        "files",
+    )
+)
+"""What no organization sees of anybody's device, whatever it decides."""
+_SEEN: Final = tuple(
+    f"privacy.seen.{what}" for what in ("owner", "device_name", "serial", "model", "maker", "os_version", "imei")
+)
+SEEN: Final[Mapping[Ownership, tuple[str, ...]]] = {
+    Ownership.PERSONAL: (*_SEEN, "privacy.seen.last_four_digits", "privacy.seen.work_apps"),
+    Ownership.CORPORATE: (*_SEEN, "privacy.seen.phone_number", "privacy.seen.all_apps"),
+}
+"""What it can see, at most: a device may tell less."""
+
 BLACK: Final = "#000000"
 WHITE: Final = "#ffffff"
 

@@ -8,8 +8,11 @@ import msgspec
 from api import render, schemas
 from api.call import Call, Reply
 from api.operations import organization
+from api.pictures import BRAND_MEDIA_TYPE
+from models.errors import NotFound
 from models.organization import BannedWords
 from models.organization_change import ActChange, Change, Decided
+from models.organization_picture import PictureKind
 from models.organization_policy import PASSCODE, Hidden
 
 _GROUPS: Final = ("contact", "privacy", "branding", "privacy_contact")
@@ -46,6 +49,42 @@ async def change_words(call: Call[schemas.BannedWordsChanged, None]) -> Reply:
 
 def _words(words: BannedWords) -> Reply:
     return Reply(200, schemas.BannedWords(words=list(words.words)), headers={"ETag": words.mark})
+
+
+async def picture(call: Call[None, None]) -> Reply:
+    held = await organization.picture_of(call.needs.database, call.person, _kind(call))
+    # Each browser keeps it for its person alone, and asks each time whether it still is the one.
+    headers = {"ETag": held.mark, "Cache-Control": "private, no-cache"}
+    if call.if_none_match == held.mark:
+        return Reply(304, headers=headers)
+    return Reply(200, held.content, headers={**headers, "Content-Type": BRAND_MEDIA_TYPE})
+
+
+async def keep_picture(call: Call[bytes, None]) -> Reply:
+    needs = call.needs
+    kept = await organization.keep_picture(
+        needs.database, needs.pictures, call.person, _kind(call), call.body, actor=call.actor
+    )
+    return _shown(kept)
+
+
+async def remove_picture(call: Call[None, None]) -> Reply:
+    await organization.remove_picture(call.needs.database, call.person, _kind(call), actor=call.actor)
+    return Reply(204)
+
+
+def _kind(call: Call[Any, Any]) -> PictureKind:
+    """What is none names nothing."""
+    try:
+        return PictureKind(call.path["picture"].replace("-", "_"))
+    except ValueError:
+        raise NotFound from None
+
+
+async def privacy(call: Call[None, schemas.PrivacyQuery]) -> Reply:
+    query, who, needs = call.query, call.person, call.needs
+    decided = await organization.show(needs.database, who)
+    return Reply(200, render.privacy(decided, query.platform, query.ownership, who.language, needs.texts))
 
 
 def _wanted(given: schemas.OrganizationSettingsChanged) -> Change:

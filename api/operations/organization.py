@@ -1,17 +1,21 @@
 """An organization's settings: what its people are shown, and what its administrators decide."""
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from api.operations import administration
-from models import event, organization, organization_change, role
+from api.pictures import BRAND_IMAGE, LOGO, Pictures
+from models import event, organization, organization_change, organization_picture, role
 from models.database import Database, Transaction
-from models.errors import PreconditionFailed
+from models.errors import NotFound, PreconditionFailed
 from models.event import Actor
 from models.organization import BannedWords
 from models.organization_change import Change, Decided
+from models.organization_picture import Picture, PictureKind
 from models.session import Who
 
 
@@ -49,7 +53,50 @@ async def change(
             now=now,
             facts=facts,
         )
-        return Decided(held.organization_id, held.name, after)
+        return replace(held, settings=after)
+
+
+async def picture_of(db: Database, who: Who, kind: PictureKind) -> Picture:
+    """Raises NotFound: there is none."""
+    async with db.read() as tx:
+        found = await organization_picture.of_organization(tx, who.organization_id, kind)
+    if found is None:
+        raise NotFound
+    return found
+
+
+async def keep_picture(
+    db: Database, pictures: Pictures, who: Who, kind: PictureKind, given: bytes, *, actor: Actor
+) -> Decided:
+    """Made anew before anything is held: it may take a second."""
+    content = await pictures.remake(given, BRAND_IMAGE if kind is PictureKind.IMAGE else LOGO)
+    async with db.write() as tx:
+        now = await administration.must_be(tx, who, role.RULERS)
+        await organization.hold_settings(tx, who.organization_id)
+        await organization_picture.keep(tx, who.organization_id, kind, content, now)
+        await _record_picture(tx, who, kind, "keep", actor=actor, now=now)
+        return await _decided(tx, who.organization_id)
+
+
+async def remove_picture(db: Database, who: Who, kind: PictureKind, *, actor: Actor) -> None:
+    """Taken away twice is away."""
+    async with db.write() as tx:
+        now = await administration.must_be(tx, who, role.RULERS)
+        if await organization_picture.remove(tx, who.organization_id, kind):
+            await _record_picture(tx, who, kind, "remove", actor=actor, now=now)
+
+
+async def _record_picture(
+    tx: Transaction, who: Who, kind: PictureKind, verb: str, *, actor: Actor, now: datetime
+) -> None:
+    await event.record(
+        tx,
+        organization_id=who.organization_id,
+        action=f"organization:picture:{verb}",
+        actor=actor,
+        now=now,
+        facts={"picture": kind.value},
+    )
 
 
 async def show_words(db: Database, who: Who) -> BannedWords:
@@ -84,4 +131,4 @@ async def change_words(
 async def _decided(tx: Transaction, organization_id: UUID) -> Decided:
     statement = sa.select(organization.organization).where(organization.organization.c.id == organization_id)
     row = (await tx.execute(statement)).one()
-    return Decided(row.id, row.name, row.settings)
+    return Decided(row.id, row.name, row.settings, await organization_picture.changes(tx, organization_id))

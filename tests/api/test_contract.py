@@ -71,6 +71,7 @@ async def contract(house: House, route: Route, mode: GenerationMode, examples: i
         "device_id": str(await give_device(house.db, person, house.clock.now, platform="pocket")),
         "notification_id": line["id"],
         "language": "nl",
+        "picture": "logo-on-light",
         "version_id": str(version.id),
         "terms_id": str(version.terms_id),
     }

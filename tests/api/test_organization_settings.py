@@ -76,6 +76,9 @@ async def test_an_organization_that_decided_nothing_has_the_houses_rules(house: 
         "colour": "#0f6cbd",
         "text_colour": "#ffffff",
         "header": "logo_and_name",
+        "logo_on_theme": None,
+        "logo_on_light": None,
+        "image": None,
     }
 
 
@@ -100,7 +103,15 @@ async def test_everybody_is_shown_what_concerns_them_and_nothing_else(house: Hou
             "site_name": "https://help.example.org",
             "url": "https://help.example.org",
         },
-        "branding": {"name": "Acme Care", "colour": "#107c10", "text_colour": "#ffffff", "header": "logo_and_name"},
+        "branding": {
+            "name": "Acme Care",
+            "colour": "#107c10",
+            "text_colour": "#ffffff",
+            "header": "logo_and_name",
+            "logo_on_theme": None,
+            "logo_on_light": None,
+            "image": None,
+        },
         "privacy_url": "https://example.org/privacy",
         "leaving_allowed": True,
         "privacy_contact": {},

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from api.pictures import PIXELS_LIMIT, SIDE, SIDE_LIMIT, remake
+from api.pictures import BRAND_IMAGE, LOGO, PIXELS_LIMIT, SIDE, SIDE_LIMIT, Frame, remake
 from models.errors import PictureRefused
 
 SECRET = b"52.3702,4.8952 taken at home"
@@ -129,3 +129,51 @@ def test_a_damaged_one_is_read_or_refused(kind: str, seed: int, cut: float) -> N
     except PictureRefused:
         return
     assert seen(made).format == "JPEG"
+
+
+# How an organization looks
+
+
+def test_a_logo_stays_transparent_and_becomes_small() -> None:
+    into = io.BytesIO()
+    Image.new("RGBA", (1280, 320), (255, 0, 0, 0)).save(into, "PNG")
+
+    made = seen(remake(into.getvalue(), LOGO))
+
+    assert (made.format, made.size) == ("WEBP", (640, 160))
+    assert made.convert("RGBA").getpixel((4, 4))[3] == 0  # type: ignore[index] # a pixel has its parts
+
+
+def test_a_logo_is_a_jpeg_or_a_png_and_brings_nothing_else_along() -> None:
+    with pytest.raises(PictureRefused) as refused:
+        remake(picture(kind="WEBP"), LOGO)
+    assert refused.value.facts == {"reason": "unreadable"}
+
+    made = remake(picture(kind="JPEG", exif=b"Exif\0\0" + SECRET) + SECRET, LOGO)
+
+    assert SECRET not in made
+
+
+@pytest.mark.parametrize(("width", "taken"), [(650, True), (649, False)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_is_wide_enough_for_its_place(width: int, taken: bool, kind: str) -> None:
+    if taken:
+        assert seen(remake(picture((width, 200), kind), BRAND_IMAGE)).size == (650, 200)
+        return
+    with pytest.raises(PictureRefused) as refused:
+        remake(picture((width, 200), kind), BRAND_IMAGE)
+    assert refused.value.facts == {"reason": "too_narrow", "least": 650}
+
+
+def test_a_large_image_is_not_mistaken_for_a_narrow_one() -> None:
+    assert seen(remake(picture((5000, 3000), "JPEG"), BRAND_IMAGE)).size == (2250, 1350)
+
+
+@pytest.mark.parametrize("frame", [LOGO, BRAND_IMAGE])
+def test_no_byte_more_is_looked_at_than_may_be_given(frame: Frame) -> None:
+    full = picture((700, 300)).ljust(frame.bytes_limit, b"\0")
+
+    assert remake(full, frame)
+    with pytest.raises(PictureRefused) as refused:
+        remake(full + b"\0", frame)
+    assert refused.value.facts == {"reason": "too_many_bytes", "most": frame.bytes_limit}

@@ -159,6 +159,7 @@ def test_texts_are_complete_in_both_languages(name: str, keys: Path) -> None:
     assert all(parameters(english[key]) == parameters(dutch[key]) for key in english)
     assert all(key.startswith(f"{name}.") for key in english)
     assert rule is None or {rule.done_key, rule.reveal_key} <= english.keys()
+    assert {f"{name}.privacy.{ownership}" for ownership in Ownership} <= english.keys()
 
 
 @EVERY

@@ -925,6 +925,19 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_photo")),
     )
     op.create_table(
+        "organization_picture",
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False, comment="WebP"),
+        sa.Column("changed_at", Moment, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id"],
+            ["organization.id"],
+            name=op.f("fk_organization_picture_organization_id_organization"),
+        ),
+        sa.PrimaryKeyConstraint("organization_id", "kind", name=op.f("pk_organization_picture")),
+    )
+    op.create_table(
         "app",
         sa.Column("id", Id, nullable=False),
         sa.Column("organization_id", Id, nullable=False),
