@@ -69,6 +69,8 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "re_sign_in_used": (409, "This re-sign-in was used"),
     "re_sign_in_not_open": (409, "This re-sign-in is not open"),
     "action_in_progress": (409, "The same is under way"),
+    "awaiting_approval": (409, "It waits for a second person"),
+    "approval_over": (409, "This approval is over"),
     "nothing_to_disown": (409, "Nobody came in"),
     "password_changed": (409, "The password was changed meanwhile"),
     "too_late_to_cancel": (409, "Too late to cancel"),

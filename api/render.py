@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from api import passkeys, schemas
+from api.operations import approval as approvals
 from api.operations.account import Known
 from api.operations.code_send import CodeSent
 from api.operations.contact import ContactBegun
@@ -317,6 +318,7 @@ def organization_settings(decided: Decided) -> schemas.OrganizationSettings:
                 proof=rules.proof_for(act, LEAST_PROOF[act]),
                 least_proof=LEAST_PROOF[act],
                 strength=rules.strength_for(act, LEAST_STRENGTH),
+                second_approver=act in rules.second_approver,
                 expires_after_seconds=decided.expires_after(act),
             )
             for act in Act
@@ -340,6 +342,33 @@ def _branding(decided: Decided) -> schemas.OrganizationBranding:
         text_colour=branding.text_colour,
         header=branding.header.value,
         **{kind.value: _picture(decided, kind) for kind in PictureKind},
+    )
+
+
+def approval(shown: approvals.Shown) -> schemas.Approval:
+    held = shown.approval
+    actions: list[Literal["approve", "refuse", "withdraw"]] = ["approve", "refuse"] if shown.may_decide else []
+    return schemas.Approval(
+        id=held.id,
+        act=held.act,
+        state=shown.state.value,
+        why=held.why,
+        asked_by=schemas.ApprovalAsker(
+            id=shown.asker.id, sign_in_name=shown.asker.sign_in_name, display_name=shown.asker.display_name
+        ),
+        device=schemas.ApprovalDevice(
+            id=shown.device.id,
+            name=shown.device.name,
+            platform=shown.device.platform,
+            ownership=Ownership(shown.device.ownership),
+        ),
+        created_at=held.created_at,
+        lapses_at=held.lapses_at,
+        ended_at=held.ended_at,
+        decided_by=held.decided_by,
+        reason=held.reason,
+        job_id=held.job_id,
+        available_actions=["withdraw"] if shown.may_withdraw else actions,
     )
 
 
@@ -535,7 +564,12 @@ def device(
         last_seen_at=held.last_seen_at,
         acts=[
             schemas.ActOffer(
-                act=one.act, available=one.available, reason=one.reason, proof=one.proof, strength=one.strength
+                act=one.act,
+                available=one.available,
+                reason=one.reason,
+                proof=one.proof,
+                strength=one.strength,
+                needs_approval=one.needs_approval,
             )
             for one in acts
         ],

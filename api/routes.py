@@ -16,6 +16,7 @@ from api.guards import Guard
 from api.handlers import (
     account,
     app,
+    approval,
     belonging,
     closing,
     delivery,
@@ -61,6 +62,8 @@ from models.errors import (
     AddressInUse,
     AddressQuota,
     AlreadyMember,
+    ApprovalOver,
+    AwaitingApproval,
     Busy,
     ClientIdTaken,
     CodeRefused,
@@ -115,6 +118,7 @@ from models.errors import (
     TooLateToCancel,
     TooManyTries,
 )
+from models.organization_policy import APPROVABLE
 from models.vocabulary import Act, Proof
 
 
@@ -220,7 +224,8 @@ def _act(act: Act) -> Route:
         Guard.SIGNED_IN,
         job.ask(act),
         _SUMMARIES[act],
-        {202: schemas.Job},
+        # 201: a second person is asked first, and this waits for that.
+        {201: schemas.Approval, 202: schemas.Job} if act in APPROVABLE else {202: schemas.Job},
         # An organization may demand more proof for an act, never less.
         errors=(
             *(error for proof in Proof for error in _PROOFS[proof]),
@@ -229,6 +234,7 @@ def _act(act: Act) -> Route:
             HiddenByAdmin,
             SecondFactorMissing,
             ActionInProgress,
+            *((AwaitingApproval,) if act in APPROVABLE else ()),
             TooManyTries,
         ),
         needs_key=True,
@@ -1290,6 +1296,56 @@ ROUTES: Final[tuple[Route, ...]] = (
         "What your organization can and cannot see of a device of this kind, in your language",
         {200: schemas.PrivacyPage},
         query=schemas.PrivacyQuery,
+    ),
+    Route(
+        "GET",
+        f"{_V1}/approvals",
+        Guard.SIGNED_IN,
+        approval.page,
+        "What you asked for and a second person must approve, newest first; `everyone` for administrators",
+        {200: schemas.ApprovalPage},
+        query=schemas.ApprovalQuery,
+        errors=(NotAllowed,),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/approvals/{{approval_id}}",
+        Guard.SIGNED_IN,
+        approval.show,
+        "One of them",
+        {200: schemas.Approval},
+        errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/approvals/{{approval_id}}/approve",
+        Guard.ADMINISTRATOR,
+        approval.approve,
+        "Approve it: its job begins; never by whoever asked",
+        {200: schemas.Approval},
+        body=schemas.Reason,
+        errors=(*_ON_SOMEBODY, ApprovalOver, ActionInProgress),
+        example={"reason": "lost on the train, ticket 4711"},
+    ),
+    Route(
+        "POST",
+        f"{_V1}/approvals/{{approval_id}}/refuse",
+        Guard.ADMINISTRATOR,
+        approval.refuse,
+        "Refuse it, with a reason for whoever asked; never by themselves",
+        {200: schemas.Approval},
+        body=schemas.Reason,
+        errors=(*_ON_SOMEBODY, ApprovalOver),
+        example={"reason": "the phone was found"},
+    ),
+    Route(
+        "POST",
+        f"{_V1}/approvals/{{approval_id}}/withdraw",
+        Guard.SIGNED_IN,
+        approval.withdraw,
+        "Take back what you asked for, while nobody has decided",
+        {200: schemas.Approval},
+        errors=(NotFound, NotAllowed, ApprovalOver),
     ),
     Route(
         "GET",

@@ -834,6 +834,7 @@ class ActSettings(Answer, frozen=True, kw_only=True):
     proof: Proof
     least_proof: Annotated[Proof, Meta(description="No organization asks for less.")]
     strength: Annotated[int, Meta(description="How strong the session must be, 1 to 3.")]
+    second_approver: Annotated[bool, Meta(description="Whether another administrator must say yes.")]
     expires_after_seconds: Annotated[
         int | None, Meta(description="How long it waits for its device; null: until it is taken back.")
     ]
@@ -925,6 +926,10 @@ class ActChanged(Given, frozen=True, kw_only=True):
     act: Act
     proof: Annotated[Proof, Meta(description="More than the house asks for, never less.")] | UnsetType | None = UNSET
     strength: Annotated[int, Meta(ge=1, le=STRENGTH_MOST)] | UnsetType | None = UNSET
+    second_approver: (
+        Annotated[bool, Meta(description="Of a wipe or a removal; takes two administrators who can approve.")]
+        | UnsetType
+    ) = UNSET
     expires_after_seconds: (
         Annotated[
             Seconds, Meta(description="From 900 to 604800, of a restart to 86400; a removal and a wipe have none.")
@@ -1475,6 +1480,7 @@ class ActOffer(Answer, frozen=True, kw_only=True):
     reason: Annotated[str | None, Meta(description="Why it is not available; a word for `/texts`.")]
     proof: Proof
     strength: Annotated[int, Meta(description="How strong the session must be, 1 to 3.")]
+    needs_approval: Annotated[bool, Meta(description="Whether it waits for a second person's yes.")]
 
 
 class Renaming(Answer, frozen=True, kw_only=True):
@@ -1585,6 +1591,49 @@ class Job(Answer, frozen=True, kw_only=True):
         dict[str, Any] | UnsetType | None, Meta(description="What came after the ending; for operators.")
     ] = UNSET
     detail: Annotated[dict[str, str] | UnsetType | None, Meta(description="The device's words; for operators.")] = UNSET
+
+
+class ApprovalAsker(Answer, frozen=True, kw_only=True):
+    id: UUID
+    sign_in_name: str
+    display_name: str
+
+
+class ApprovalDevice(Answer, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    platform: str
+    ownership: Ownership
+
+
+class Approval(Answer, frozen=True, kw_only=True):
+    """A wipe or a removal that waits, or waited, for a second person."""
+
+    id: UUID
+    act: Act
+    state: Literal["submitted", "approved", "refused", "withdrawn", "lapsed", "void"]
+    why: Annotated[str | None, Meta(description="What made it void; a word for `/texts`.")]
+    asked_by: ApprovalAsker
+    device: ApprovalDevice
+    created_at: Moment
+    lapses_at: Annotated[Moment, Meta(description="Its last moment.")]
+    ended_at: Moment | None
+    decided_by: UUID | None
+    reason: Annotated[str | None, Meta(description="In the words of whoever decided.")]
+    job_id: Annotated[UUID | None, Meta(description="What came of the yes.")]
+    available_actions: list[Literal["approve", "refuse", "withdraw"]]
+
+
+class ApprovalPage(Answer, frozen=True, kw_only=True):
+    items: list[Approval]
+    next_cursor: UUID | None
+
+
+class ApprovalQuery(Given, frozen=True, kw_only=True):
+    cursor: UUID | None = None
+    limit: Limit = 25
+    state: Literal["submitted", "approved", "refused", "withdrawn", "lapsed", "void"] | None = None
+    everyone: Annotated[bool, Meta(description="All of the organization's; for administrators.")] = False
 
 
 class JobPage(Answer, frozen=True, kw_only=True):

@@ -116,6 +116,8 @@ class ActOffer:
     proof: Proof
     strength: int
     """How many different factors the session must stand on."""
+    needs_approval: bool = False
+    """Whether a second person must say yes."""
 
     @property
     def available(self) -> bool:
@@ -157,7 +159,7 @@ def offer(
     elif reason is None and in_progress:
         reason = Reason.ACTION_IN_PROGRESS
     proof, strength = settings.proof_for(act, LEAST_PROOF[act]), settings.strength_for(act, LEAST_STRENGTH)
-    return ActOffer(act, reason, proof, strength)
+    return ActOffer(act, reason, proof, strength, needs_approval=act in settings.second_approver)
 
 
 def new_device(

@@ -275,6 +275,18 @@ class ActionInProgress(DomainError):
     code = "action_in_progress"
 
 
+class AwaitingApproval(DomainError):
+    """The same was asked already, and waits for a second person; `approval_id` names it."""
+
+    code = "awaiting_approval"
+
+
+class ApprovalOver(DomainError):
+    """It was decided already, or is no longer what it was asked for; `state` and `why` say how."""
+
+    code = "approval_over"
+
+
 class TooLateToCancel(DomainError):
     """The device has the order already, or it has ended."""
 

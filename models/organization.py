@@ -6,7 +6,7 @@ There is a membership as long as somebody belongs: who has left has none, and no
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -275,6 +275,19 @@ async def administrators_of(tx: Transaction, organization_id: UUID) -> list[UUID
     )
     rows = (await tx.execute(statement)).all()
     return sorted(row.account_id for row in rows if role.holds(row.roles, role.ACTORS))
+
+
+async def who_may(
+    tx: Transaction, organization_id: UUID, table: role.Table, theirs: Collection[str] = ()
+) -> list[UUID]:
+    """Who is not blocked and, by this table, may act on somebody who has these roles."""
+    statement = (
+        sa.select(membership.c.account_id, membership.c.roles)
+        .join_from(membership, account, account.c.id == membership.c.account_id)
+        .where(membership.c.organization_id == organization_id, _HAS_ROLES, account.c.blocked_at.is_(None))
+    )
+    rows = (await tx.execute(statement)).all()
+    return sorted(row.account_id for row in rows if role.may(table, row.roles, theirs))
 
 
 async def roles_of_all(

@@ -15,6 +15,7 @@ from models.job import LIFE
 from models.organization import STRENGTH, OrganizationSettings
 from models.organization_picture import PictureKind
 from models.organization_policy import (
+    APPROVABLE,
     BRANDING,
     CONTACT,
     PASSCODE,
@@ -113,6 +114,8 @@ class Change:
         errors = []
         for change in self.acts:
             for name, value in change.given.items():
+                if name == "second_approver":
+                    continue
                 try:
                     read = _READ[name](change.act, value)
                 except BrokenRule as rule:
@@ -122,9 +125,23 @@ class Change:
                     kept[_OF_ACTS[name]].pop(change.act.value, None)
                 else:
                     kept[_OF_ACTS[name]][change.act.value] = read
+        return {**held, **kept, "second_approver": self._second_approver(held, errors)}
+
+    def _second_approver(self, held: Settings, errors: list[dict[str, str]]) -> list[str]:
+        """Raises BrokenRules, with those that were found before."""
+        wanted = set(held.get("second_approver", ()))
+        for change in self.acts:
+            match change.given.get("second_approver"):
+                case True if change.act not in APPROVABLE:
+                    rule = "for a wipe or a removal alone"
+                    errors.append({"field": f"acts[{change.act}].second_approver", "rule": rule})
+                case True:
+                    wanted.add(change.act.value)
+                case False:
+                    wanted.discard(change.act.value)
         if errors:
             raise BrokenRules(errors)
-        return {**held, **kept}
+        return sorted(wanted)
 
 
 def _proof(act: Act, value: Proof | None) -> str | None:
@@ -196,6 +213,7 @@ def leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
         life = rules.act_life.get(act, LIFE[act])
         yield f"acts.{act}.proof", rules.proof_for(act, LEAST_PROOF[act]).value
         yield f"acts.{act}.strength", rules.strength_for(act, LEAST_STRENGTH)
+        yield f"acts.{act}.second_approver", act in rules.second_approver
         yield f"acts.{act}.expires_after_seconds", None if life is None else int(life.total_seconds())
 
 

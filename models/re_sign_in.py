@@ -219,8 +219,9 @@ _USE: Final = Hot(
 )
 
 
-def use(tx: Transaction, window: ReSignIn, job_id: UUID, now: datetime) -> None:
-    """Spend the window on one job. Its row is held, and proven: nobody can have spent or ended it meanwhile."""
+def use(tx: Transaction, window: ReSignIn, job_id: UUID | None, now: datetime) -> None:
+    """Spend the window on one job, or on none: a second person is asked first. Its row is held, and proven: nobody can
+    have spent or ended it meanwhile."""
     tx.later(_USE, {"window": window.id, "job": job_id, "now": now})
 
 

@@ -85,6 +85,8 @@ LEND_PASS: Final[Table] = _of(
     Role.GLOBAL_ADMINISTRATOR,
 )
 """Who may lend whom a second factor: those whose office is how people prove who they are."""
+APPROVE: Final[Table] = SENSITIVE
+"""Who may say the second yes to whose wipe or removal."""
 GRANT: Final[Table] = {Role.PRIVILEGED_ROLE_ADMINISTRATOR: _ALL, Role.GLOBAL_ADMINISTRATOR: _ALL}
 """Who may give and take whose roles."""
 

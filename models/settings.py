@@ -40,6 +40,9 @@ UNREAD_PASSCODE_LEAST: Final = timedelta(minutes=30)
 CONFIRMATION: Final = timedelta(hours=24)
 """How long a removal or a wipe may go unanswered after its last hand-over; then it is given up as unconfirmed."""
 
+APPROVAL_WAIT: Final = timedelta(days=3)
+"""How long a second person has to approve a wipe or a removal; its last moment included."""
+
 BROWSER_REMEMBERED: Final = timedelta(days=30)
 """How long a browser may skip the second factor after it was done there."""
 BROWSERS_PER_ACCOUNT: Final = 20
@@ -78,6 +81,7 @@ INVITATION_KEPT: Final = timedelta(days=30)
 """From that moment."""
 MEMBERSHIP_KEPT: Final = timedelta(days=30)
 """How long a membership that was ended can be taken back by an administrator; its last moment included."""
+APPROVAL_KEPT: Final = timedelta(days=30)
 JOB_KEPT: Final = timedelta(days=90)
 """With its timeline, its passcode's row and what was told of it. So long an idempotency key is known, too."""
 DELIVERY_KEPT: Final = timedelta(days=30)

@@ -102,6 +102,7 @@ class Reason(StrEnum):
     MISSING_RIGHT = "missing_right"
     SHARED_DEVICE = "shared_device"
     ACTION_IN_PROGRESS = "action_in_progress"
+    AWAITING_APPROVAL = "awaiting_approval"
     DEVICE_DISABLED = "device_disabled"
     DEVICE_LEFT = "device_left"
     DEVICE_REFUSED = "device_refused"

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from models import (
     account,
     app,
+    approval,
     browser,
     delivery,
     departure,
@@ -27,11 +28,13 @@ from models import (
     leaving,
     not_me,
     notification,
+    organization,
     passcode,
     passkey,
     re_sign_in,
     recovery,
     reset_link,
+    role,
     seen_message,
     sent_code,
     session,
@@ -41,6 +44,7 @@ from models import (
     throttle,
     verification,
 )
+from models.approval import Approval, ApprovalState
 from models.database import Database, DatabaseDown, Transaction
 from models.delivery import Person
 from models.device import Device, DeviceState, device
@@ -84,7 +88,14 @@ class Sweep:
     async def round(self) -> None:
         """What must be quick."""
         await each(
-            self.seal, self.notice_lost_bells, self.jobs, self.deliveries, self.windows, self.recoveries, self.notices
+            self.seal,
+            self.notice_lost_bells,
+            self.jobs,
+            self.deliveries,
+            self.windows,
+            self.approvals,
+            self.recoveries,
+            self.notices,
         )
 
     async def notice_lost_bells(self) -> None:
@@ -180,6 +191,44 @@ class Sweep:
             lapsed = await re_sign_in.lapse(tx, window, actor=SWEEP, now=now)
         if lapsed:
             self.door.nudge(due.account_id)
+
+    async def approvals(self) -> None:
+        """Those who can approve are told of what waits; what nobody decided in time lapses."""
+        async with self.database.read() as tx:
+            due = await approval.due(tx, await tx.now(), self.at_once)
+        await each(*(partial(self._see_to, found) for found in due))
+
+    async def _see_to(self, due: Approval) -> None:
+        async with self.database.write() as tx:
+            theirs = await organization.roles_of(tx, due.organization_id, due.account_id)
+            may = await organization.who_may(tx, due.organization_id, role.APPROVE, theirs)
+            approvers = [one for one in may if one != due.account_id][:TOLD_AT_ONCE] if due.told_at is None else []
+            for one in sorted({due.account_id, *approvers}):  # in one order, like everybody who holds several
+                await account.lock(tx, one)
+            held = await approval.by_id(tx, due.id, hold=True)
+            now = await tx.now()
+            if held is None or held.state is not ApprovalState.SUBMITTED:
+                return
+            if held.seen_at(now) is ApprovalState.LAPSED:
+                await approval.lapse(tx, held, actor=SWEEP, now=now)
+                approvers = [held.account_id]
+            elif held.told_at is None:
+                name = await approval.called(tx, held)
+                for one in approvers:
+                    await delivery.notify(
+                        tx,
+                        keys=self.keys,
+                        account=Person(one, held.organization_id),
+                        key=f"approval.{held.act}.asked",
+                        params={"device": name},
+                        now=now,
+                        severity=Severity.WARNING,
+                        not_me=False,
+                    )
+                await approval.told(tx, held, now)
+            self.fault.mark("sweep.before_commit")
+        for one in approvers:
+            self.door.nudge(one)
 
     async def recoveries(self) -> None:
         async with self.database.write() as tx:
@@ -354,6 +403,7 @@ _ERASED: Final[tuple[Erase, ...]] = (
     sign_in.erase_due,
     browser.erase_due,
     re_sign_in.erase_due,
+    approval.erase_due,
     recovery.erase_due,
     reset_link.erase_due,
     verification.erase_due,

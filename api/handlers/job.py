@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from api import render, schemas
 from api.call import Call, Reply
 from api.operations import act as acts
-from api.operations import job
+from api.operations import approval, job
 from models.errors import DomainError
 from models.vocabulary import Act
 
@@ -30,6 +30,12 @@ def ask(act: Act) -> Callable[[Call[None, None]], Awaitable[Reply]]:
             # It has left a mark that the person is told of.
             needs.door.nudge(who.account_id)
             raise asked
+        if isinstance(asked, acts.Submitted):
+            # The sweep tells those who can approve.
+            needs.door.nudge(who.account_id)
+            shown = await approval.show(needs.database, who, asked.approval.id)
+            location = f"/api/v1/approvals/{shown.approval.id}"
+            return Reply(201, render.approval(shown), headers={"Location": location})
         if asked.made:
             needs.door.put(asked.job.id, asked.job.queue)
         for account_id in asked.told:

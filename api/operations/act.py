@@ -9,9 +9,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import address, delivery, event, job, place, re_sign_in, throttle, verification
+from models import address, approval, delivery, event, job, place, re_sign_in, throttle, verification
 from models.account import account
 from models.address import Letterbox
+from models.approval import Approval
 from models.base import Id
 from models.database import NOW_COLUMN, Database, Transaction
 from models.delivery import Person
@@ -19,6 +20,7 @@ from models.device import ActOffer, Device, device, offer, refusal, stands_in_th
 from models.enrollment import enrollment
 from models.errors import (
     ActionInProgress,
+    AwaitingApproval,
     Busy,
     DomainError,
     KeyRequired,
@@ -37,6 +39,7 @@ from models.fault import Fault
 from models.hot import Hot
 from models.job import Job, Words
 from models.organization import OrganizationSettings, organization
+from models.organization_policy import APPROVABLE
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
 from models.session import Who, session
@@ -58,6 +61,13 @@ class Asked:
     made: bool
     reach: Reach | None
     told: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A second person is asked first; or the earlier answer to the same key."""
+
+    approval: Approval
 
 
 # What deciding on an offer takes, in one row: the device, its living bond, its organization's settings.
@@ -145,7 +155,7 @@ def request_hash(device_id: UUID, act: Act) -> bytes:
     return hashlib.sha256(device_id.bytes + act.encode()).digest()
 
 
-class _CameBetween(Exception):
+class CameBetween(Exception):
     """Another job was asked of the device before its owner was held: begin anew, and hold it too."""
 
 
@@ -160,12 +170,12 @@ async def ask(
     key: str | None,
     actor: Actor,
     fault: Fault,
-) -> Asked | DomainError:
+) -> Asked | Submitted | DomainError:
     """Confirm an act. The order of the checks is a promise (DESIGN 6). A refusal that is returned has left a mark."""
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         try:
             return await _ask(db, keys, platforms, who, device_id=device_id, act=act, key=key, actor=actor, fault=fault)
-        except _CameBetween:
+        except CameBetween:
             continue
     raise Busy
 
@@ -181,7 +191,7 @@ async def _ask(
     key: str | None,
     actor: Actor,
     fault: Fault,
-) -> Asked | DomainError:
+) -> Asked | Submitted | DomainError:
     async with db.write() as tx:
         asked = {"session": who.session.id, "device": device_id, "act": act.value, "key": key}
         asked |= {"account": who.account_id, "organization": who.organization_id, **_blockers(act)}
@@ -192,10 +202,7 @@ async def _ask(
             (_PROOF, asked), (_WINDOW, asked), (target, asked), address.question(who.account_id)
         )
         proof, shown, row = (answer.one_or_none() for answer in answers)
-        if proof is None or proof.blocked_at is not None or proof.session_ended_at is not None:
-            raise NotSignedIn
-        if proof.session_generation != who.session.generation:
-            raise NotSignedIn
+        _must_be_signed_in(proof, who)
         if row is None:
             raise NotFound
         now = await tx.now() if tx.knows_time else tx.heard_now(row.now)
@@ -206,8 +213,9 @@ async def _ask(
         if refused is not None:
             return await _refuse(tx, window, refused, one.reason, actor=actor, now=now)
         hashed = request_hash(device_id, act)
-        if row.keyed_id is not None:
-            return await _answer_again(tx, row, hashed, reach_of(platforms, row, now))
+        earlier = await _earlier(tx, platforms, who, row, one, key, hashed, now)
+        if earlier is not None:
+            return earlier
         await must_be_able(tx, who, one)
         unproven = _unproven(one, who, window, now)
         if isinstance(unproven, ReSignInLapsed) and window is not None and window.state is ReSignInState.PROVEN:
@@ -221,11 +229,12 @@ async def _ask(
             raise ActionInProgress(job_id=row.open_id)
         if row.tenth_newest is not None and now - row.tenth_newest < _DAY:
             return await _too_many(tx, who, device_id, act, _DAY - (now - row.tenth_newest), actor=actor, now=now)
+        if one.needs_approval:
+            submitted = await _submit(tx, who, row, one, window, key, hashed, actor=actor, now=now)
+            fault.mark("accept.before_commit")
+            return submitted
         job_id = new_id(now)
-        if one.proof is Proof.RE_SIGN_IN:
-            if window is None:
-                raise ReSignInUsed
-            re_sign_in.use(tx, window, job_id, now)
+        _spend(tx, one, window, job_id, now)
         made = await job.ask(
             tx,
             job_id=job_id,
@@ -250,11 +259,61 @@ async def _ask(
             subject=("job", job_id),
             facts={"device_id": str(device_id)},
         )
-        told = await _make_room(tx, made, waiting, row.name, actor=actor, keys=keys, now=now)
+        told = await make_room(tx, made, waiting, row.name, actor=actor, keys=keys, now=now)
         await _mail_it(tx, keys, who, act, row.name, address.read(box, keys), actor=actor, now=now)
         fault.mark("accept.before_commit")
     fault.mark("accept.after_commit")
     return Asked(made, made=True, reach=reach_of(platforms, row, now), told=told)
+
+
+def _must_be_signed_in(proof: Any, who: Who) -> None:
+    """Looked at again with the account held. Raises NotSignedIn."""
+    if proof is None or proof.blocked_at is not None or proof.session_ended_at is not None:
+        raise NotSignedIn
+    if proof.session_generation != who.session.generation:
+        raise NotSignedIn
+
+
+def _spend(tx: Transaction, one: ActOffer, window: ReSignIn | None, job_id: UUID | None, now: datetime) -> None:
+    if one.proof is Proof.RE_SIGN_IN:
+        if window is None:
+            raise ReSignInUsed
+        re_sign_in.use(tx, window, job_id, now)
+
+
+async def _submit(
+    tx: Transaction,
+    who: Who,
+    row: Any,
+    one: ActOffer,
+    window: ReSignIn | None,
+    key: str,
+    hashed: bytes,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Submitted | DomainError:
+    """One of a kind waits per device, and nobody is asked without end. Raises AwaitingApproval."""
+    waiting = (await approval.waiting_of(tx, [row.id])).get((row.id, one.act))
+    if waiting is not None:
+        raise AwaitingApproval(approval_id=waiting)
+    tenth = await approval.nth_newest(tx, row.id, ACTS_PER_DEVICE_AND_DAY)
+    if tenth is not None and now - tenth < _DAY:
+        return await _too_many(tx, who, row.id, one.act, _DAY - (now - tenth), actor=actor, now=now)
+    _spend(tx, one, window, None, now)
+    submitted = await approval.submit(
+        tx,
+        organization_id=who.organization_id,
+        account_id=who.account_id,
+        device_id=row.id,
+        device_name=row.name,
+        act=one.act,
+        idempotency_key=key,
+        request_hash=hashed,
+        actor=actor,
+        now=now,
+    )
+    return Submitted(submitted)
 
 
 async def _mail_it(
@@ -281,7 +340,7 @@ async def _mail_it(
         )
 
 
-async def _make_room(
+async def make_room(
     tx: Transaction,
     made: Job,
     waiting: list[Job],
@@ -293,7 +352,7 @@ async def _make_room(
 ) -> frozenset[UUID]:
     """A removal or a wipe takes the place of what waits, and a lock is told at once. The accounts to nudge.
 
-    Raises _CameBetween.
+    Raises CameBetween.
     """
     if made.kind is Act.REMOTE_LOCK:
         await job.tell_pending(tx, made, device_name=device_name, now=now)
@@ -302,12 +361,12 @@ async def _make_room(
         return frozenset()
     still_open = {held.id for held in await job.open_of_device(tx, made.device_id)}
     if still_open != {made.id, *(held.id for held in waiting)}:
-        raise _CameBetween
+        raise CameBetween
     words = Words(success_key="", device_name=device_name)
     return frozenset(await job.supersede(tx, waiting, made.id, actor=actor, words=words, keys=keys, now=now))
 
 
-_TRIES: Final = 3
+TRIES: Final = 3
 _BLOCKERS: Final = ("blocker_0", "blocker_1", "blocker_2")
 
 
@@ -412,11 +471,28 @@ async def _refuse(
     return refused
 
 
-async def _answer_again(tx: Transaction, row: Any, hashed: bytes, reach: Reach | None) -> Asked:
-    earlier = await job.by_id(tx, row.keyed_id)
-    if earlier is None or earlier.request_hash != hashed:
+async def _earlier(
+    tx: Transaction,
+    platforms: Platforms,
+    who: Who,
+    row: Any,
+    one: ActOffer,
+    key: str | None,
+    hashed: bytes,
+    now: datetime,
+) -> Asked | Submitted | None:
+    """What this key was answered before. Raises KeyReused."""
+    if row.keyed_id is not None:
+        made = await job.by_id(tx, row.keyed_id)
+        if made is None or made.request_hash != hashed:
+            raise KeyReused
+        return Asked(made, made=False, reach=reach_of(platforms, row, now))
+    if one.act not in APPROVABLE or key is None:
+        return None
+    submitted = await approval.by_key(tx, who.account_id, key)
+    if submitted is not None and submitted.request_hash != hashed:
         raise KeyReused
-    return Asked(earlier, made=False, reach=reach)
+    return None if submitted is None else Submitted(submitted)
 
 
 async def _too_many(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from api.operations.act import Platforms, offers_of, reach_of, select_for_offers
 from api.operations.session import hold_account
-from models import event
+from models import approval, event
 from models.database import Database, Transaction
 from models.device import ActOffer, Device, DeviceState, clean_name, device, may_rename, refusal, relabel
 from models.errors import Invalid, NotFound, PreconditionFailed
@@ -119,12 +119,16 @@ async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> 
         for held in [Job.of(row) for row in await tx.execute(_newest_locks(ids))]
         if held.state is not JobState.CANCELLED
     }
+    waiting = await approval.waiting_of(tx, ids)
     now = await tx.now()
     settings = {row.organization_id: OrganizationSettings.of(row.settings) for row in rows}
     return [
         Shown(
             Device.of(row),
-            offers_of(platforms, row, settings[row.organization_id], frozenset(busy.get(row.id, ()))),
+            [
+                _awaiting(one) if (row.id, one.act) in waiting else one
+                for one in offers_of(platforms, row, settings[row.organization_id], frozenset(busy.get(row.id, ())))
+            ],
             until.get(row.id),
             reach_of(platforms, row, now),
             locks.get(row.id),
@@ -132,6 +136,10 @@ async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> 
         )
         for row in rows
     ]
+
+
+def _awaiting(one: ActOffer) -> ActOffer:
+    return replace(one, reason=Reason.AWAITING_APPROVAL) if one.available and one.needs_approval else one
 
 
 def _newest_locks(device_ids: list[UUID]) -> sa.Select[Any]:

@@ -11,10 +11,10 @@ from api.operations import administration
 from api.pictures import BRAND_IMAGE, LOGO, Pictures
 from models import event, organization, organization_change, organization_picture, role
 from models.database import Database, Transaction
-from models.errors import NotFound, PreconditionFailed
+from models.errors import Invalid, NotFound, PreconditionFailed
 from models.event import Actor
 from models.organization import BannedWords
-from models.organization_change import Change, Decided
+from models.organization_change import Change, Decided, Settings
 from models.organization_picture import Picture, PictureKind
 from models.session import Who
 
@@ -44,6 +44,7 @@ async def change(
         facts = organization_change.facts(settings, after)
         if not facts:
             return held
+        await _must_have_two(tx, who.organization_id, settings, after)
         await organization.write_settings(tx, who.organization_id, after)
         await event.record(
             tx,
@@ -54,6 +55,14 @@ async def change(
             facts=facts,
         )
         return replace(held, settings=after)
+
+
+async def _must_have_two(tx: Transaction, organization_id: UUID, before: Settings, after: Settings) -> None:
+    """Whoever can approve may ask, too: with one alone nothing of theirs would ever be approved. Raises Invalid."""
+    demanded = {*after.get("second_approver", ())} - {*before.get("second_approver", ())}
+    if demanded and len(await organization.who_may(tx, organization_id, role.APPROVE)) < 2:
+        rule = "takes two administrators who can approve"
+        raise Invalid(errors=[{"field": f"acts[{act}].second_approver", "rule": rule} for act in sorted(demanded)])
 
 
 async def picture_of(db: Database, who: Who, kind: PictureKind) -> Picture:

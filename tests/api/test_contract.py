@@ -5,6 +5,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import hypothesis
 import pytest
@@ -21,9 +22,12 @@ from schemathesis.specs.openapi.checks import (
 from api.openapi import describe
 from api.routes import ROUTES, Route
 from api.settings import ApiSettings
+from models import approval
+from models.event import Actor
+from models.vocabulary import Act
 from tests.api.house import House
 from tests.api.test_notification import tell
-from tests.people import give_device, give_terms
+from tests.people import Person, give_device, give_terms
 
 CHECKS = [
     not_a_server_error,
@@ -74,6 +78,7 @@ async def contract(house: House, route: Route, mode: GenerationMode, examples: i
         "picture": "logo-on-light",
         "version_id": str(version.id),
         "terms_id": str(version.terms_id),
+        "approval_id": str(await submit(house, person)),
     }
     url = str(house.client.make_url("/"))
 
@@ -87,6 +92,25 @@ async def contract(house: House, route: Route, mode: GenerationMode, examples: i
         case.call_and_validate(base_url=url, headers=headers, checks=CHECKS, timeout=20)
 
     await asyncio.to_thread(send, route, mode, examples, ask)
+
+
+async def submit(house: House, person: Person) -> UUID:
+    """A removal that waits for a second person."""
+    device_id = await give_device(house.db, person, house.clock.now)
+    async with house.db.write() as tx:
+        submitted = await approval.submit(
+            tx,
+            organization_id=person.organization_id,
+            account_id=person.id,
+            device_id=device_id,
+            device_name="A phone",
+            act=Act.REMOVE,
+            idempotency_key="wish",
+            request_hash=b"hash",
+            actor=Actor("account", person.id),
+            now=house.clock.now,
+        )
+    return submitted.id
 
 
 CONTRACTS = [(route, GenerationMode.POSITIVE) for route in ASKED] + [

@@ -925,6 +925,61 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_photo")),
     )
     op.create_table(
+        "approval",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False, comment="who asked"),
+        sa.Column("device_id", Id, nullable=False),
+        sa.Column("enrollment_id", Id, nullable=True, comment="the device's life for which it was asked"),
+        sa.Column("act", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("why", sa.Text, nullable=True, comment="what made it void"),
+        sa.Column("decided_by", Id, nullable=True, comment="an account"),
+        sa.Column("reason", sa.Text, nullable=True, comment="in that person's words"),
+        sa.Column("job_id", Id, nullable=True),
+        sa.Column("idempotency_key", sa.Text, nullable=False),
+        sa.Column("request_hash", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("lapses_at", Moment, nullable=False),
+        sa.Column("ended_at", Moment, nullable=True),
+        sa.Column("told_at", Moment, nullable=True, comment="when those who can approve were told"),
+        sa.Column("due_at", Moment, nullable=True, comment="when the sweep must look at it; empty once it has ended"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_approval_account_id_account")),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_approval_device_id_device")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_approval_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
+    )
+    op.create_index("ix_approval_account", "approval", ["organization_id", "account_id", "id"], unique=False)
+    op.create_index("ix_approval_device", "approval", ["device_id", "created_at"], unique=False)
+    op.create_index(
+        "ix_approval_due",
+        "approval",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index("ix_approval_organization", "approval", ["organization_id", "id"], unique=False)
+    op.create_index(
+        "ix_approval_waiting",
+        "approval",
+        ["organization_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'submitted'"),
+        postgresql_where=sa.text("state = 'submitted'"),
+    )
+    op.create_index("uq_approval_idempotency", "approval", ["account_id", "idempotency_key"], unique=True)
+    op.create_index(
+        "uq_approval_submitted",
+        "approval",
+        ["device_id", "act"],
+        unique=True,
+        sqlite_where=sa.text("state = 'submitted'"),
+        postgresql_where=sa.text("state = 'submitted'"),
+    )
+    op.create_table(
         "organization_picture",
         sa.Column("organization_id", Id, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
