@@ -327,6 +327,7 @@ def organization_settings(decided: Decided) -> schemas.OrganizationSettings:
         readable_passcode_seconds=int(rules.readable_passcode.total_seconds()),
         leaving_allowed=leaving.allowed,
         privacy_contact=_organization_contact(leaving.contact),
+        sign_out_proof=rules.sign_out_proof.value,  # type: ignore[arg-type] # one of the two
     )
 
 

@@ -862,6 +862,7 @@ class OrganizationSettings(Answer, frozen=True, kw_only=True):
     readable_passcode_seconds: int
     leaving_allowed: bool
     privacy_contact: OrganizationContact
+    sign_out_proof: Annotated[Literal["none", "fresh"], Meta(description="What signing out everywhere takes.")]
 
 
 ShortLine = Annotated[str, Meta(max_length=NAME_MOST, pattern=NO_NUL, description="One line.")]
@@ -967,6 +968,10 @@ class OrganizationSettingsChanged(Given, frozen=True, kw_only=True):
         Annotated[bool, Meta(description="No takes a privacy contact with an address or a number.")] | UnsetType
     ) = UNSET
     privacy_contact: PrivacyContactChanged | UnsetType = UNSET
+    sign_out_proof: (
+        Annotated[Literal["none", "fresh"], Meta(description="`fresh`: signing out everywhere takes a proof, too.")]
+        | UnsetType
+    ) = UNSET
 
 
 # Security information

@@ -130,6 +130,8 @@ class OrganizationSettings:
     """From the first reading on."""
     act_life: Mapping[Act, timedelta] = field(default_factory=dict)
     """How long an act waits for its device, where that is not as long as everywhere (models/job.py)."""
+    sign_out_proof: Proof = Proof.NONE
+    """What signing out everywhere takes."""
     second_approver: frozenset[Act] = frozenset()
     """What a second person must approve (models/approval.py)."""
     leaving: Leaving = field(default_factory=lambda: Leaving(True, {}))
@@ -147,6 +149,7 @@ class OrganizationSettings:
             recovery=RecoverySettings.of(settings.get("recovery", {})),
             readable_passcode=readable_passcode(settings),
             act_life={Act(act): timedelta(seconds=life) for act, life in settings.get("act_life_seconds", {}).items()},
+            sign_out_proof=Proof(settings.get("sign_out_proof", Proof.NONE)),
             second_approver=frozenset(Act(act) for act in settings.get("second_approver", ())),
             leaving=Leaving.of(settings),
         )

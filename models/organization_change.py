@@ -49,6 +49,7 @@ class Change:
     privacy: Mapping[str, Any] = field(default_factory=dict)
     branding: Mapping[str, Any] = field(default_factory=dict)
     passcode: Mapping[str, Any] = field(default_factory=dict)
+    sign_out_proof: Proof | None = None
     leaving_allowed: bool | None = None
     privacy_contact: Mapping[str, Any] = field(default_factory=dict)
     hidden_acts: Collection[Hidden] | None = None
@@ -93,6 +94,8 @@ class Change:
             held.get("privacy_contact", {}), self.privacy_contact, PRIVACY_CONTACT, "privacy_contact."
         )
         after = {**held, "privacy_contact": contact}
+        if self.sign_out_proof is not None:
+            after["sign_out_proof"] = self.sign_out_proof.value
         if self.leaving_allowed is not None:
             after["leaving_allowed"] = self.leaving_allowed
         if not after.get("leaving_allowed", True) and not contact.keys() & {"email", "phone"}:
@@ -191,7 +194,7 @@ class Decided:
         return None if life is None else int(life.total_seconds())
 
 
-_NOBODYS_SECRET: Final = ("acts.", "hidden_acts", "hidden_sections", "leaving_allowed", *PASSCODE)
+_NOBODYS_SECRET: Final = ("acts.", "hidden_acts", "hidden_sections", "leaving_allowed", "sign_out_proof", *PASSCODE)
 """Of these the record keeps what they were and are; of the others, which may name a person, that they changed."""
 
 
@@ -205,6 +208,7 @@ def leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
     yield "branding.colour", branding.colour
     yield "branding.header", branding.header.value
     yield "leaving_allowed", leaving.allowed
+    yield "sign_out_proof", rules.sign_out_proof.value
     yield "unread_passcode_seconds", int(rules.unread_passcode.total_seconds())
     yield "readable_passcode_seconds", int(rules.readable_passcode.total_seconds())
     yield "hidden_sections", sorted(rules.hidden_sections)

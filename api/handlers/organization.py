@@ -14,6 +14,7 @@ from models.organization import BannedWords
 from models.organization_change import ActChange, Change, Decided
 from models.organization_picture import PictureKind
 from models.organization_policy import PASSCODE, Hidden
+from models.vocabulary import Proof
 
 _GROUPS: Final = ("contact", "privacy", "branding", "privacy_contact")
 
@@ -96,6 +97,7 @@ def _wanted(given: schemas.OrganizationSettingsChanged) -> Change:
         hidden_acts=None if hidden is None else [Hidden(one.platform, one.ownership, one.act) for one in hidden],
         hidden_sections=sent.get("hidden_sections"),
         leaving_allowed=sent.get("leaving_allowed"),
+        sign_out_proof=None if "sign_out_proof" not in sent else Proof(sent["sign_out_proof"]),
         passcode={name: value for name, value in sent.items() if name in PASSCODE},
         acts=[_act(one) for one in sent.get("acts", ())],
     )

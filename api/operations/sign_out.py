@@ -10,7 +10,7 @@ from uuid import UUID
 
 from api.operations import administration
 from api.operations.session import hold_account, record
-from models import app, job, place, role, session, sign_out
+from models import app, job, organization, place, role, session, sign_out
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import KeyRequired, KeyReused, NotSignedIn, ProofRequired
@@ -18,8 +18,9 @@ from models.event import Actor
 from models.job import Job
 from models.sealed import Keyring
 from models.session import Who, hash_token, new_token
-from models.settings import RECENT_PROOF
+from models.settings import FRESH_PROOF, RECENT_PROOF
 from models.sign_out import NOTICE, Ended
+from models.vocabulary import Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,15 @@ class Revoked:
 
 
 async def everywhere(db: Database, keys: Keyring, who: Who, *, actor: Actor) -> Job:
-    """Every session of the account, this one too: one row, however many there are. No proof: it is a panic button."""
+    """Every session of the account, this one too: one row, however many there are. It is a panic button, and takes no
+    proof but where the organization wants one."""
     async with db.write() as tx:
         generation, now = await hold_account(tx, who)
         if generation != who.session.generation:
             raise NotSignedIn
+        demanded = (await organization.settings_of(tx, who.organization_id)).sign_out_proof
+        if demanded is not Proof.NONE and not who.session.is_fresh(now):
+            raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()))
         return (await _end(tx, keys, who, actor=actor, now=now)).job
 
 

@@ -13,7 +13,7 @@ from models.device import LEAST_PROOF
 from models.event import event
 from models.job import job
 from models.organization import STRENGTH, organization
-from models.settings import READABLE_PASSCODE, RECENT_PROOF, UNREAD_PASSCODE_DEFAULT
+from models.settings import FRESH_PROOF, READABLE_PASSCODE, RECENT_PROOF, UNREAD_PASSCODE_DEFAULT
 from models.vocabulary import Act, Ownership, PasscodeKind, Proof, Secret
 from platforms.base import PasscodeRule
 from tests.api.house import Answer, House
@@ -268,6 +268,7 @@ NUMBERS: list[tuple[dict[str, Any], int]] = [
     ({"leaving_allowed": False}, 422),
     ({"leaving_allowed": False, "privacy_contact": {"name": "Somebody"}}, 422),
     ({"leaving_allowed": False, "privacy_contact": {"phone": "112"}}, 200),
+    ({"sign_out_proof": "re_sign_in"}, 422),
     ({"nothing": 1}, 422),
     ({}, 200),
 ]
@@ -342,6 +343,24 @@ async def test_no_act_is_made_easier_than_the_house_has_it(house: House, boss: P
             else:
                 assert decided.status == 200
                 assert {one["act"]: one["proof"] for one in decided.json["acts"]}[act] == proof
+
+
+async def test_signing_out_everywhere_takes_a_proof_where_the_organization_says_so(
+    house: House, boss: Person, anna: Person
+) -> None:
+    async def everywhere() -> Answer:
+        return await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="anna")
+
+    decided = await decide(house, {"sign_out_proof": "fresh"})
+    house.clock.forward(FRESH_PROOF + MOMENT)
+
+    refused = await everywhere()
+    house.clock.now -= MOMENT
+    last = await everywhere()
+
+    assert (decided.status, decided.json["sign_out_proof"]) == (200, "fresh")
+    assert (refused.status, refused.json["code"]) == (401, "proof_required")
+    assert last.status == 204
 
 
 async def test_a_lock_takes_a_new_sign_in_as_soon_as_the_organization_says_so(
