@@ -158,7 +158,7 @@ async def _approve(
     async with db.write() as tx:
         seen = await _seen(tx, who, approval_id)
         waiting = await job.open_of_device(tx, seen.device_id, hold=True)
-        target = await administration.reached(tx, who, seen.account_id, role.APPROVE)
+        target = await administration.reached(tx, who, seen.account_id, role.APPROVE, guests=True)
         held = await _open(tx, approval_id, target.now, actor=actor)
         if isinstance(held, Over):
             return held
@@ -252,7 +252,7 @@ async def refuse(db: Database, who: Who, approval_id: UUID, *, reason: str, acto
     """Whom to nudge: whoever asked."""
     async with db.write() as tx:
         seen = await _seen(tx, who, approval_id)
-        target = await administration.reached(tx, who, seen.account_id, role.APPROVE)
+        target = await administration.reached(tx, who, seen.account_id, role.APPROVE, guests=True)
         held = await _open(tx, approval_id, target.now, actor=actor)
         if isinstance(held, Over):
             return held

@@ -46,7 +46,7 @@ async def everywhere(db: Database, keys: Keyring, who: Who, *, actor: Actor) -> 
         generation, now = await hold_account(tx, who)
         if generation != who.session.generation:
             raise NotSignedIn
-        demanded = (await organization.settings_of(tx, who.organization_id)).sign_out_proof
+        demanded = (await organization.settings_of(tx, who.home_id)).sign_out_proof
         if demanded is not Proof.NONE and not who.session.is_fresh(now):
             raise ProofRequired(max_age=int(FRESH_PROOF.total_seconds()))
         return (await _end(tx, keys, who, actor=actor, now=now)).job

@@ -1,6 +1,7 @@
 """A second person's yes, over HTTP, on both databases: who may give it, what ends it, and that one decision counts."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from models.job import job
 from models.settings import ACTS_PER_DEVICE_AND_DAY, APPROVAL_KEPT, APPROVAL_WAIT, FRESH_PROOF, RECENT_PROOF
 from models.vocabulary import Act, Secret
 from tests.api.house import Answer, House
-from tests.people import Person, block, found, give_device
+from tests.people import Person, block, found, give_device, welcome
 from workers.queue import QueueDoor, QueueSettings
 from workers.sweep import Sweep
 
@@ -249,6 +250,24 @@ async def test_a_decision_takes_two_factors_and_a_proof_of_fifteen_minutes(
 
     assert (late.status, late.json["code"]) == (401, "proof_required")
     assert (weak.status, weak.json["code"]) == (401, "proof_required")
+
+
+async def test_somebody_from_elsewhere_asks_and_is_answered_where_the_device_belongs(
+    house: House, boss: Person
+) -> None:
+    house.platform.offered = dict.fromkeys(Act)
+    other = await found(house.db, house.clock.now, name="Other")
+    guest = await house.hire("guest", organization_id=other)
+    await welcome(house.db, house.organization_id, guest, house.clock.now)
+    here = replace(guest, organization_id=house.organization_id)
+    await house.open_session(here, "guest")
+    phone = await give_device(house.db, here, house.clock.now)
+    asked = await ask(house, phone, token="guest")
+
+    approved = await decide(house, asked, "approve")
+
+    assert (asked.status, approved.status) == (201, 200), approved.json
+    assert await jobs(house) == [("remove", "queued")]
 
 
 async def test_strangers_find_nothing(house: House, boss: Person, anna: Person, phone: UUID) -> None:
