@@ -211,7 +211,7 @@ async def end(
     if (await tx.execute(statement)).rowcount != 1:
         return False
     await _tell(tx, held, state, await called(tx, held), now=now, job_id=job_id)
-    await _record(tx, held, state, actor=actor, now=now, reason=why if reason is None else reason, job_id=job_id)
+    await _record(tx, held, state, actor=actor, now=now, why=why, said=reason, job_id=job_id)
     return True
 
 
@@ -257,7 +257,8 @@ async def _record(
     *,
     actor: Actor,
     now: datetime,
-    reason: str | None = None,
+    why: str | None = None,
+    said: str | None = None,
     job_id: UUID | None = None,
 ) -> None:
     facts = {"act": held.act.value, "device_id": str(held.device_id)}
@@ -267,7 +268,8 @@ async def _record(
         action=f"device:approval:{_VERB[state]}",
         actor=actor,
         now=now,
-        reason=reason,
+        reason=why,
+        private=None if said is None else {"reason": said},
         account_id=held.account_id,
         subject=("approval", held.id),
         facts=facts if job_id is None else {**facts, "job_id": str(job_id)},

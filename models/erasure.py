@@ -17,6 +17,7 @@ from models import (
     access_pass,
     account,
     app,
+    approval,
     browser,
     contact,
     delivery,
@@ -179,15 +180,6 @@ KEPT: Final[Mapping[str, Kept]] = {
             "invited_by": _AN_ID,
         },
     ),
-    "approval": Kept(
-        timedelta(days=30),
-        "its end",
-        stays={
-            "id organization_id account_id device_id enrollment_id act state why decided_by job_id idempotency_key"
-            " request_hash created_at lapses_at ended_at told_at due_at": _AN_ID,
-            "reason": "an administrator's words of a device; goes by itself",
-        },
-    ),
     "not_me": Kept(
         settings.NOT_ME_LINK,
         "its making",
@@ -201,6 +193,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "sign_in": Kept(settings.SIGN_IN_KEPT, "it", goes=True),
     "browser": Kept(settings.BROWSER_KEPT, "the last sign-in in it", goes=True),
     "re_sign_in": Kept(settings.RE_SIGN_IN_KEPT, "its end", goes=True),
+    "approval": Kept(settings.APPROVAL_KEPT, "its end", goes=True),
     "notification": Kept(settings.NOTIFICATION_KEPT, "the last telling", goes=True),
     "delivery": Kept(settings.DELIVERY_KEPT, "its end", goes=True),
     "delivery_attempt": Kept(settings.DELIVERY_KEPT, "the delivery's end", goes=True),
@@ -236,6 +229,7 @@ _MANY: Final[tuple[tuple[sa.Table, sa.Column[Any] | None], ...]] = (
     (session.session, session.session.c.organization_id),
     (sign_in.sign_in, sign_in.sign_in.c.organization_id),
     (re_sign_in.re_sign_in, re_sign_in.re_sign_in.c.organization_id),
+    (approval.approval, approval.approval.c.organization_id),
     (notification.notification, notification.notification.c.organization_id),
     (app.app_use, app.app_use.c.organization_id),
     (browser.browser, None),

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from models import (
     account,
     app,
+    approval,
     browser,
     contact,
     delivery,
@@ -284,6 +285,21 @@ SECTIONS: Final[tuple[Section, ...]] = (
     Section(
         "jobs",
         _rows(jobs.job, *_PLACE, "device_id", "kind", "state", "reason", "created_at", "expires_at", "ended_at"),
+    ),
+    Section(
+        "approvals",
+        _rows(
+            approval.approval,
+            *_PLACE,
+            "device_id",
+            "act",
+            "state",
+            "why",
+            "reason",
+            "created_at",
+            "lapses_at",
+            "ended_at",
+        ),
     ),
     Section(
         "re_sign_ins",

@@ -186,7 +186,8 @@ async def test_a_yes_makes_the_job_in_the_name_of_whoever_asked(
     assert (gone["state"], gone["superseded_by"]) == ("cancelled", seen["id"])
     assert "approval.remove.approved" in await house.told(anna)
     (line,) = await house.rows(sa.select(event).where(event.c.action == "device:approval:approve"))
-    assert (line.actor_id, line.account_id, line.reason) == (boss.id, anna.id, "ticket 4711")
+    assert (line.actor_id, line.account_id, line.reason) == (boss.id, anna.id, None)
+    assert line.private is not None, "somebody's words are sealed under the key of whom they are about"
     assert line.facts["job_id"] == seen["id"]
 
 

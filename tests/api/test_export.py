@@ -168,6 +168,7 @@ def test_of_every_table_that_names_an_account_it_is_said_whether_it_is_told() ->
         "contact",
         "browser",
         "session",
+        "approval",
     }
     told |= {"sign_in", "device", "job", "re_sign_in", "app_use", "notification", "delivery", "terms_acceptance"}
     told |= {"terms_signer", "event"}
