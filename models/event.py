@@ -10,6 +10,7 @@ chain is made over it as it is sealed: once the key is erased nobody reads it, a
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -88,6 +89,7 @@ for _table in (event, event_seal):
     sa.event.listen(_table, "after_create", keep_insert_only)
 
 SCHEMA_VERSION: Final = 1
+_WORD: Final = re.compile(r"[a-z0-9_.]+")
 SETTLED: Final = timedelta(seconds=10)
 """An event older than this without a seal means the sealing stands still."""
 LONGEST_TRANSACTION: Final = timedelta(seconds=60)
@@ -135,8 +137,13 @@ async def record(
     facts: Mapping[str, Any] | None = None,
     private: Mapping[str, Any] | None = None,
 ) -> None:
-    """`private`: facts that are a person's own, somebody's words for instance; `reason` among them is why."""
+    """`private`: facts that are a person's own, somebody's words for instance; `reason` among them is why.
+
+    A `reason` that is no word of ours is taken for somebody's, where it comes from a person.
+    """
     event_id = new_id(now)
+    if reason is not None and actor.keys is not None and not _WORD.fullmatch(reason):
+        private, reason = {**(private or {}), "reason": reason}, None
     seen = {name: said for name, said in (("address", actor.address), ("client", actor.client)) if said is not None}
     values = {
         "id": event_id,

@@ -241,6 +241,28 @@ async def test_what_comes_after_the_erasure_is_not_written_down(house: House) ->
     assert (row.origin, row.private) == (None, None)
 
 
+async def test_a_reason_in_somebodys_own_words_is_never_in_the_clear(house: House) -> None:
+    anna = await house.hire("anna")
+    for reason in ("device_left", "She called, ticket 4711"):
+        async with house.db.write() as tx:
+            await event.record(
+                tx,
+                organization_id=anna.organization_id,
+                action="account:test:happen",
+                actor=Actor("account", anna.id, keys=house.keys),
+                now=house.clock.now,
+                account_id=anna.id,
+                reason=reason,
+            )
+
+    rows = await house.rows(sa.select(event.event.c.reason))
+    assert {row.reason for row in rows} == {"device_left", None}
+    assert {one.reason for one in await house.lines("account:test:happen")} == {
+        "device_left",
+        "She called, ticket 4711",
+    }
+
+
 async def test_a_blob_moved_to_another_event_opens_nothing_there(house: House) -> None:
     anna = await live(house)
     async with house.db.read() as tx:
