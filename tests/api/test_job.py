@@ -49,6 +49,7 @@ async def test_a_device_shows_every_act_and_why_one_is_not_available(house: Hous
         "created_at": "2026-03-01T12:00:00Z",
         "reach": {"road": "poll", "expected_by": "2026-03-01T20:00:00Z"},
         "lock": None,
+        "rename": {"available": True, "reason": None},
     }
     acts = {one["act"]: (one["available"], one["reason"], one["proof"]) for one in shown.json["acts"]}
     assert acts["remote_lock"] == (True, None, "none")
