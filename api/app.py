@@ -61,6 +61,7 @@ def make_app(
     fault: Fault,
 ) -> web.Application:
     database.ring = door.put_delivery
+    database.ring_task = door.put_task
     needs = Needs(
         settings=settings,
         database=database,

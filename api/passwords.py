@@ -5,9 +5,10 @@ instead.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from argon2 import PasswordHasher, Type, extract_parameters
@@ -22,15 +23,29 @@ FLOOR: Final = ((46 * 1024, 1), (19 * 1024, 2))
 """(KiB, passes), equally strong (OWASP; ASVS 5.0, appendix C): a setting below both is refused."""
 
 
+MOST_THREADS: Final = 2
+"""More cores are better used by another process."""
+
+
+def threads_on(cores: int) -> int:
+    """One core is left to whoever waits for an answer, where there is another (docs/decisions/0019)."""
+    return max(1, min(MOST_THREADS, cores - 1))
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class HashSettings:
     memory_kib: int = 46 * 1024
     passes: int = 1
     lanes: int = 1
-    threads: int = 2
-    """Each holds `memory_kib` while it works, and argon2 uses a whole core: more threads than cores gain nothing."""
+    threads: int = field(default_factory=lambda: threads_on(_cores()))
+    """Each holds `memory_kib` while it works, and takes a whole core."""
     waiting: int = 32
-    """With two threads about a second's work: whoever comes later is told to come again."""
+    """About two seconds' work of one thread: whoever comes later is told to come again."""
 
     def __post_init__(self) -> None:
         if self.lanes < 1 or not any(self.memory_kib >= kib and self.passes >= passes for kib, passes in FLOOR):

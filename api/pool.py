@@ -1,15 +1,28 @@
 """Work that takes a whole core, in a few threads off the event loop, with a bounded queue before them."""
 
 import asyncio
+import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from models.errors import Busy
 
 T = TypeVar("T")
+
+NICE: Final = 19
+"""How far these threads stand back: behind whatever else is to be done, and never left with nothing."""
+
+
+def _stand_back() -> None:
+    """On Linux a thread has a priority of its own: who waits for an answer goes before work that takes a whole core."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # where that is forbidden everything works, and others wait longer
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 class Seat:
@@ -28,7 +41,7 @@ class Pool:
     """`waiting`: so many may wait for a thread; whoever comes later is told to come again."""
 
     def __init__(self, name: str, *, threads: int, waiting: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=_stand_back)
         self._seats = threading.BoundedSemaphore(threads + waiting)
 
     async def close(self) -> None:

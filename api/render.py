@@ -59,7 +59,7 @@ def account(who: Who) -> schemas.Account:
     return schemas.Account(
         id=who.account_id,
         sign_in_name=who.sign_in_name,
-        display_name=who.display_name,
+        display_name=UNSET if who.hides_identity else who.display_name,
         language=who.language,
         organization=schemas.Organization(id=who.organization_id, name=who.organization_name),
         roles=roles(who),

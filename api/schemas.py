@@ -360,7 +360,9 @@ class OrganizationChosen(Given, frozen=True, kw_only=True):
 class Account(Answer, frozen=True, kw_only=True):
     id: UUID
     sign_in_name: str
-    display_name: str
+    display_name: Annotated[
+        str | UnsetType, Meta(description="Left out where the organization hides who somebody is to it.")
+    ] = UNSET
     language: str
     organization: Organization
     roles: list[str]

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from models.base import Id, Moment, metadata
 from models.database import Transaction
 from models.errors import ClientIdTaken
-from models.organization import membership
+from models.organization import membership, organization
 from models.settings import APP_USE_KEPT
 from models.vocabulary import new_id
 
@@ -104,9 +104,22 @@ async def add(tx: Transaction, made: App) -> None:
         raise ClientIdTaken
 
 
-async def by_id(tx: Transaction, organization_id: UUID, app_id: UUID, *, hold: bool = False) -> App | None:
+async def hold_names(tx: Transaction, organization_id: UUID) -> None:
+    """Until commit nobody else takes a client id here; what only names the organization goes on."""
+    statement = sa.select(organization.c.id).where(organization.c.id == organization_id)
+    await tx.execute(statement.with_for_update(key_share=True))
+
+
+async def by_id(
+    tx: Transaction, organization_id: UUID, app_id: UUID, *, hold: bool = False, keep: bool = False
+) -> App | None:
+    """`hold`: until commit nobody else changes it. `keep`: nobody removes it."""
     statement = sa.select(app).where(app.c.id == app_id, app.c.organization_id == organization_id)
-    row = (await tx.execute(statement.with_for_update() if hold else statement)).one_or_none()
+    if hold:
+        statement = statement.with_for_update()
+    elif keep:
+        statement = statement.with_for_update(read=True, key_share=True)
+    row = (await tx.execute(statement)).one_or_none()
     return None if row is None else App.of(row)
 
 
@@ -119,7 +132,7 @@ async def page(tx: Transaction, organization_id: UUID, *, after: UUID | None, li
 
 
 async def change(tx: Transaction, changed: App) -> None:
-    """Raises ClientIdTaken. What is read and written is held in between."""
+    """Raises ClientIdTaken. The organization's apps are held: nobody takes the name in between."""
     other = sa.select(app.c.id).where(
         app.c.organization_id == changed.organization_id,
         app.c.client_id == changed.client_id,
@@ -147,8 +160,11 @@ async def use(
     session_id: UUID,
     generation: int,
     now: datetime,
-) -> UUID:
-    """A person launched it, from a sign-in that lives: the `sid`, one for each sign-in and app. Their row is held."""
+) -> tuple[UUID, bool]:
+    """A person launched it, from a sign-in that lives: the `sid`, one for each sign-in and app; whether it is new.
+
+    The account's row is held, and the app is kept.
+    """
     values = {
         "id": new_id(now),
         "organization_id": organization_id,
@@ -164,7 +180,7 @@ async def use(
         index_elements=["session_id", "app_id"], set_={"last_used_at": new.excluded.last_used_at}
     )
     sid: UUID = (await tx.execute(statement.returning(app_use.c.id))).scalar_one()
-    return sid
+    return sid, sid == values["id"]
 
 
 async def move_uses(tx: Transaction, *, old: UUID, new: UUID, generation: int) -> None:
@@ -179,15 +195,15 @@ async def outdate(tx: Transaction, organization_id: UUID, account_id: UUID) -> b
     return (await tx.execute(sa.update(app_use).where(theirs).values(generation=-1))).rowcount > 0
 
 
-async def organizations_of(tx: Transaction, account_id: UUID, *, but: UUID) -> list[UUID]:
-    """Where else somebody has launched apps."""
+async def organizations_of(tx: Transaction, account_id: UUID, *, but: UUID | None = None) -> list[UUID]:
+    """Where somebody has launched apps; `but`: where else."""
     belongs = sa.select(membership.c.organization_id).where(membership.c.account_id == account_id)
     statement = (
         sa.select(app_use.c.organization_id)
         .where(
             app_use.c.organization_id.in_(belongs),
             app_use.c.account_id == account_id,
-            app_use.c.organization_id != but,
+            sa.true() if but is None else app_use.c.organization_id != but,
         )
         .distinct()
         .order_by(app_use.c.organization_id)

@@ -97,6 +97,7 @@ class Transaction:
         self._later: list[Question] = []
         self._soon: dict[int, Soon] = {}
         self._posted: list[UUID] = []
+        self._tasked: list[UUID] = []
         self._failed: BaseException | None = None
         self._ended = False
         self.remembered: dict[Any, Any] = {}
@@ -157,9 +158,18 @@ class Transaction:
         self._must_live()
         self._posted.append(delivery_id)
 
+    def tasked(self, job_id: UUID) -> None:
+        """The same for a job that nobody else rings for: what is done for an account."""
+        self._must_live()
+        self._tasked.append(job_id)
+
     @property
     def to_ring(self) -> Sequence[UUID]:
         return self._posted
+
+    @property
+    def to_run(self) -> Sequence[UUID]:
+        return self._tasked
 
     def _must_live(self) -> None:
         if self._ended:
@@ -227,6 +237,8 @@ class Database:
         self.ring: Callable[[UUID], None] = _nobody_hears
         """Called with each delivery of a transaction that was kept; must neither wait nor raise. Set by whoever wires
         a process: what nobody rings, the sweep does."""
+        self.ring_task: Callable[[UUID], None] = _nobody_hears
+        """The same, with each job of a transaction that was left to the workers by `Transaction.tasked`."""
 
     async def open(self) -> None:
         """Wait until the database is there. It may come up later than we do."""
@@ -265,6 +277,8 @@ class Database:
         await connection.commit(transaction.end())
         for delivery_id in transaction.to_ring:
             self.ring(delivery_id)
+        for job_id in transaction.to_run:
+            self.ring_task(job_id)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:

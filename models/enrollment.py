@@ -188,9 +188,12 @@ async def living_at(tx: Transaction, platform: str, address: str) -> Bond | None
     return None if row is None else Bond.of(row)
 
 
-async def hold_living(tx: Transaction, device_id: UUID) -> None:
-    """What a check-in of this device holds first: who holds it is alone with the device."""
+async def hold_living(tx: Transaction, device_id: UUID, *, within: UUID | None = None) -> None:
+    """What a check-in of this device holds first: who holds it is alone with the device. `within`: the organization,
+    where the id is anybody's word; another's is not held."""
     statement = sa.select(enrollment.c.id).where(enrollment.c.device_id == device_id, enrollment.c.left_at.is_(None))
+    if within is not None:
+        statement = statement.where(enrollment.c.organization_id == within)
     await tx.execute(statement.with_for_update())
 
 

@@ -872,8 +872,13 @@ async def keep_late_result(tx: Transaction, held: Job, outcome: Outcome, *, acto
         )
 
 
-async def by_id(tx: Transaction, job_id: UUID, *, hold: bool = False) -> Job | None:
+async def by_id(
+    tx: Transaction, job_id: UUID, *, hold: bool = False, organization_id: UUID | None = None
+) -> Job | None:
+    """`organization_id`: of this one alone; another's is neither shown nor held."""
     statement = sa.select(job).where(job.c.id == job_id)
+    if organization_id is not None:
+        statement = statement.where(job.c.organization_id == organization_id)
     row = (await tx.execute(statement.with_for_update() if hold else statement)).one_or_none()
     return None if row is None else Job.of(row)
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import app, delivery, event, job, organization, re_sign_in, session
+from models import app, delivery, event, job, organization, re_sign_in, session, sign_out
 from models.account import account
 from models.base import Id, Json, Moment, metadata
 from models.database import Transaction
@@ -173,19 +173,7 @@ async def _sign_out_of_apps(
     """Apps that were launched from sign-ins there are told that these are over, by a job of that organization."""
     if not await app.outdate(tx, organization_id, account_id):
         return
-    await job.ask(
-        tx,
-        job_id=new_id(now),
-        organization_id=organization_id,
-        account_id=account_id,
-        device_id=None,
-        act=Task.SIGN_OUT,
-        queue=Queue.SYSTEM,
-        by=by,
-        idempotency_key=None,
-        request_hash=None,
-        now=now,
-    )
+    await sign_out.leave_to_a_job(tx, account_id, organization_id, by=by, now=now)
 
 
 async def next_device(tx: Transaction, gone: Former, after: UUID | None) -> UUID | None:

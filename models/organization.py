@@ -19,6 +19,7 @@ from models import role
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
+from models.hot import Hot
 from models.organization_policy import Leaving, readable_passcode, unread_passcode
 from models.settings import READABLE_PASSCODE
 from models.vocabulary import Act, Ownership, Proof, new_id
@@ -229,6 +230,27 @@ async def is_member(tx: Transaction, organization_id: UUID, account_id: UUID) ->
         membership.c.organization_id == organization_id, membership.c.account_id == account_id
     )
     return (await tx.execute(statement)).one_or_none() is not None
+
+
+_LOCK_OURS: Final = Hot(
+    sa.select(account)
+    .where(
+        account.c.id == sa.bindparam("account"),
+        sa.or_(
+            account.c.organization_id == sa.bindparam("organization"),
+            sa.exists().where(
+                membership.c.organization_id == sa.bindparam("organization"), membership.c.account_id == account.c.id
+            ),
+        ),
+    )
+    .with_for_update(of=account, key_share=True)
+)
+
+
+async def lock_ours(tx: Transaction, organization_id: UUID, account_id: UUID) -> Any:
+    """The account's row, held until commit, of whoever is at home or a member here. Nobody else's is shown or held:
+    None."""
+    return (await tx.ask(_LOCK_OURS, {"account": account_id, "organization": organization_id})).one_or_none()
 
 
 async def hold_settings(tx: Transaction, organization_id: UUID) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -13,8 +12,8 @@ from models import (
     event,
     organization,
     place,
-    re_sign_in,
     reset_link,
+    sign_out,
     throttle,
     verification,
 )
@@ -92,7 +91,7 @@ async def replace(
         .values(password_hash=new_hash, must_change_password=until is not None, password_until=until)
     )
     await reset_link.end_all(tx, held.id, now)
-    generation = await end_all(tx, held.id, why, actor=actor, now=now)
+    generation = await sign_out.end_all(tx, held, why, actor=actor, now=now)
     await _record(tx, held, "change", actor=actor, now=now, facts={"why": why})
     # From where others acted is not theirs to know.
     where = place.of(actor) if actor.id in {None, held.id} else {}
@@ -151,15 +150,8 @@ async def demand_change(tx: Transaction, held: Any, *, why: str, actor: Actor, n
     await tx.execute(
         sa.update(account.account).where(account.account.c.id == held.id).values(must_change_password=True)
     )
-    generation = await end_all(tx, held.id, why, actor=actor, now=now)
+    generation = await sign_out.end_all(tx, held, why, actor=actor, now=now)
     await _record(tx, held, "demand_change", actor=actor, now=now, facts={"why": why})
-    return generation
-
-
-async def end_all(tx: Transaction, account_id: UUID, why: str, *, actor: Actor, now: datetime) -> int:
-    """All that lives of earlier proofs: sessions and half sign-ins by their generation, and windows."""
-    generation = await account.end_every_session(tx, account_id)
-    await re_sign_in.cancel_live(tx, account_id, None, why, now, actor=actor)
     return generation
 
 

@@ -16,6 +16,7 @@ from models.base import Id, Json, Moment, metadata
 from models.database import NOW_COLUMN, Transaction
 from models.hot import Hot, Question
 from models.organization import membership, organization
+from models.profile import Section
 from models.settings import FRESH_PROOF, SESSION_IDLE, SESSION_KEPT, SESSION_TOUCH, SessionLife, session_life
 from models.vocabulary import id_after, new_id
 
@@ -172,6 +173,8 @@ class Who:
     is_operator: bool
     person_key: bytes | None = field(default=None, repr=False)
     """As it stands in their account's row (models/person_key.py)."""
+    hides_identity: bool = False
+    """Whether the organization shows people nothing of who they are to it."""
 
     @property
     def account_id(self) -> UUID:
@@ -203,6 +206,7 @@ _HOLDER: Final = (
         account.c.blocked_at,
         account.c.person_key,
         organization.c.name.label("organization_name"),
+        organization.c.settings,
         membership.c.roles,
     )
     .join_from(session, account, account.c.id == session.c.account_id)
@@ -240,6 +244,7 @@ async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | 
         roles=tuple(row.roles),
         is_operator=row.is_operator,
         person_key=row.person_key,
+        hides_identity=Section.IDENTITY.value in row.settings.get("hidden_sections", ()),
     )
     return who, now
 
@@ -306,13 +311,13 @@ async def by_id(tx: Transaction, who: Who, session_id: UUID) -> Session | None:
 
 
 async def living(tx: Transaction, who: Who, now: datetime, after: UUID | None, limit: int) -> list[Session]:
-    """The person's living sessions, oldest first."""
+    """The person's living sessions, oldest first; those that wait for terms are as much theirs, and somebody's."""
     statement = (
         sa.select(session)
         .where(
             session.c.organization_id == who.organization_id,
             session.c.account_id == who.account_id,
-            session.c.state == SessionState.SIGNED_IN.value,
+            session.c.state.in_([SessionState.SIGNED_IN.value, SessionState.TERMS_REQUIRED.value]),
             session.c.generation == who.session.generation,
             session.c.ended_at.is_(None),
             session.c.expires_at > now,

@@ -1,4 +1,4 @@
-"""Signed out everywhere: at once here, and by a job everywhere else.
+"""Every sign-in of an account ends: at once here, and by a job everywhere else. The one place where they do.
 
 Here it is one row, whatever the number of sessions: the account's generation. What others must be told is the job's
 affair. It finds out whom to tell when it runs, so that asking costs the same for one sign-in as for a hundred thousand.
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from models import account, app, delivery, event, job, re_sign_in
 from models.base import Id, Moment, metadata
 from models.database import Transaction
-from models.delivery import Person
+from models.delivery import Person, Whom
 from models.event import Actor
 from models.job import Job, Told
 from models.notification import Severity
@@ -115,39 +115,16 @@ async def everywhere(
     idempotency_key: str | None = None,
     request_hash: bytes | None = None,
 ) -> Ended:
-    """End every sign-in of the account, and leave to a job what others must be told. The account's row is held.
+    """What a person or an administrator asked for: there is a job in any case, to be followed, and a notice.
 
     Apps of the person's other organizations are told by a job of theirs each: no tenant's job reads another's apps.
     """
-    generation = await account.end_every_session(tx, whose.id)
-    await re_sign_in.cancel_live(tx, whose.id, None, "signed_out_everywhere", now, actor=actor)
-    made = await job.ask(
-        tx,
-        job_id=new_id(now),
-        organization_id=whose.organization_id,
-        account_id=whose.id,
-        device_id=None,
-        act=Task.SIGN_OUT,
-        queue=Queue.SYSTEM,
-        by=by,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash,
-        now=now,
+    generation = await _end(tx, whose, "signed_out_everywhere", actor=actor, now=now)
+    made = await leave_to_a_job(
+        tx, whose.id, whose.organization_id, by=by, now=now, idempotency_key=idempotency_key, request_hash=request_hash
     )
     for elsewhere in await app.organizations_of(tx, whose.id, but=whose.organization_id):
-        await job.ask(
-            tx,
-            job_id=new_id(now),
-            organization_id=elsewhere,
-            account_id=whose.id,
-            device_id=None,
-            act=Task.SIGN_OUT,
-            queue=Queue.SYSTEM,
-            by=by,
-            idempotency_key=None,
-            request_hash=None,
-            now=now,
-        )
+        await leave_to_a_job(tx, whose.id, elsewhere, by=by, now=now)
     await event.record(
         tx,
         organization_id=whose.organization_id,
@@ -163,6 +140,53 @@ async def everywhere(
         tx, keys=keys, account=whose, key=notice, params=params, now=now, severity=Severity.INFO, job_id=made.id
     )
     return Ended(generation, made)
+
+
+async def end_all(tx: Transaction, whose: Whom, why: str, *, actor: Actor, now: datetime) -> int:
+    """Every sign-in of the account ends with something else that was done to it. Its new generation.
+
+    Apps are told as ever, by a job in each organization where the person used any. The account's row is held.
+    """
+    generation = await _end(tx, whose, why, actor=actor, now=now)
+    by = "person" if actor.kind != "account" or actor.id in {None, whose.id} else "administrator"
+    for one in await app.organizations_of(tx, whose.id):
+        await leave_to_a_job(tx, whose.id, one, by=by, now=now)
+    return generation
+
+
+async def _end(tx: Transaction, whose: Whom, why: str, *, actor: Actor, now: datetime) -> int:
+    """All that lives of earlier proofs: sessions and half sign-ins by their generation, and windows."""
+    generation = await account.end_every_session(tx, whose.id)
+    await re_sign_in.cancel_live(tx, whose.id, None, why, now, actor=actor)
+    return generation
+
+
+async def leave_to_a_job(
+    tx: Transaction,
+    account_id: UUID,
+    organization_id: UUID,
+    *,
+    by: str,
+    now: datetime,
+    idempotency_key: str | None = None,
+    request_hash: bytes | None = None,
+) -> Job:
+    """The one job that tells apps, those of one organization."""
+    made = await job.ask(
+        tx,
+        job_id=new_id(now),
+        organization_id=organization_id,
+        account_id=account_id,
+        device_id=None,
+        act=Task.SIGN_OUT,
+        queue=Queue.SYSTEM,
+        by=by,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+        now=now,
+    )
+    tx.tasked(made.id)
+    return made
 
 
 async def find_calls(tx: Transaction, held: Job, now: datetime) -> None:

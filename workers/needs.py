@@ -54,6 +54,7 @@ def opener(environ: Mapping[str, str]) -> Callable[[], AbstractAsyncContextManag
             stack.push_async_callback(data.close)
             door = await stack.enter_async_context(QueueDoor(queue))
             data.ring = door.put_delivery
+            data.ring_task = door.put_task
             shared = Shared(door, data.roughly_now)
             channels = {
                 name: await stack.enter_async_context(handler.open_channel(shared))

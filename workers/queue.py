@@ -336,6 +336,10 @@ class QueueDoor:
         """Ring a committed job. Never waits, never raises because Redis is ill."""
         self._relay.ring(job_id, queue)
 
+    def put_task(self, job_id: UUID) -> None:
+        """The same for what is done for an account."""
+        self.put(job_id, Queue.SYSTEM)
+
     def put_delivery(self, delivery_id: UUID) -> None:
         """The same for a delivery."""
         self._relay.ring(delivery_id, Queue.SYSTEM, Errand.DELIVER)

@@ -81,6 +81,7 @@ async def run(environ: Mapping[str, str]) -> None:
         stack.push_async_callback(database.close)
         door = await stack.enter_async_context(QueueDoor(queue))
         database.ring = door.put_delivery
+        database.ring_task = door.put_task
         await stack.enter_async_context(alive(database, kind="tick"))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

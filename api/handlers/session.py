@@ -207,13 +207,13 @@ async def sign_out_everywhere(call: Call[schemas.SignOutEverywhere, None]) -> Re
     if call.body.keep_this:
         return await _sign_out_elsewhere(call)
     made = await sign_outs.everywhere(call.needs.database, call.needs.keys, call.person, actor=call.actor)
-    _begin(call, made)
+    call.needs.door.nudge(made.account_id)
     return Reply(204, headers={**FORGET_ALL, **_at(made)}, cookies=NO_COOKIES)
 
 
 async def _sign_out_elsewhere(call: Call[schemas.SignOutEverywhere, None]) -> Reply:
     done = await sign_outs.others(call.needs.database, call.needs.keys, call.person, actor=call.actor)
-    _begin(call, done.job)
+    call.needs.door.nudge(done.job.account_id)
     held = done.who.session
     body = schemas.SignedOutElsewhere(
         token=done.token,
@@ -236,14 +236,8 @@ async def revoke_everywhere(call: Call[schemas.SignInsRevoked, None]) -> Reply:
         actor=call.actor,
     )
     if done.made:
-        _begin(call, done.job)
+        call.needs.door.nudge(done.job.account_id)
     return Reply(202, render.job(done.job), headers=_at(done.job))
-
-
-def _begin(call: Call[Any, None], made: Job) -> None:
-    """The transaction is kept: streams of what ended close, and a worker hears of the rest."""
-    call.needs.door.put(made.id, made.queue)
-    call.needs.door.nudge(made.account_id)
 
 
 def _at(made: Job) -> dict[str, str]:

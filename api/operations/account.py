@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from api.operations import administration, reset_link
+from api.operations import access_pass, administration, reset_link
 from api.operations.administration import Target
 from api.passwords import Hasher
 from models import (
@@ -25,10 +25,12 @@ from models import (
     recovery_code,
     role,
     roster,
+    sign_out,
     throttle,
 )
 from models import reset_link as links
 from models.database import Database, Transaction
+from models.delivery import Person
 from models.errors import Invalid, LastAdministrator, NotFound, PreconditionFailed, SignInNameTaken
 from models.event import Actor
 from models.job import Words
@@ -189,8 +191,10 @@ async def restore(db: Database, keys: Keyring, who: Who, account_id: UUID, *, ac
 async def shut(tx: Transaction, keys: Keyring, held: Any, why: str, *, actor: Actor, now: datetime) -> None:
     """Whatever lives or waits of an account that was blocked. `held`: its row, locked."""
     account_id = held.id
-    await password.end_all(tx, account_id, why, actor=actor, now=now)
+    generation = await sign_out.end_all(tx, held, why, actor=actor, now=now)
     await links.end_all(tx, account_id, now)
+    whose = Person(account_id, held.organization_id)
+    await access_pass.end_all(tx, whose, generation, actor=actor, now=now)
     outcome = Outcome(JobState.CANCELLED, Reason.ACCOUNT_BLOCKED)
     places = await organization.places_of(tx, account_id)
     for theirs in [one for place in places for one in await device.names_of_account(tx, place, account_id)]:

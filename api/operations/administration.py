@@ -54,10 +54,13 @@ async def reached(
     Raises ProofRequired, SecondFactorMissing, NotAllowed, and NotFound for whoever is none of the organization's own or
     is deleted; with `deleted` for whoever cannot be restored any more.
     """
-    for one in sorted((who.account_id, account_id)):  # in one order, so that two who do it to each other both can
-        await account.lock(tx, one)
+    held = None
+    for one in sorted({who.account_id, account_id}):  # in one order, so that two who do it to each other both can
+        if one == account_id:
+            held = await organization.lock_ours(tx, who.organization_id, one)
+        else:
+            await account.lock(tx, one)
     acting, mine = await _acting(tx, who)
-    held = await account.lock(tx, account_id)
     if held is None or not await _belongs(tx, who, held, guests=guests):
         raise NotFound
     now = await tx.now()

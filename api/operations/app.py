@@ -38,6 +38,7 @@ async def add(
 ) -> App:
     async with db.write() as tx:
         now = await administration.must_be(tx, who, role.RULERS)
+        await app.hold_names(tx, who.organization_id)
         made = App(
             id=new_id(now),
             organization_id=who.organization_id,
@@ -64,6 +65,7 @@ async def change(
 ) -> App:
     async with db.write() as tx:
         await administration.must_be(tx, who, role.RULERS)
+        await app.hold_names(tx, who.organization_id)
         held = await _ours(tx, who, app_id, hold=True)
         if not matches(held.mark):
             raise PreconditionFailed
@@ -91,8 +93,8 @@ async def use(db: Database, who: Who, app_id: UUID, *, actor: Actor) -> tuple[Ap
         # What ended meanwhile leaves no trace that nobody would be told of.
         if generation != who.session.generation:
             raise NotSignedIn
-        held = await _ours(tx, who, app_id)
-        sid = await app.use(
+        held = await _ours(tx, who, app_id, keep=True)
+        sid, first = await app.use(
             tx,
             organization_id=who.organization_id,
             account_id=who.account_id,
@@ -101,20 +103,21 @@ async def use(db: Database, who: Who, app_id: UUID, *, actor: Actor) -> tuple[Ap
             generation=generation,
             now=now,
         )
-        await event.record(
-            tx,
-            organization_id=who.organization_id,
-            action="account:app:use",
-            actor=actor,
-            now=now,
-            account_id=who.account_id,
-            subject=("app", held.id),
-        )
+        if first:  # once for each sign-in: a page that is opened again and again fills no record
+            await event.record(
+                tx,
+                organization_id=who.organization_id,
+                action="account:app:use",
+                actor=actor,
+                now=now,
+                account_id=who.account_id,
+                subject=("app", held.id),
+            )
         return held, sid
 
 
-async def _ours(tx: Transaction, who: Who, app_id: UUID, *, hold: bool = False) -> App:
-    found = await app.by_id(tx, who.organization_id, app_id, hold=hold)
+async def _ours(tx: Transaction, who: Who, app_id: UUID, *, hold: bool = False, keep: bool = False) -> App:
+    found = await app.by_id(tx, who.organization_id, app_id, hold=hold, keep=keep)
     if found is None:
         raise NotFound
     return found

@@ -25,7 +25,7 @@ async def disable(db: Database, keys: Keyring, who: Who, device_id: UUID, *, act
     """Everything that rests on the device ends at once. The accounts to nudge. Disabled twice is disabled."""
     async with db.write() as tx:
         # The bond before the account (lock order): a check-in that is under way is heard first.
-        await enrollment.hold_living(tx, device_id)
+        await enrollment.hold_living(tx, device_id, within=who.organization_id)
         generation, now = await hold_account(tx, who)
         row = (await tx.execute(select_for_offers(who).where(device.device.c.id == device_id))).one_or_none()
         if row is None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from api.operations.act import SELECT_FOR_OFFERS, Platforms, reach_of
-from models import job, role, sign_out
+from models import job, organization, role, sign_out
 from models.database import Database, Transaction
 from models.device import device
 from models.errors import NotAllowed, NotFound, TooLateToCancel
@@ -31,11 +31,20 @@ class Shown:
     """Of a task that tells apps."""
 
 
-def _may_see(who: Who, held: Job) -> bool:
-    """Whoever it is of, and operators; what was done for an account is its administrators' business, too."""
-    ours = held.organization_id == who.organization_id
-    of_account = held.device_id is None and role.holds(who.roles, role.ACTORS)
-    return (ours and (held.account_id == who.account_id or of_account)) or who.is_operator
+async def _seen(tx: Transaction, who: Who, job_id: UUID, *, hold: bool = False) -> Job:
+    """One that they may see: whoever it is of, and operators; what was done for an account is also the business of
+    whoever may end its sessions. Raises NotFound."""
+    within = None if who.is_operator else who.organization_id
+    held = await job.by_id(tx, job_id, hold=hold, organization_id=within)
+    if held is None:
+        raise NotFound
+    if held.account_id == who.account_id or who.is_operator:
+        return held
+    if held.device_id is None and role.holds(who.roles, [*role.RESET]):
+        theirs = await organization.roles_of(tx, who.organization_id, held.account_id)
+        if role.may(role.RESET, who.roles, theirs):
+            return held
+    raise NotFound
 
 
 async def page(
@@ -68,9 +77,7 @@ async def page(
 
 async def show(db: Database, platforms: Platforms, who: Who, job_id: UUID) -> Shown:
     async with db.read() as tx:
-        held = await job.by_id(tx, job_id)
-        if held is None or not _may_see(who, held):
-            raise NotFound
+        held = await _seen(tx, who, job_id)
         reach = await _reach(tx, platforms, [held])
         calls = await sign_out.calls(tx, held.id) if held.kind is Task.SIGN_OUT else None
         return Shown(held, list(await job.timeline(tx, job_id)), reach.get(held.id), calls)
@@ -90,9 +97,7 @@ async def _reach(tx: Transaction, platforms: Platforms, jobs: list[Job]) -> dict
 async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: Actor) -> Shown:
     """Wins only if it commits before the device has the order."""
     async with db.write() as tx:
-        held = await job.by_id(tx, job_id, hold=True)
-        if held is None or not _may_see(who, held):
-            raise NotFound
+        held = await _seen(tx, who, job_id, hold=True)
         if not held.is_cancellable:
             raise TooLateToCancel(state=held.state)
         now = await tx.now()

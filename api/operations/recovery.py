@@ -327,6 +327,7 @@ async def gate(
     if _LETTER.search(code) is None:
         tried = await _count(db, asking, option_id=option_id, code=code)
     else:
+        await _must_know(db, asking)
         with hasher.place() as room:
             tried = await _count(db, asking, option_id=option_id, code=code)
             if isinstance(tried, _Tried):
@@ -346,6 +347,14 @@ async def gate(
         if right is None:
             return await _refuse(tx, held, tried, actor=asking.actor)
         return await _pass(tx, keys, asking, held, tried, right)
+
+
+async def _must_know(db: Database, asking: Asking) -> None:
+    """Whoever has no token of it takes nobody's place in the queue for hashes. Raises NotFound."""
+    async with db.read() as tx:
+        found = None if asking.token is None else await recovery.by_token(tx, hash_token(asking.token))
+    if found is None or found.id != asking.flow_id:
+        raise NotFound
 
 
 async def _count(db: Database, asking: Asking, *, option_id: UUID, code: str) -> _Tried | Shown | DomainError:
@@ -460,17 +469,18 @@ async def choose_password(
 
     A password that breaks rules changes nothing: what was proven stays so, within its fifteen minutes.
     """
+    async with db.write() as tx:
+        held = await _hold(tx, asking)
+        wrong = await _not_proven(tx, held, Purpose.RESET, actor=asking.actor)
+        if wrong is not None:
+            return wrong
+        about = await password.about(tx, held.account, held.now)
+        before = await password.earlier(tx, held.account)
+        roles = await organization.roles_of(tx, held.person.organization_id, held.person.id)
+        privileged = bool(roles) or held.account.is_operator
+        watchers = await organization.administrators_of(tx, held.person.organization_id) if privileged else []
+    # Only now: whoever has proven nothing takes nobody's place.
     with hasher.place() as room:
-        async with db.write() as tx:
-            held = await _hold(tx, asking)
-            wrong = await _not_proven(tx, held, Purpose.RESET, actor=asking.actor)
-            if wrong is not None:
-                return wrong
-            about = await password.about(tx, held.account, held.now)
-            before = await password.earlier(tx, held.account)
-            roles = await organization.roles_of(tx, held.person.organization_id, held.person.id)
-            privileged = bool(roles) or held.account.is_operator
-            watchers = await organization.administrators_of(tx, held.person.organization_id) if privileged else []
         broken = await broken_rules(room, new, judge(new, about), before)
         if broken:
             return await _reject(db, held.flow, broken, actor=asking.actor)

@@ -150,14 +150,15 @@ async def choose(
 
     Every session ends and nobody is signed in; a second factor is asked for as before. Raises NotFound.
     """
+    async with db.write() as tx:
+        held, now = await _linked(tx, token)
+        about = await password.about(tx, held, now)
+        before = await password.earlier(tx, held)
+        roles = await organization.roles_of(tx, held.organization_id, held.id)
+        privileged = bool(roles) or held.is_operator
+        watchers = await organization.administrators_of(tx, held.organization_id) if privileged else []
+    # Only now: whoever has no link takes nobody's place.
     with hasher.place() as room:
-        async with db.write() as tx:
-            held, now = await _linked(tx, token)
-            about = await password.about(tx, held, now)
-            before = await password.earlier(tx, held)
-            roles = await organization.roles_of(tx, held.organization_id, held.id)
-            privileged = bool(roles) or held.is_operator
-            watchers = await organization.administrators_of(tx, held.organization_id) if privileged else []
         broken = await broken_rules(room, new, judge(new, about), before)
         if broken:
             return PasswordRejected(reasons=[{"rule": one.rule.value, **one.facts} for one in broken])

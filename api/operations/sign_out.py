@@ -96,8 +96,8 @@ async def revoke(
 ) -> Revoked:
     """An administrator ends every sign-in of somebody in their organization. The reason is for the record alone."""
     async with db.write() as tx:
-        # A key is the administrator's own; the job it stands on is the person's.
-        ours = None if key is None else f"{who.account_id}:{key}"
+        # A key is the administrator's own; the job it stands on is the person's, whose own keys hold no space.
+        ours = None if key is None else f"revoke {who.account_id}:{key}"
         said = hashlib.sha256(f"{account_id}:{reason}".encode()).digest()
         earlier = None if ours is None else await job.by_key(tx, account_id, ours)
         if earlier is not None and earlier.organization_id == who.organization_id:

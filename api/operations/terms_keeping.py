@@ -14,6 +14,7 @@ from models import event, role, standing, terms
 from models.database import Database, Transaction
 from models.errors import (
     Invalid,
+    NotAllowed,
     NotFound,
     PreconditionFailed,
     TermsQuota,
@@ -176,6 +177,8 @@ async def versions(
 
 
 async def answers(db: Database, who: Who, terms_id: UUID, *, before: UUID | None, limit: int) -> list[Given]:
+    if not role.holds(who.roles, role.RULERS):  # it names everybody
+        raise NotAllowed
     async with db.read() as tx:
         held = await _ours(tx, who, terms_id)
         return await terms.answers(tx, held.id, before, limit)

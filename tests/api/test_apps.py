@@ -1,12 +1,14 @@
 """Apps: registered by administrators, used by people, told when they sign out everywhere (A9)."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from models import app, job, session
+from models import app, job, session, sign_out
 from models.account import account
 from models.event import event
 from models.settings import RECENT_PROOF
@@ -14,6 +16,9 @@ from models.signing_key import rotate
 from tests.api.house import Answer, House
 from tests.people import Person, found
 
+Act = Callable[[House, Person], Awaitable[Answer]]
+
+ANY = {"If-Match": "*"}
 URI = "https://timesheet.test/logout"
 
 
@@ -138,6 +143,55 @@ async def test_a_use_names_the_sign_in_as_the_app_will_hear_of_it(house: House, 
     assert str(row.id) == first.json["sid"]
 
 
+async def test_a_sign_in_leaves_one_line_in_the_record_for_each_app(house: House, boss: Person, anna: Person) -> None:
+    made = await register(house)
+    await house.open_session(anna, "other")
+
+    for token in ("anna", "anna", "other", "anna"):
+        assert (await house.ask("POST", f"/apps/{made.json['id']}/uses", token=token)).status == 200
+
+    assert (await house.events(anna))["account:app:use", "success", None] == 2
+
+
+# Races
+
+
+async def test_an_app_that_is_removed_while_it_is_opened_is_opened_or_not_there(
+    house: House, boss: Person, anna: Person
+) -> None:
+    for _ in range(8):
+        path = f"/apps/{(await register(house)).json['id']}"
+
+        *used, removed = await asyncio.gather(
+            *(house.ask("POST", f"{path}/uses", token="anna") for _ in range(4)),
+            house.ask("DELETE", path, token="boss"),
+        )
+
+        assert {one.status for one in used} <= {200, 404}
+        assert removed.status == 204
+        assert await house.rows(sa.select(app.app_use)) == []
+
+
+async def test_of_two_that_take_a_client_id_at_once_one_has_it(house: House, boss: Person) -> None:
+    others = ("one", "two", "three")
+    for name in others:
+        await house.appoint(name)
+    for number in range(6):
+        wanted = f"wanted-{number}"
+        first, second = [await register(house, client_id=f"{wanted}-{one}") for one in range(2)]
+
+        answers = await asyncio.gather(
+            house.ask("PATCH", f"/apps/{first.json['id']}", {"client_id": wanted}, token="one", headers=ANY),
+            house.ask("PATCH", f"/apps/{second.json['id']}", {"client_id": wanted}, token="two", headers=ANY),
+            register(house, "three", client_id=wanted),
+            register(house, client_id=wanted),
+        )
+
+        taken = [one for one in answers if one.status == 409]
+        assert len(taken) == len(answers) - 1
+        assert {one.json["code"] for one in taken} == {"client_id_taken"}
+
+
 # By the person
 
 
@@ -217,6 +271,41 @@ async def test_an_administrator_ends_every_sign_in_of_somebody(house: House, bos
     assert (shown.status, shown.json["timeline"][0]["by"]) == (200, "administrator")
 
 
+@pytest.mark.parametrize("role", ["password_administrator", "user_administrator", "privileged_role_administrator"])
+async def test_what_was_done_for_an_account_is_seen_by_whoever_may_do_it(
+    house: House, boss: Person, anna: Person, role: str
+) -> None:
+    """The table decides (A10): one that does not reach somebody sees nothing of their sign-outs."""
+    helper = await house.hire("helper", roles=("helpdesk_administrator",))
+    await house.appoint("other", role)
+    of_anna = (await revoke(house, anna)).json["id"]
+    of_helper = (await revoke(house, helper)).json["id"]
+
+    seen = [(await house.ask("GET", f"/jobs/{one}", token="other")).status for one in (of_anna, of_helper)]
+
+    assert (
+        seen
+        == {
+            "password_administrator": [200, 404],
+            "user_administrator": [200, 200],
+            "privileged_role_administrator": [404, 404],
+        }[role]
+    )
+    assert [(await house.ask("POST", f"/jobs/{one}/cancel", token="other")).status for one in (of_anna, of_helper)] == [
+        409 if status == 200 else 404 for status in seen
+    ]
+
+
+async def test_no_key_of_a_persons_own_stands_for_a_revoke(house: House, boss: Person, anna: Person) -> None:
+    await revoke(house, anna, "k")
+
+    (kept,) = await house.rows(sa.select(job.job.c.idempotency_key))
+    answer = await house.ask(
+        "POST", f"/devices/{boss.id}/restart", token="boss", headers={"Idempotency-Key": kept.idempotency_key}
+    )
+    assert (answer.status, answer.json["code"]) == (400, "unreadable")
+
+
 async def test_what_a_revoke_must_have(house: House, boss: Person, anna: Person) -> None:
     await house.open_session(await house.hire("one", roles=("global_administrator",)), "one")
     elsewhere = await found(house.db, house.clock.now, name="Other")
@@ -234,6 +323,125 @@ async def test_what_a_revoke_must_have(house: House, boss: Person, anna: Person)
     house.clock.forward(901)
     assert (await revoke(house, anna, "new")).json["code"] == "proof_required"
     assert len(await house.rows(sa.select(job.job))) == 1
+
+
+# By what else ends every sign-in
+
+
+async def change_password(house: House, whose: Person) -> Answer:
+    body = {"current": whose.password, "new": "plain otter walks along the dyke"}
+    return await house.ask("POST", "/password", body, token="anna")
+
+
+async def reset_password(house: House, whose: Person) -> Answer:
+    body = {"reason": "ticket 4711"}
+    return await house.ask("POST", f"/accounts/{whose.id}/password-reset", body, token="boss")
+
+
+async def say_it_was_not_me(house: House, whose: Person) -> Answer:
+    token = (await house.sign_in(whose)).json["token"]
+    (seen, *_) = (await house.ask("GET", "/sign-ins", token=token)).json["items"]
+    return await house.ask("POST", f"/sign-ins/{seen['id']}/not-me", token=token)
+
+
+async def block(house: House, whose: Person) -> Answer:
+    return await house.ask("POST", f"/accounts/{whose.id}/block", {"reason": "left"}, token="boss")
+
+
+async def delete(house: House, whose: Person) -> Answer:
+    return await house.ask("DELETE", f"/accounts/{whose.id}", token="boss")
+
+
+ENDING = [
+    (change_password, "person"),
+    (reset_password, "administrator"),
+    (say_it_was_not_me, "person"),
+    (block, "administrator"),
+    (delete, "administrator"),
+]
+
+
+@pytest.mark.parametrize(("act", "by"), ENDING)
+async def test_whatever_ends_every_sign_in_has_the_apps_told(
+    house: House, boss: Person, anna: Person, act: Act, by: str
+) -> None:
+    made = await register(house)
+    await house.open_session(anna, "other")
+    await house.ask("POST", f"/apps/{made.json['id']}/uses", token="other")
+
+    answer = await act(house, anna)
+
+    assert answer.status < 300, answer.json
+    (made_job,) = await house.rows(sa.select(job.job))
+    assert (made_job.kind, made_job.account_id, made_job.queue) == ("sign_out", anna.id, "system")
+    (first,) = await house.rows(sa.select(job.job_move))
+    assert first.by == by
+    async with house.db.write() as tx:
+        held = await job.by_id(tx, made_job.id)
+        assert held is not None
+        await sign_out.find_calls(tx, held, house.clock.now)
+        (call,) = await sign_out.calls(tx, held.id)
+    assert (call.app_name, call.sid) == ("Timesheet", None)
+
+
+@pytest.mark.parametrize("act", [act for act, _ in ENDING])
+async def test_where_no_app_was_used_there_is_nobody_to_tell(
+    house: House, boss: Person, anna: Person, act: Act
+) -> None:
+    assert (await act(house, anna)).status < 300
+
+    assert await house.rows(sa.select(job.job)) == []
+
+
+async def test_a_password_change_leaves_what_its_own_session_launched(house: House, boss: Person, anna: Person) -> None:
+    made = await register(house, session_required=True)
+    await house.open_session(anna, "other")
+    sids = [
+        (await house.ask("POST", f"/apps/{made.json['id']}/uses", token=token)).json["sid"]
+        for token in ("anna", "other")
+    ]
+
+    assert (await change_password(house, anna)).status == 200
+
+    (made_job,) = await house.rows(sa.select(job.job))
+    async with house.db.write() as tx:
+        held = await job.by_id(tx, made_job.id)
+        assert held is not None
+        await sign_out.find_calls(tx, held, house.clock.now)
+        assert [str(call.sid) for call in await sign_out.calls(tx, held.id)] == sids[1:]
+    assert [str(row.id) for row in await house.rows(sa.select(app.app_use))] == sids[:1]
+
+
+async def test_an_app_that_knows_no_sign_ins_by_name_ends_also_the_one_that_stays(
+    house: House, boss: Person, anna: Person
+) -> None:
+    """It could not tell which of them is over: once too often rather than once too few."""
+    made = await register(house)
+    await house.open_session(anna, "other")
+    for token in ("anna", "other"):
+        await house.ask("POST", f"/apps/{made.json['id']}/uses", token=token)
+
+    answer = await house.ask("POST", "/sign-out-everywhere", {"confirm": True, "keep_this": True}, token="anna")
+
+    async with house.db.write() as tx:
+        held = await job.by_id(tx, UUID(answer.json["job"]["id"]))
+        assert held is not None
+        await sign_out.find_calls(tx, held, house.clock.now)
+        assert [call.sid for call in await sign_out.calls(tx, held.id)] == [None]
+    assert len(await house.rows(sa.select(app.app_use))) == 1, "the one that stays is known on, and told when it ends"
+
+
+async def test_only_from_a_sign_in_that_stays_nobody_is_told(house: House, boss: Person, anna: Person) -> None:
+    made = await register(house)
+    await house.ask("POST", f"/apps/{made.json['id']}/uses", token="anna")
+
+    answer = await house.ask("POST", "/sign-out-everywhere", {"confirm": True, "keep_this": True}, token="anna")
+
+    async with house.db.write() as tx:
+        held = await job.by_id(tx, UUID(answer.json["job"]["id"]))
+        assert held is not None
+        await sign_out.find_calls(tx, held, house.clock.now)
+        assert await sign_out.calls(tx, held.id) == []
 
 
 # Keys

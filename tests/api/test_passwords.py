@@ -1,13 +1,16 @@
 """Hashing off the loop, in a bounded queue, at one cost for everybody."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 
-from api.passwords import Hasher, HashSettings
+from api.passwords import Hasher, HashSettings, threads_on
+from api.pool import NICE
 from models.errors import Busy
 from models.settings import SettingsError
 
@@ -113,6 +116,20 @@ def test_a_cost_on_the_floor_is_taken(memory_kib: int, passes: int) -> None:
 def test_a_pool_without_threads_is_refused(threads: int, waiting: int) -> None:
     with pytest.raises(SettingsError):
         HashSettings(threads=threads, waiting=waiting)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (4, 2), (64, 2)])
+def test_a_core_is_left_to_whoever_waits_for_an_answer(cores: int, threads: int) -> None:
+    assert threads_on(cores) == threads
+
+
+async def test_hashes_stand_back_behind_whoever_waits_for_an_answer(hasher: Hasher) -> None:
+    with hasher.place() as place:
+        theirs = await place._seat.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    # Elsewhere threads have no priority of their own.
+    assert theirs == (max(ours, NICE) if sys.platform == "linux" else ours)
 
 
 class Held:

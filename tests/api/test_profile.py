@@ -113,6 +113,23 @@ async def test_what_is_ones_own_is_set_and_counts_from_then_on(house: House, ann
     assert line.facts == {"fields": sorted(wanted)}, "names, never values"
 
 
+@pytest.mark.parametrize(("sections", "shown"), [((), True), (("job",), True), (("identity",), False)])
+async def test_who_somebody_is_is_hidden_from_their_sessions_as_well(
+    house: House, anna: Person, sections: tuple[str, ...], shown: bool
+) -> None:
+    await hide(house, *sections)
+
+    profile_page = await show(house)
+    current = await house.ask("GET", "/sessions/current", token="t")
+    (listed,) = (await house.ask("GET", "/sessions", token="t")).json["items"]
+    signed_in = await house.sign_in(anna)
+
+    assert ("display_name" in profile_page.json["fields"]) is shown
+    for account in (current.json["account"], listed["account"], signed_in.json["session"]["account"]):
+        assert ("display_name" in account) is shown
+        assert account["sign_in_name"] == "anna"
+
+
 async def test_null_empties_a_field(house: House, anna: Person) -> None:
     await change(house, {"time_zone": "UTC", "regional_format": "nl"})
 

@@ -19,7 +19,7 @@ from models.event import event
 from models.session import session
 from models.throttle import throttle
 from tests.api.house import HASHES, PASSWORD, PUBLIC_URL, Answer, House
-from tests.people import Person, block, found
+from tests.people import Person, block, found, give_terms
 
 COOKIE = "__Host-latchkey-session"
 
@@ -566,6 +566,22 @@ async def test_the_list_holds_ones_own_living_sessions_in_pages(house: House) ->
     assert rest.json["next_cursor"] is None
     assert [one["current"] for one in first.json["items"]] == [True, False, False]
     assert all(one["account"]["sign_in_name"] == "anna" for one in first.json["items"])
+
+
+async def test_one_that_waits_for_terms_is_in_the_list_and_can_be_ended(house: House) -> None:
+    """Somebody signed in there with every factor: its owner sees it (A3)."""
+    anna = await house.hire("anna")
+    mine = await house.open_session(anna, "mine")
+    await give_terms(house.db, house.organization_id, house.clock.now)
+    waits = await house.sign_in(anna)
+    assert waits.json["state"] == "terms_required"
+
+    listed = (await house.ask("GET", "/sessions", token="mine")).json["items"]
+
+    assert str(mine) in {one["id"] for one in listed}
+    (other,) = [one for one in listed if not one["current"]]
+    assert (await house.ask("DELETE", f"/sessions/{other['id']}", token="mine")).status == 204
+    assert (await house.ask("GET", "/terms", token=waits.json["token"])).status == 401
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(900.0, 204), (900.001, 401)])

@@ -806,6 +806,18 @@ async def test_each_answer_is_in_the_record_by_its_hash(house: House, anna: Pers
     assert "Be kind" not in str(row.facts)
 
 
+@pytest.mark.parametrize(
+    ("role", "status"), [("global_administrator", 200), ("user_administrator", 403), ("helpdesk_administrator", 403)]
+)
+async def test_who_answered_what_is_for_those_who_keep_the_terms(
+    house: House, boss: Person, role: str, status: int
+) -> None:
+    terms_id = await make(house)
+    await house.appoint("other", role)
+
+    assert (await house.ask("GET", f"/organization/terms/{terms_id}/acceptances", token="other")).status == status
+
+
 async def test_another_organizations_terms_are_not_found(house: House, anna: Person, boss: Person) -> None:
     terms_id = await make(house)
     version_id = (await publish(house, terms_id)).json["id"]

@@ -109,7 +109,7 @@ class Town:
             for session_id in (new_id(now), new_id(now)):
                 for party in self.parties:
                     assert party.app_id is not None
-                    sid = await app.use(
+                    sid, _ = await app.use(
                         tx,
                         organization_id=person.organization_id,
                         account_id=person.id,

@@ -118,6 +118,7 @@ async def worker(
                 for name, handler in handlers.items()
             }
             data.ring = door.put_delivery
+            data.ring_task = door.put_task
             carrier = Outbox(outbox, Letters(town_environment["PUBLIC_URL"]), Sender.of(NOBODY))
             ways = {Channel.MAIL: carrier, Channel.SMS: carrier}
             yield Needs(data, handlers, channels, keys, door, Fault(), ways)

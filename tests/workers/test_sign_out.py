@@ -79,7 +79,7 @@ async def register(shop: Shop, party: RelyingParty, *, by_name: bool = False) ->
 async def use(shop: Shop, app_id: UUID, session_id: UUID | None = None) -> UUID:
     async with shop.db.write() as tx:
         held = await account.lock(tx, shop.person.id)
-        return await app.use(
+        sid, _ = await app.use(
             tx,
             organization_id=shop.person.organization_id,
             account_id=shop.person.id,
@@ -88,6 +88,7 @@ async def use(shop: Shop, app_id: UUID, session_id: UUID | None = None) -> UUID:
             generation=held.session_generation,
             now=shop.clock.now,
         )
+    return sid
 
 
 async def sign_out_everywhere(shop: Shop) -> UUID:
