@@ -99,9 +99,6 @@ async def _hold_open(app: web.Application) -> AsyncIterator[None]:
     """Opened in this order, closed in the opposite one; what did not open is not closed."""
     needs = app[NEEDS]
     async with contextlib.AsyncExitStack() as stack:
-        # Threads of their own: what takes long to load is there before somebody asks, and holds up nobody.
-        loading = [asyncio.create_task(asyncio.to_thread(load)) for load in (passkeys.load, password_policy.load)]
-        stack.push_async_callback(asyncio.wait, loading)
         await needs.database.open()
         stack.push_async_callback(needs.database.close)
         await stack.enter_async_context(needs.door)
@@ -109,6 +106,9 @@ async def _hold_open(app: web.Application) -> AsyncIterator[None]:
         await stack.enter_async_context(needs.pictures)
         await stack.enter_async_context(needs.signers)
         await stack.enter_async_context(needs.streams.running())
+        # Threads of their own: what takes long to load holds up neither the start nor whoever asks first.
+        loading = [asyncio.create_task(asyncio.to_thread(load)) for load in (passkeys.load, password_policy.load)]
+        stack.push_async_callback(asyncio.wait, loading)
         yield
 
 
