@@ -57,6 +57,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "leaving_switched_off": (403, "Leaving is switched off here"),
     "hidden_by_admin": (403, "Switched off by the administrator"),
     "second_factor_missing": (403, "This takes a second factor"),
+    "device_disabled": (403, "This device is disabled"),
     "device_quota": (403, "No room for another device"),
     "method_quota": (403, "No room for another method"),
     "not_found": (404, "Not found"),

@@ -15,6 +15,7 @@ from api.operations.contact import ContactBegun
 from api.operations.edit import Result
 from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
+from api.operations.roster_file import Shown as RosterFile
 from api.operations.terms import Answered, Reading
 from api.operations.terms_keeping import Kept
 from api.passkeys import Party
@@ -42,6 +43,7 @@ from models.recovery_policy import Standing
 from models.sent_code import SentCode
 from models.session import Session, Who
 from models.settings import ACCOUNT_KEPT
+from models.sheet import RowOutcome
 from models.sign_in import SignIn
 from models.sign_out import Call
 from models.standing import Version
@@ -133,6 +135,7 @@ def session(held: Session, who: Who) -> schemas.Session:
         current=held.id == who.session.id,
         where=held.address,
         client=held.client,
+        device_id=held.device_id,
     )
 
 
@@ -147,6 +150,7 @@ def current_session(who: Who, csrf_token: str) -> schemas.CurrentSession:
         current=True,
         where=held.address,
         client=held.client,
+        device_id=held.device_id,
         csrf_token=csrf_token,
     )
 
@@ -222,6 +226,48 @@ def profile_edited(done: Result) -> schemas.ProfileEdited:
         etag=None if done.page is None else done.page.mark,
         code=None if done.refused is None else done.refused.code,
         facts={} if done.refused is None else dict(done.refused.facts),
+    )
+
+
+def account_import(shown: RosterFile) -> schemas.AccountImport:
+    asked, held = shown.job, shown.sheet
+    return schemas.AccountImport(
+        job_id=asked.id,
+        state=asked.state,
+        reason=asked.reason,
+        dry_run=held.dry_run,
+        invite=held.invite,
+        size=held.size,
+        done=held.position,
+        rows=held.rows,
+        **{one.value: held.counts.get(one.value, 0) for one in RowOutcome},
+        created_at=held.created_at,
+        ended_at=asked.ended_at,
+        report_until=held.erase_at,
+    )
+
+
+def account_export(shown: RosterFile) -> schemas.AccountExport:
+    asked, held = shown.job, shown.sheet
+    return schemas.AccountExport(
+        job_id=asked.id,
+        state=asked.state,
+        reason=asked.reason,
+        accounts=held.position,
+        created_at=held.created_at,
+        ended_at=asked.ended_at,
+        file_until=held.erase_at if asked.state is JobState.SUCCEEDED else None,
+    )
+
+
+def import_row(row: Any) -> schemas.ImportRow:
+    return schemas.ImportRow(
+        number=row.number,
+        line=row.line,
+        sign_in_name=row.name,
+        outcome=row.outcome,
+        reason=row.reason,
+        errors=list(row.errors),
     )
 
 
@@ -582,6 +628,21 @@ def device(
         reach=_reach(reached),
         lock=None if newest_lock is None else lock(newest_lock),
         rename=schemas.Renaming(available=may_rename, reason=None if may_rename else Reason.HIDDEN_BY_ADMIN),
+    )
+
+
+def known_device(held: Device) -> schemas.KnownDevice:
+    return schemas.KnownDevice(
+        id=held.id,
+        name=held.name,
+        platform=held.platform,
+        ownership=held.ownership,
+        state=held.state.value,
+        last_seen_at=held.last_seen_at,
+        os_version=held.os_version,
+        model=held.model,
+        serial=held.serial,
+        created_at=held.created_at,
     )
 
 

@@ -8,7 +8,6 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from api import passkeys
-from api.operations.edit import MOST
 from models.access_pass import LONGEST, SHORTEST, USUAL
 from models.app import LONGEST_CLIENT_ID, LONGEST_URI
 from models.delivery import AttemptOutcome, Channel, DeliveryState
@@ -27,6 +26,7 @@ from models.organization_policy import (
 from models.password_policy import BANNED_WORDS, SHORTEST_WORD
 from models.recovery_policy import Purpose
 from models.role import Role
+from models.roster import EDITED_AT_ONCE
 from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof, Task
 
@@ -52,6 +52,11 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is told."""
+
+
+class Paging(Given, frozen=True, kw_only=True):
+    cursor: UUID | None = None
+    limit: Limit = 25
 
 
 # Your own page
@@ -119,10 +124,16 @@ class ProfileChanged(Given, frozen=True, kw_only=True):
 # Signing in
 
 
+_ON_DEVICE: Final = (
+    "The device of yours on which this is done, where the app on it knows it: the session ends when it is disabled."
+)
+
+
 class SignIn(Given, frozen=True, kw_only=True):
     account: Annotated[str, Meta(min_length=1, max_length=320, pattern=NO_NUL, description="The sign-in name.")]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
     re_sign_in: Annotated[Token, Meta(description="The window's token, where there is no cookie.")] | None = None
+    device_id: Annotated[UUID | None, Meta(description=_ON_DEVICE)] = None
 
 
 Base64Url = r"^[A-Za-z0-9_-]*$"
@@ -208,6 +219,7 @@ class PasskeySignIn(Given, frozen=True, kw_only=True):
     assertion: Assertion
     token: Annotated[Token, Meta(description="The challenge's own, where there is no cookie.")] | None = None
     re_sign_in: Annotated[Token, Meta(description="The window's token, where there is no cookie.")] | None = None
+    device_id: Annotated[UUID | None, Meta(description=_ON_DEVICE)] = None
 
 
 class Confirmation(Given, frozen=True, kw_only=True):
@@ -379,6 +391,7 @@ class Session(Answer, frozen=True, kw_only=True):
     current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
     where: Annotated[str | None, Meta(description="The address from which it was opened.")]
     client: str | None
+    device_id: Annotated[UUID | None, Meta(description="The device of yours on which it was opened, as it said.")]
 
 
 class CurrentSession(Session, frozen=True, kw_only=True):
@@ -641,7 +654,7 @@ class ProfileEdit(Given, frozen=True, kw_only=True):
 
 
 class ProfilesChanged(Given, frozen=True, kw_only=True):
-    rows: Annotated[list[ProfileEdit], Meta(min_length=1, max_length=MOST, description="Each account once.")]
+    rows: Annotated[list[ProfileEdit], Meta(min_length=1, max_length=EDITED_AT_ONCE, description="Each account once.")]
 
 
 class ProfileEdited(Answer, frozen=True, kw_only=True):
@@ -686,6 +699,87 @@ class AuthenticationContact(Answer, frozen=True, kw_only=True):
 class AuthenticationContacts(Answer, frozen=True, kw_only=True):
     items: list[AuthenticationContact]
     next_cursor: None
+
+
+class ImportQuery(Given, frozen=True, kw_only=True):
+    dry_run: Annotated[bool, Meta(description="Every row is judged, and nothing is changed.")] = False
+    invite: Annotated[
+        bool, Meta(description="Whoever is new and has an address is sent a link to choose a password.")
+    ] = True
+
+
+class AccountImport(Answer, frozen=True, kw_only=True):
+    """How far it is, and what became of the rows so far; of a dry run, what would have."""
+
+    job_id: UUID
+    state: JobState
+    reason: str | None
+    dry_run: bool
+    invite: bool
+    size: Annotated[int, Meta(description="Of the file, in bytes.")]
+    done: Annotated[int, Meta(description="Of these.")]
+    rows: int
+    created: int
+    changed: int
+    unchanged: int
+    refused: int
+    created_at: Moment
+    ended_at: Moment | None
+    report_until: Annotated[Moment | None, Meta(description="So long the report can be read, once it has ended.")]
+
+
+class ImportRowQuery(Given, frozen=True, kw_only=True):
+    cursor: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+    limit: Limit = 25
+    outcome: Literal["created", "changed", "unchanged", "refused"] | None = None
+
+
+class ImportRow(Answer, frozen=True, kw_only=True):
+    number: int
+    line: Annotated[int, Meta(description="Of the file, where the row begins.")]
+    sign_in_name: str | None
+    outcome: Literal["created", "changed", "unchanged", "refused"]
+    reason: Annotated[str | None, Meta(description="Why it was refused: a problem's `code`, or what its text lacks.")]
+    errors: Annotated[list[dict[str, str]], Meta(description="Fields and rules; never what stood there.")]
+
+
+class ImportRowPage(Answer, frozen=True, kw_only=True):
+    items: list[ImportRow]
+    next_cursor: int | None
+
+
+class AccountExport(Answer, frozen=True, kw_only=True):
+    job_id: UUID
+    state: JobState
+    reason: str | None
+    accounts: Annotated[int, Meta(description="Written so far.")]
+    created_at: Moment
+    ended_at: Moment | None
+    file_until: Annotated[Moment | None, Meta(description="So long the file can be fetched, once there is one.")]
+
+
+class KnownDevicesQuery(Paging, frozen=True, kw_only=True):
+    include: Annotated[Literal["disabled"] | None, Meta(description="Those that are trusted no more, too.")] = None
+
+
+class KnownDevice(Answer, frozen=True, kw_only=True):
+    """A device as the administrators of its organization see it."""
+
+    id: UUID
+    name: str
+    platform: str
+    ownership: Ownership
+    state: Literal["pending", "active", "disabled", "left"]
+    last_seen_at: Moment | None
+    os_version: str | None
+    model: str | None
+    serial: str | None
+    created_at: Moment
+
+
+class KnownDevicePage(Answer, frozen=True, kw_only=True):
+    items: list[KnownDevice]
+    next_cursor: UUID | None
 
 
 class ResetStarted(Answer, frozen=True, kw_only=True):
@@ -1734,11 +1828,6 @@ class Texts(Answer, frozen=True, kw_only=True):
 
 
 # Query parameters
-
-
-class Paging(Given, frozen=True, kw_only=True):
-    cursor: UUID | None = None
-    limit: Limit = 25
 
 
 class JobQuery(Paging, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ MEASURES: Final[Mapping[str, Callable[[House], Awaitable[list[Figure]]]]] = {
     "sign-in": sign_in_figures.sign_ins,
     "sign-out": http_figures.sign_out,
     "lists": http_figures.lists,
+    "directory": http_figures.directory,
     "streams": stream_figures.streams,
 }
 RESULTS: Final = Path(__file__).parent / "results"

@@ -141,6 +141,11 @@ def build(url: str) -> web.Application:
     database = Database(DatabaseSettings(url))
     app = web.Application()
 
+    async def f6(request: web.Request) -> web.Response:
+        async with database.read() as tx:
+            (await tx.execute(_SELECT, {"wanted": int(request.match_info["id"])})).one()
+        return web.json_response({})
+
     def add(prefix: str, routes: tuple[Route, Route]) -> None:
         app.router.add_post(f"/{prefix}f1", routes[0])
         app.router.add_post(f"/{prefix}f2/{{id}}", routes[1])
@@ -148,6 +153,7 @@ def build(url: str) -> web.Application:
     routes = ours(database)
     add("", routes)
     app.router.add_post("/f5", hashing(routes[0]))
+    app.router.add_get("/f6/{id}", f6)
     pool: AsyncConnectionPool[Any] | None = None
     file: sqlite3.Connection | None = None
     if database.is_sqlite:

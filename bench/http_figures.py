@@ -26,6 +26,10 @@ def update() -> bytes:
     return request("POST", f"/f2/{secrets.randbelow(THINGS)}")
 
 
+def select() -> bytes:
+    return request("GET", f"/f6/{secrets.randbelow(THINGS)}")
+
+
 def _bare(data: bytes) -> bytes:
     return data.replace(b"POST /", b"POST /bare/", 1)
 
@@ -235,6 +239,79 @@ async def lists(house: House) -> list[Figure]:
     return [
         _flat(f"List of {what}, p95 with {many_rows:,} rows", times[what, "many"], times[what, "few"]) for what in LISTS
     ]
+
+
+async def directory(house: House) -> list[Figure]:
+    """Somebody's own page and a full list of devices, beside one SELECT; and looking accounts up among very many."""
+    many_rows, asked = house.size(1_000_000, 20_000), house.size(400, 100)
+    apis: dict[str, tuple[Loader, list[Person]]] = {}
+    for name, count in (("few", 1_000), ("many", many_rows)):
+        database, now = await house.database("postgresql"), utc_now()
+        organization_id = rows.found(database, now)
+        people: list[Person] = []
+        for _ in range(0, count, 10_000):
+            some = rows.invent(min(10_000, count), now)
+            rows.hire(database, organization_id, some, now)
+            people = [*people, *some][:1_000]
+        rows.history(database, organization_id, people[:200], EACH, now)
+        database.run(
+            f"UPDATE membership SET roles = '[\"directory_reader\"]' WHERE account_id = '{people[0].id.hex}'"  # noqa: S608 - an id of ours
+        )
+        database.rest()
+        apis[name] = database, people
+    wanted = ("name", "shown")
+    profile, devices, f6 = (list[float]() for _ in range(3))
+    times: dict[tuple[str, str], list[float]] = {(what, name): [] for what in wanted for name in apis}
+    async with (
+        house.floor_api(apis["few"][0]) as floor,
+        house.api(apis["few"][0]) as few,
+        house.api(apis["many"][0]) as many,
+    ):
+        ports = {"few": few.port, "many": many.port}
+        for turn in range(house.rounds + 1):
+            people = apis["few"][1]
+            measured = (
+                (f6, floor.port, [[select()] for _ in range(asked)]),
+                (
+                    profile,
+                    few.port,
+                    [[request("GET", "/api/v1/profile", token=_one_of(people).token)] for _ in range(asked)],
+                ),
+                (devices, few.port, [[_fifty_devices(_one_of(people))] for _ in range(asked)]),
+            )
+            for rates, port, talks in measured if turn % 2 else measured[::-1]:
+                run = await drive(port, talks, 200)
+                if turn:
+                    rates.append(run.rate)
+            for what in wanted:
+                for name in apis if turn % 2 else reversed(apis):
+                    _, there = apis[name]
+                    talks = [[_looked_up(what, there[0], _one_of(there))] for _ in range(asked)]
+                    run = await drive(ports[name], talks, 200, 4)
+                    if turn:
+                        times[what, name].append(percentile(run.latencies, 0.95) * 1000)
+    return [
+        at_least("Profile read, PostgreSQL", profile, f6, 0.3, "/s", "F6"),
+        at_least(f"List of {EACH} devices, PostgreSQL", devices, f6, 0.05, "/s", "F6"),
+        _flat(f"Account by its sign-in name, p95 among {many_rows:,}", times["name", "many"], times["name", "few"]),
+        _flat(
+            f"Accounts by a name that all have, p95 among {many_rows:,}", times["shown", "many"], times["shown", "few"]
+        ),
+    ]
+
+
+def _one_of(people: Sequence[Person]) -> Person:
+    return people[secrets.randbelow(min(len(people), 200))]
+
+
+def _fifty_devices(person: Person) -> bytes:
+    return request("GET", f"/api/v1/devices?limit={EACH}", token=person.token)
+
+
+def _looked_up(what: str, by: Person, wanted: Person) -> bytes:
+    """By all but the last signs of a name that one has, or the first of one that everybody has."""
+    begins = wanted.id.hex[:28] if what == "name" else "someb"
+    return request("GET", f"/api/v1/accounts?begins_with={begins}", token=by.token)
 
 
 def _flat(name: str, many: Sequence[float], few: Sequence[float]) -> Figure:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -167,10 +168,13 @@ def is_kept(row: Any, now: datetime) -> bool:
     return row.deleted_at is None or timedelta(0) <= now - row.deleted_at <= ACCOUNT_KEPT
 
 
-async def insert(tx: Transaction, values: dict[str, Any]) -> bool:
-    """False: somebody has that sign-in name, here or elsewhere, deleted or not."""
-    statement = tx.insert(account).values(**values).on_conflict_do_nothing().returning(account.c.id)
-    return (await tx.execute(statement)).one_or_none() is not None
+async def insert(tx: Transaction, rows: Sequence[dict[str, Any]]) -> dict[str, UUID]:
+    """By sign-in name those that were made: somebody has the others, here or elsewhere, deleted or not."""
+    if not rows:
+        return {}
+    made = tx.insert(account).values(list(rows)).on_conflict_do_nothing()
+    answer = await tx.execute(made.returning(account.c.sign_in_name, account.c.id))
+    return {row.sign_in_name: row.id for row in answer}
 
 
 async def block(tx: Transaction, account_id: UUID, now: datetime) -> None:
@@ -227,6 +231,18 @@ async def rename(tx: Transaction, account_id: UUID, sign_in_name: str) -> None:
 async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> sa.Row[Any] | None:
     statement = sa.select(account).where(account.c.sign_in_name == fold(sign_in_name))
     return (await tx.execute(statement)).one_or_none()
+
+
+async def by_sign_in_names(tx: Transaction, names: Collection[str]) -> list[Any]:
+    """Whosever they are. `names`: clean."""
+    statement = sa.select(account).where(account.c.sign_in_name.in_(names))
+    return list((await tx.execute(statement)).all())
+
+
+async def lock_all(tx: Transaction, ids: Collection[UUID]) -> list[Any]:
+    """As `lock`, in the one order in which everybody holds several."""
+    statement = sa.select(account).where(account.c.id.in_(ids)).order_by(account.c.id)
+    return list((await tx.execute(statement.with_for_update(key_share=True))).all())
 
 
 _LOCK: Final = Hot(sa.select(account).where(account.c.id == sa.bindparam("account")).with_for_update(key_share=True))

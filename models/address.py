@@ -15,7 +15,7 @@ import idna
 import sqlalchemy as sa
 
 from models.account import account
-from models.contact import SETTLED, Contact, contact
+from models.contact import IN_FORCE, SETTLED, Contact, contact
 from models.database import Transaction
 from models.hot import Answer, Hot, Question
 from models.sealed import Keyring, SealBroken
@@ -88,7 +88,7 @@ _ACCOUNT: Final = Hot(
         sa.and_(
             contact.c.account_id == account.c.id,
             contact.c.kind == VerificationKind.EMAIL.value,
-            contact.c.confirmed_at.is_not(None),
+            IN_FORCE,
         ),
     )
     .where(account.c.id == sa.bindparam("whose"))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models.base import Id, Moment, metadata
+from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.errors import AddressInUse, AddressQuota
 from models.sealed import Keyring, SealBroken
@@ -36,8 +36,13 @@ contact = sa.Table(
     sa.Column("address_hash", sa.Text, nullable=False, index=True, comment="keyed"),
     sa.Column("replaces", Id, nullable=True, comment="the method whose place it takes when it is confirmed"),
     sa.Column("confirmed_at", Moment, nullable=True),
+    sa.Column("replaced_by", Id, nullable=True, comment="the method that took its place"),
+    sa.Column("kept_until", Moment, nullable=True, comment="so long it can be put back"),
+    partial_index("ix_contact_kept", "kept_until", where="kept_until IS NOT NULL"),
 )
 
+IN_FORCE: Final = sa.and_(contact.c.confirmed_at.is_not(None), contact.c.replaced_by.is_(None))
+"""What was confirmed, and has not given its place to another."""
 KINDS: Final = frozenset({VerificationKind.PHONE, VerificationKind.EMAIL})
 """That have an address."""
 
@@ -127,7 +132,7 @@ async def of_method(tx: Transaction, verification_id: UUID) -> Contact | None:
 
 async def of_account(tx: Transaction, account_id: UUID) -> dict[UUID, Contact]:
     """The confirmed ones, by their method's id."""
-    statement = sa.select(contact).where(contact.c.account_id == account_id, contact.c.confirmed_at.is_not(None))
+    statement = sa.select(contact).where(contact.c.account_id == account_id, IN_FORCE)
     return {row.id: Contact.of(row) for row in await tx.execute(statement)}
 
 
@@ -159,7 +164,7 @@ async def must_have_room(tx: Transaction, pending: Contact) -> None:
     # Those that are being confirmed hold their rows, too: two at once are counted one after the other.
     await tx.execute(sa.select(contact.c.id).where(same).order_by(contact.c.id).with_for_update())
     others = sa.select(sa.func.count(sa.distinct(contact.c.account_id))).where(
-        same, contact.c.confirmed_at.is_not(None), contact.c.account_id != pending.account_id
+        same, IN_FORCE, contact.c.account_id != pending.account_id
     )
     if int((await tx.execute(others)).scalar_one()) >= ACCOUNTS:
         raise AddressQuota(most=ACCOUNTS)
@@ -167,6 +172,29 @@ async def must_have_room(tx: Transaction, pending: Contact) -> None:
 
 async def confirm(tx: Transaction, pending: Contact, now: datetime) -> None:
     await tx.execute(sa.update(contact).where(contact.c.id == pending.id).values(confirmed_at=now, replaces=None))
+
+
+async def set_aside(tx: Transaction, verification_id: UUID, by: UUID, until: datetime) -> None:
+    """It gave its place to another, which may have been somebody else's doing: so long it can be put back."""
+    statement = sa.update(contact).where(contact.c.id == verification_id)
+    await tx.execute(statement.values(replaced_by=by, kept_until=until))
+
+
+async def put_back(tx: Transaction, account_id: UUID, taken_by: UUID, now: datetime) -> list[Contact]:
+    """Those whose place that one took, as they were."""
+    statement = (
+        sa.update(contact)
+        .where(contact.c.account_id == account_id, contact.c.replaced_by == taken_by, contact.c.kept_until >= now)
+        .values(replaced_by=None, kept_until=None)
+        .returning(contact)
+    )
+    return [Contact.of(row) for row in await tx.execute(statement)]
+
+
+async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
+    """What nobody wanted back."""
+    old = sa.select(contact.c.id).where(contact.c.kept_until < now).limit(limit).scalar_subquery()
+    return (await tx.execute(sa.delete(contact).where(contact.c.id.in_(old)))).rowcount
 
 
 async def forget(tx: Transaction, verification_id: UUID) -> None:

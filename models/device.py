@@ -213,6 +213,44 @@ async def names_of_account(tx: Transaction, organization_id: UUID, account_id: U
     return list((await tx.execute(statement)).all())
 
 
+async def by_id(tx: Transaction, organization_id: UUID, account_id: UUID, device_id: UUID) -> Device | None:
+    statement = sa.select(device).where(
+        device.c.id == device_id, device.c.organization_id == organization_id, device.c.account_id == account_id
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Device.of(row)
+
+
+async def page(
+    tx: Transaction, organization_id: UUID, account_id: UUID, *, disabled: bool, after: UUID | None, limit: int
+) -> list[Device]:
+    """Those that are there, oldest first; with those that are `disabled`, or without."""
+    there = [DeviceState.ACTIVE, DeviceState.PENDING, *([DeviceState.DISABLED] if disabled else [])]
+    statement = (
+        sa.select(device)
+        .where(
+            device.c.organization_id == organization_id,
+            device.c.account_id == account_id,
+            device.c.state.in_([state.value for state in there]),
+        )
+        .order_by(device.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(device.c.id > after)
+    return [Device.of(row) for row in await tx.execute(statement)]
+
+
+async def of_owner(tx: Transaction, account_id: UUID, device_id: UUID) -> Any:
+    """Its id and state, if it is that account's and can be one to sign in on; None for any other."""
+    statement = sa.select(device.c.id, device.c.state).where(
+        device.c.id == device_id,
+        device.c.account_id == account_id,
+        device.c.state.in_([DeviceState.ACTIVE.value, DeviceState.DISABLED.value]),
+    )
+    return (await tx.execute(statement)).one_or_none()
+
+
 async def ownership_of(tx: Transaction, device_id: UUID) -> Ownership:
     statement = sa.select(device.c.ownership).where(device.c.id == device_id)
     return Ownership((await tx.execute(statement)).scalar_one())

@@ -311,6 +311,12 @@ class PasscodeGone(DomainError):
     code = "passcode_gone"
 
 
+class DeviceDisabled(DomainError):
+    """Nobody signs in on it: only an administrator gives it trust again. Told to whoever knew the password alone."""
+
+    code = "device_disabled"
+
+
 class DeviceQuota(DomainError):
     code = "device_quota"
 

@@ -66,6 +66,7 @@ job = sa.Table(
     sa.Column("late_result", Json, nullable=True, comment="what the device said after the ending"),
     sa.Index("uq_job_idempotency", "account_id", "idempotency_key", unique=True),
     partial_index("uq_job_open", "device_id", "kind", unique=True, where=_OPEN_SQL),
+    partial_index("ix_job_task", "organization_id", "kind", where=f"device_id IS NULL AND {_OPEN_SQL}"),
     partial_index("ix_job_due", "due_at", where="due_at IS NOT NULL"),
     sa.Index("ix_job_account", "organization_id", "account_id", "id"),
     sa.Index("ix_job_device", "organization_id", "device_id", "id"),
@@ -117,6 +118,8 @@ LIFE: Final[Mapping[Act | Task, timedelta | None]] = {
     **dict.fromkeys(DEPARTURES),
     Task.SIGN_OUT: timedelta(hours=24),
     Task.LEAVE: None,
+    Task.IMPORT_ACCOUNTS: timedelta(hours=24),
+    Task.EXPORT_ACCOUNTS: timedelta(hours=24),
 }
 """None: not before it was handed over; from then on it is given up when nothing is heard."""
 
@@ -534,6 +537,15 @@ async def begin(tx: Transaction, held: Job, now: datetime) -> bool:
     return await move(tx, held, JobState.WAITING, by="worker", why=None, now=now, fence=True, values=kept)
 
 
+async def renew(tx: Transaction, held: Job, now: datetime) -> bool:
+    """Of a task that takes longer than a lease, and has just got further. False: this run had lost it."""
+    until = now + LEASE
+    statement = sa.update(job).where(
+        job.c.id == held.id, job.c.attempt == held.attempt, job.c.state == held.state.value
+    )
+    return (await tx.execute(statement.values(lease_until=until, due_at=held.due_by(until), crashes=0))).rowcount == 1
+
+
 def after_plan(held: Job, ref: str, *, sent_at: datetime | None = None) -> Job:
     """What `store_plan` made of the row: waiting, and no lease, since the wake that follows is presumed to work."""
     return replace(held, state=JobState.WAITING, command_ref=ref, wakes=1, lease_until=None, sent_at=sent_at)
@@ -831,6 +843,8 @@ def out_of_time(held: Job) -> Outcome:
     """How a job ends by itself: it was never reached, or it had the order and said nothing."""
     if held.kind is Task.SIGN_OUT:
         return Outcome(JobState.EXPIRED, Reason.APP_UNREACHABLE)
+    if held.kind in {Task.IMPORT_ACCOUNTS, Task.EXPORT_ACCOUNTS}:
+        return Outcome(JobState.EXPIRED, Reason.TOO_LATE)
     if held.kind in DEPARTURES:
         return Outcome(JobState.UNCONFIRMED, Reason.NO_ANSWER)
     return Outcome(JobState.EXPIRED, Reason.NO_ANSWER if held.state is JobState.DELIVERED else Reason.UNREACHABLE)
@@ -910,6 +924,18 @@ async def open_task(tx: Transaction, organization_id: UUID, account_id: UUID, ta
 async def by_key(tx: Transaction, account_id: UUID, key: str) -> Job | None:
     statement = sa.select(job).where(job.c.account_id == account_id, job.c.idempotency_key == key)
     row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Job.of(row)
+
+
+async def open_task_in(tx: Transaction, organization_id: UUID, task: Task) -> Job | None:
+    """One of this kind that is still to be done in an organization."""
+    statement = sa.select(job).where(
+        job.c.organization_id == organization_id,
+        job.c.kind == task.value,
+        job.c.device_id.is_(None),
+        job.c.state.in_(OPEN_LITERALS),
+    )
+    row = (await tx.execute(statement.limit(1))).one_or_none()
     return None if row is None else Job.of(row)
 
 

@@ -361,6 +361,14 @@ def new_organization(organization_id: UUID, name: str, settings: Mapping[str, An
     return sa.insert(organization).values(id=organization_id, name=name, settings=dict(settings), created_at=now)
 
 
+def new_memberships(
+    organization_id: UUID, account_ids: Sequence[UUID], now: datetime
+) -> tuple[sa.Insert, list[dict[str, Any]]]:
+    """At home there, and without a role."""
+    same = {"organization_id": organization_id, "roles": [], "guest": False, "created_at": now}
+    return sa.insert(membership), [{**same, "id": new_id(now), "account_id": one} for one in account_ids]
+
+
 def new_membership(
     organization_id: UUID, account_id: UUID, roles: tuple[str, ...], now: datetime, *, guest: bool = False
 ) -> sa.Insert:

@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -258,43 +258,82 @@ class Profile:
         return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
+_MINE: Final = account.account
+_READ: Final = (
+    sa.select(
+        _MINE.c.id,
+        _MINE.c.organization_id,
+        _MINE.c.sign_in_name,
+        _MINE.c.display_name,
+        _MINE.c.language,
+        profile.c["values"].label("kept"),
+        profile.c.masters,
+        organization.c.settings,
+        photo.c.changed_at.label("photo_changed_at"),
+    )
+    .join_from(_MINE, organization, organization.c.id == _MINE.c.organization_id)
+    .outerjoin(profile, profile.c.account_id == _MINE.c.id)
+    .outerjoin(photo, photo.c.account_id == _MINE.c.id)
+)
+
+
 async def of_account(tx: Transaction, account_id: UUID, *, whole: bool = False) -> Profile:
     """What the organization that owns the account shows of it; to its administrators, the whole."""
-    mine = account.account
-    statement = (
-        sa.select(
-            mine.c.organization_id,
-            mine.c.sign_in_name,
-            mine.c.display_name,
-            mine.c.language,
-            profile.c["values"].label("kept"),
-            profile.c.masters,
-            organization.c.settings,
-            photo.c.changed_at.label("photo_changed_at"),
-        )
-        .join_from(mine, organization, organization.c.id == mine.c.organization_id)
-        .outerjoin(profile, profile.c.account_id == mine.c.id)
-        .outerjoin(photo, photo.c.account_id == mine.c.id)
-        .where(mine.c.id == account_id)
-    )
-    row = (await tx.execute(statement)).one()
+    row = (await tx.execute(_READ.where(_MINE.c.id == account_id))).one()
     hidden = frozenset() if whole else OrganizationSettings.of(row.settings).hidden_sections
+    return _of(row, hidden, await tx.now() if row.masters else EPOCH)
+
+
+async def of_accounts(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Profile]:
+    """The whole of each."""
+    rows = (await tx.execute(_READ.where(_MINE.c.id.in_(ids)))).all()
+    now = await tx.now()
+    return {row.id: _of(row, frozenset(), now) for row in rows}
+
+
+def _of(row: Any, hidden: frozenset[str], now: datetime) -> Profile:
     kept = {**(row.kept or {}), "display_name": row.display_name, "language": row.language}
     masters = row.masters or {}
-    now = await tx.now() if masters else EPOCH
     fields = {
         field.name: _shown(field, kept.get(field.name), masters.get(field.section.value, {}), now)
         for field in FIELDS.values()
         if field.section.value not in hidden
     }
     return Profile(
-        account_id=account_id,
+        account_id=row.id,
         organization_id=row.organization_id,
         sign_in_name=row.sign_in_name,
         fields=fields,
         shows_photo=Section.PHOTO.value not in hidden,
         photo_changed_at=row.photo_changed_at,
     )
+
+
+async def begin(tx: Transaction, organization_id: UUID, values: Mapping[UUID, Mapping[str, Value]]) -> None:
+    """Of accounts that were made just now; every value has been read by its field."""
+    rows = [
+        {"account_id": account_id, "organization_id": organization_id, "values": dict(given), "masters": {}}
+        for account_id, given in values.items()
+        if given
+    ]
+    if rows:
+        await tx.execute(sa.insert(profile), rows)
+
+
+async def page_of_organization(
+    tx: Transaction, organization_id: UUID, after: str | None, limit: int
+) -> list[tuple[Any, Mapping[str, Any]]]:
+    """Its accounts by their sign-in names, each with its values."""
+    statement = (
+        sa.select(_MINE.c.sign_in_name, _MINE.c.display_name, _MINE.c.language, profile.c["values"].label("kept"))
+        .outerjoin_from(_MINE, profile, profile.c.account_id == _MINE.c.id)
+        .where(_MINE.c.organization_id == organization_id, _MINE.c.deleted_at.is_(None))
+        .order_by(_MINE.c.sign_in_name)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(_MINE.c.sign_in_name > after)
+    return [(row, row.kept or {}) for row in await tx.execute(statement)]
 
 
 def _shown(field: Field, value: Any, mastered: Mapping[str, Any], now: datetime) -> Shown:

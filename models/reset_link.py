@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from models import delivery
 from models.base import Id, Moment, metadata
 from models.database import Transaction
-from models.delivery import Channel, Link
+from models.delivery import Channel, Link, Person
+from models.hot import Hot
 from models.sealed import Keyring
 from models.session import hash_token
 from models.settings import RESET_LINK
@@ -58,23 +59,32 @@ class ResetLink:
         return self.ended_at is None and now <= self.expires_at
 
 
+_INSERT: Final = Hot(sa.insert(reset_link))
+
+
 async def issue(
     tx: Transaction, *, organization_id: UUID, account_id: UUID, issued_by: UUID, now: datetime
 ) -> tuple[UUID, Secret]:
     """A token of 256 random bits; its hash alone is kept. An earlier one ends."""
     await end_all(tx, account_id, now)
+    return issue_first(tx, organization_id=organization_id, account_id=account_id, issued_by=issued_by, now=now)
+
+
+def issue_first(
+    tx: Transaction, *, organization_id: UUID, account_id: UUID, issued_by: UUID, now: datetime
+) -> tuple[UUID, Secret]:
+    """Of an account that was made just now."""
     token, link_id = secrets.token_urlsafe(32), new_id(now)
-    await tx.execute(
-        sa.insert(reset_link).values(
-            id=link_id,
-            organization_id=organization_id,
-            account_id=account_id,
-            issued_by=issued_by,
-            token_hash=hash_token(token),
-            created_at=now,
-            expires_at=now + RESET_LINK,
-        )
-    )
+    values = {
+        "id": link_id,
+        "organization_id": organization_id,
+        "account_id": account_id,
+        "issued_by": issued_by,
+        "token_hash": hash_token(token),
+        "created_at": now,
+        "expires_at": now + RESET_LINK,
+    }
+    tx.later(_INSERT, values)
     return link_id, Secret(token.encode())
 
 
@@ -85,25 +95,55 @@ async def mail(
 
     `held`: the account's row, locked. `to`: none that a thief may have added (`Letterbox.settled`).
     """
-    until = now + RESET_LINK
-    _, token = await issue(tx, organization_id=held.organization_id, account_id=held.id, issued_by=issued_by, now=now)
+    whose = Person(held.id, held.organization_id)
+    _, token = await issue(tx, organization_id=whose.organization_id, account_id=whose.id, issued_by=issued_by, now=now)
+    await _send(tx, keys, whose, to, token, key=key, language=held.language, now=now)
+    return now + RESET_LINK
+
+
+async def mail_first(
+    tx: Transaction,
+    keys: Keyring,
+    whose: Person,
+    to: str,
+    *,
+    issued_by: UUID,
+    key: str,
+    language: str,
+    now: datetime,
+) -> None:
+    """To somebody whose account was made just now."""
+    _, token = issue_first(tx, organization_id=whose.organization_id, account_id=whose.id, issued_by=issued_by, now=now)
+    await _send(tx, keys, whose, (to,), token, key=key, language=language, now=now)
+
+
+async def _send(
+    tx: Transaction,
+    keys: Keyring,
+    whose: Person,
+    to: Sequence[str],
+    token: Secret,
+    *,
+    key: str,
+    language: str,
+    now: datetime,
+) -> None:
     for mail in to:
         await delivery.send(
             tx,
             keys=keys,
-            organization_id=held.organization_id,
-            account_id=held.id,
+            organization_id=whose.organization_id,
+            account_id=whose.id,
             channel=Channel.MAIL,
             to=mail,
             key=key,
             params={"at": now.isoformat(timespec="seconds")},
-            language=held.language,
+            language=language,
             secret=token,
             link=Link.RESET_PASSWORD,
-            expires_at=until,
+            expires_at=now + RESET_LINK,
             now=now,
         )
-    return until
 
 
 async def by_token(tx: Transaction, token_hash: bytes) -> ResetLink | None:

@@ -1,9 +1,9 @@
 """Accounts as administrators make and edit them: one by one, sixty at once, or by file. What each comes to is here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from models import account, address, delivery, event, notification, organization, profile, reset_link
 from models.database import Transaction
 from models.delivery import Person
-from models.errors import Invalid, PreconditionFailed, SignInNameTaken
+from models.errors import Invalid, SignInNameTaken
 from models.event import Actor
 from models.notification import Severity
 from models.profile import FIELDS, BrokenRule, Editor, Profile, Section, Value
@@ -21,7 +21,12 @@ from models.vocabulary import new_id
 
 SIGN_IN_NAME = "sign_in_name"
 """No field of the page, but edited with them."""
-_NAME_RULE = f"one to {account.SIGN_IN_NAME} characters that can be seen, without spaces; 64 before an @, 48 after"
+EDITED_AT_ONCE: Final = 60
+"""Accounts, without a file."""
+NAME_BROKEN: Final = {
+    "field": SIGN_IN_NAME,
+    "rule": f"one to {account.SIGN_IN_NAME} characters that can be seen, without spaces; 64 before an @, 48 after",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ def read_names(sign_in_name: str, display_name: str) -> Names:
     errors = []
     name = account.clean_sign_in_name(sign_in_name)
     if name is None:
-        errors.append({"field": SIGN_IN_NAME, "rule": _NAME_RULE})
+        errors.append(NAME_BROKEN)
     try:
         shown = FIELDS["display_name"].read(display_name)
     except BrokenRule as broken:
@@ -61,54 +66,69 @@ def read_names(sign_in_name: str, display_name: str) -> Names:
     return Names(str(name), str(shown))
 
 
-async def make(
+@dataclass(frozen=True, slots=True)
+class New:
+    """`password_hash`: of a password that opens nothing but choosing another."""
+
+    names: Names
+    language: str
+    password_hash: str | None = field(default=None, repr=False)
+
+
+async def make_many(
     tx: Transaction,
     keys: Keyring,
+    people: Sequence[New],
     *,
     organization_id: UUID,
     made_by: UUID,
-    names: Names,
-    language: str,
-    password_hash: str | None,
     invite: bool,
     by: str,
     actor: Actor,
     now: datetime,
-) -> Any:
-    """Its row, held. No role comes along. `invite`: a link to choose a password goes to its address.
+) -> dict[str, UUID]:
+    """By sign-in name those that were made: somebody has the others. No role comes along.
 
-    `password_hash`: of one that opens nothing but choosing another. None: the name is taken.
+    `invite`: a link to choose a password goes to whoever's name is an address.
     """
-    account_id = new_id(now)
-    values = {
-        "id": account_id,
-        "organization_id": organization_id,
-        "sign_in_name": names.sign_in_name,
-        "display_name": names.display_name,
-        "looked_up_as": account.look_up(names.display_name),
-        "language": language,
-        "password_hash": password_hash,
-        "must_change_password": password_hash is not None,
-        "password_until": None if password_hash is None else now + TEMPORARY_PASSWORD,
-        "created_at": now,
-    }
-    if not await account.insert(tx, values):
-        return None
-    await tx.execute(organization.new_membership(organization_id, account_id, (), now))
-    held = await account.lock(tx, account_id)
-    to = address.mail_address(names.sign_in_name)
-    if invite and to is not None:
-        await reset_link.mail(tx, keys, held, (to,), issued_by=made_by, key="account.invited", now=now)
-    await event.record(
-        tx,
-        organization_id=organization_id,
-        action="account:life:create",
-        actor=actor,
-        now=now,
-        account_id=account_id,
-        facts={"by": by},
-    )
-    return held
+    rows = [
+        {
+            "id": new_id(now),
+            "organization_id": organization_id,
+            "sign_in_name": one.names.sign_in_name,
+            "display_name": one.names.display_name,
+            "looked_up_as": account.look_up(one.names.display_name),
+            "language": one.language,
+            "password_hash": one.password_hash,
+            "must_change_password": one.password_hash is not None,
+            "password_until": None if one.password_hash is None else now + TEMPORARY_PASSWORD,
+            "created_at": now,
+        }
+        for one in people
+    ]
+    made = await account.insert(tx, rows)
+    if not made:
+        return {}
+    await tx.execute(*organization.new_memberships(organization_id, list(made.values()), now))
+    for one in people:
+        account_id = made.get(one.names.sign_in_name)
+        if account_id is None:
+            continue
+        whose, to = Person(account_id, organization_id), address.mail_address(one.names.sign_in_name)
+        if invite and to is not None:
+            await reset_link.mail_first(
+                tx, keys, whose, to, issued_by=made_by, key="account.invited", language=one.language, now=now
+            )
+        await event.record(
+            tx,
+            organization_id=organization_id,
+            action="account:life:create",
+            actor=actor,
+            now=now,
+            account_id=account_id,
+            facts={"by": by},
+        )
+    return made
 
 
 def lasts_until(now: datetime, *, by_link: bool) -> datetime:
@@ -116,14 +136,11 @@ def lasts_until(now: datetime, *, by_link: bool) -> datetime:
     return now + (RESET_LINK if by_link else TEMPORARY_PASSWORD)
 
 
-async def read_edit(tx: Transaction, held: Any, given: Mapping[str, Any], now: datetime, *, mark: Any = None) -> Edit:
-    """`held`: the account's row, locked. `mark`: whether a mark is the one that the edit was made from.
+async def read_edit(tx: Transaction, held: Any, page: Profile, given: Mapping[str, Any], now: datetime) -> Edit:
+    """`held`: the account's row, locked; `page`: the whole of it.
 
-    Raises PreconditionFailed, FieldNotEditable, MasteredElsewhere, Invalid.
+    Raises FieldNotEditable, MasteredElsewhere, Invalid.
     """
-    page = await profile.of_account(tx, held.id, whole=True)
-    if mark is not None and not mark(page.mark):
-        raise PreconditionFailed
     fields = {name: value for name, value in given.items() if name != SIGN_IN_NAME}
     renamed = None
     if SIGN_IN_NAME in given:
@@ -132,23 +149,26 @@ async def read_edit(tx: Transaction, held: Any, given: Mapping[str, Any], now: d
         profile.must_be_editable(page, must_be_ours, Editor.ADMINISTRATOR)
         renamed = account.clean_sign_in_name(str(given[SIGN_IN_NAME]))
         if renamed is None:
-            raise Invalid(errors=[{"field": SIGN_IN_NAME, "rule": _NAME_RULE}])
+            raise Invalid(errors=[NAME_BROKEN])
     changes = profile.read_changes(page, fields, Editor.ADMINISTRATOR)
     if changes.get("manager") is not None:
-        await _must_be_somebody_else(tx, held, UUID(str(changes["manager"])), now)
+        await must_be_there(tx, held.organization_id, UUID(str(changes["manager"])), now, other_than=held.id)
     return Edit(page, changes, None if renamed == held.sign_in_name else renamed)
 
 
-async def _must_be_somebody_else(tx: Transaction, held: Any, manager_id: UUID, now: datetime) -> None:
-    there = None if manager_id == held.id else await account.at_home(tx, held.organization_id, manager_id, now)
+async def must_be_there(
+    tx: Transaction, organization_id: UUID, manager_id: UUID, now: datetime, *, other_than: UUID | None = None
+) -> None:
+    """Raises Invalid."""
+    there = None if manager_id == other_than else await account.at_home(tx, organization_id, manager_id, now)
     if there is None or there.deleted_at is not None:
         raise Invalid(errors=[{"field": "manager", "rule": "another account of the organization"}])
 
 
-async def edit(tx: Transaction, keys: Keyring, held: Any, wanted: Edit, *, actor: Actor, now: datetime) -> Profile:
+async def apply(tx: Transaction, keys: Keyring, held: Any, wanted: Edit, *, actor: Actor, now: datetime) -> None:
     """Write it down, in the record as well, and tell the person. Raises SignInNameTaken."""
     if not wanted.fields:
-        return wanted.page
+        return
     await profile.write(tx, wanted.page, wanted.changes)
     if wanted.sign_in_name is not None:
         await _rename(tx, keys, held, wanted.sign_in_name, now=now)
@@ -173,7 +193,6 @@ async def edit(tx: Transaction, keys: Keyring, held: Any, wanted: Edit, *, actor
             severity=Severity.INFO,
             now=now,
         )
-    return await profile.of_account(tx, held.id, whole=True)
 
 
 async def _rename(tx: Transaction, keys: Keyring, held: Any, name: str, *, now: datetime) -> None:

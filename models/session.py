@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from models.account import account
-from models.base import Id, Json, Moment, metadata
+from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import NOW_COLUMN, Transaction
 from models.hot import Hot, Question
 from models.organization import membership, organization
@@ -42,7 +42,9 @@ session = sa.Table(
     sa.Column("re_sign_in_id", Id, nullable=True, comment="the window that this sign-in was asked for"),
     sa.Column("address", sa.Text, nullable=True),
     sa.Column("client", sa.Text, nullable=True),
+    sa.Column("device_id", Id, nullable=True, comment="the device of the account on which it was opened"),
     sa.Index("ix_session_account", "organization_id", "account_id", "generation", "id"),
+    partial_index("ix_session_device", "device_id", where="device_id IS NOT NULL"),
 )
 
 
@@ -102,6 +104,7 @@ class Session:
     address: str | None
     client: str | None
     method_ids: tuple[str, ...] = ()
+    device_id: UUID | None = None
 
     @classmethod
     def of(cls, row: Any) -> "Session":
@@ -124,6 +127,7 @@ class Session:
             address=row.address,
             client=row.client,
             method_ids=tuple(row.method_ids),
+            device_id=row.device_id,
         )
 
     def lives(self, generation: int, now: datetime) -> bool:
@@ -267,6 +271,7 @@ async def open_session(
     client: str | None,
     method_ids: tuple[str, ...] = (),
     proven_at: datetime | None = None,
+    device_id: UUID | None = None,
 ) -> Session:
     """`proven_at`: when the last required factor was really done, where that was not now."""
     values = {
@@ -288,6 +293,7 @@ async def open_session(
         "re_sign_in_id": re_sign_in_id,
         "address": address,
         "client": client,
+        "device_id": device_id,
     }
     await tx.execute(sa.insert(session).values(**values))
     return Session(
@@ -348,6 +354,14 @@ async def end_in(tx: Transaction, organization_id: UUID, account_id: UUID, now: 
         )
         .values(ended_at=now)
     )
+
+
+async def on_device(tx: Transaction, account_id: UUID, device_id: UUID) -> list[Session]:
+    """Those that were opened on it and have not ended, wherever they are by now."""
+    statement = sa.select(session).where(
+        session.c.account_id == account_id, session.c.device_id == device_id, session.c.ended_at.is_(None)
+    )
+    return [Session.of(row) for row in await tx.execute(statement)]
 
 
 async def proven_with(tx: Transaction, account_id: UUID, method_id: UUID, generation: int) -> list[Session]:

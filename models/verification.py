@@ -452,6 +452,24 @@ async def revoke(tx: Transaction, removed: Verification, now: datetime) -> None:
     await _set(tx, removed.id, **_GONE, expires_at=None if removed.expires_at is None else now)
 
 
+async def reinstate(tx: Transaction, account_id: UUID, verification_id: UUID, label: str) -> None:
+    """What was revoked counts again, as what it was; of a kind that has no secret."""
+    statement = sa.update(verification).where(
+        verification.c.id == verification_id, verification.c.account_id == account_id
+    )
+    await tx.execute(statement.values(state=VerificationState.ACTIVE.value, label=label))
+
+
+async def revoked(tx: Transaction, account_id: UUID, verification_id: UUID) -> Verification | None:
+    statement = sa.select(verification).where(
+        verification.c.id == verification_id,
+        verification.c.account_id == account_id,
+        verification.c.state == VerificationState.REVOKED.value,
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else Verification.of(row)
+
+
 _GONE: Final = {
     "state": VerificationState.REVOKED.value,
     "secret": None,

@@ -35,6 +35,10 @@ class Task(StrEnum):
     """Tell the apps that a person used that they were signed out everywhere."""
     LEAVE = "leave"
     """End what somebody who left an organization still had there."""
+    IMPORT_ACCOUNTS = "import_accounts"
+    """Make and edit accounts as a file says."""
+    EXPORT_ACCOUNTS = "export_accounts"
+    """Write the organization's accounts into a file."""
 
 
 DEPARTURES: Final = frozenset({Act.REMOVE, Act.WIPE})
@@ -124,6 +128,7 @@ class Reason(StrEnum):
     NOT_NOW = "not_now"
     OFFERED_AGAIN = "offered_again"
     CRASHED = "crashed"
+    ROLE_WITHDRAWN = "role_withdrawn"
     APP_REFUSED = "app_refused"
     APP_UNREACHABLE = "app_unreachable"
 

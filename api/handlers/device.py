@@ -44,6 +44,29 @@ async def disable(call: Call[schemas.Confirmation, None]) -> Reply:
     return Reply(200, _device(shown))
 
 
+async def page_of(call: Call[None, schemas.KnownDevicesQuery]) -> Reply:
+    query = call.query
+    found = await disabling.page(
+        call.needs.database,
+        call.person,
+        call.id("account_id"),
+        disabled=query.include == "disabled",
+        after=query.cursor,
+        limit=query.limit,
+    )
+    cursor = render.next_cursor([one.id for one in found], query.limit)
+    return Reply(200, schemas.KnownDevicePage(items=[render.known_device(one) for one in found], next_cursor=cursor))
+
+
+async def enable(call: Call[None, None]) -> Reply:
+    needs, account_id = call.needs, call.id("account_id")
+    enabled = await disabling.enable(
+        needs.database, needs.keys, call.person, account_id, call.id("device_id"), actor=call.actor
+    )
+    needs.door.nudge(account_id)
+    return Reply(200, render.known_device(enabled))
+
+
 def _shown(one: device.Shown) -> Reply:
     return Reply(200, _device(one), headers={"ETag": one.device.mark})
 

@@ -45,6 +45,7 @@ async def sign_in(call: Call[schemas.PasskeySignIn, None]) -> Reply:
             browser_token=call.browser_token,
             throttle_key=needs.throttle_key,
             actor=call.actor,
+            device_id=given.device_id,
         )
     except DatabaseDown:
         await forgive(needs.door, SIGN_IN_FLOODS, group)

@@ -39,6 +39,7 @@ async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
             browser_token=call.browser_token,
             throttle_key=needs.throttle_key,
             actor=call.actor,
+            device_id=call.body.device_id,
         )
     except (Busy, DatabaseDown):
         await forgive(needs.door, SIGN_IN_FLOODS, group)

@@ -104,21 +104,20 @@ async def create(
             made_hash = await room.hash(made)
     async with db.write() as tx:
         now = await administration.must_be(tx, who, role.CREATORS)
-        held = await roster.make(
+        made_of = await roster.make_many(
             tx,
             keys,
+            [roster.New(names, language, made_hash)],
             organization_id=who.organization_id,
             made_by=who.account_id,
-            names=names,
-            language=language,
-            password_hash=made_hash,
             invite=made is None,
             by="link" if made is None else "temporary_password",
             actor=actor,
             now=now,
         )
-        if held is None:
+        if not made_of:
             raise SignInNameTaken
+        held = await account.lock(tx, made_of[names.sign_in_name])
         # Strangers may have guessed at the name before anybody had it.
         counter = throttle.key_of_name(names.sign_in_name, throttle_key)
         await password.open_road(tx, held, counter)

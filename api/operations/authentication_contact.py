@@ -62,12 +62,12 @@ async def add(
         hashed = of_address(server_key, written)
         contact.must_be_new(list((await contact.of_account(tx, account_id)).values()), kind, hashed)
         also: tuple[str, ...] = ()
+        method_id = new_id(now)
         if replaced is not None:
             generation = target.held.session_generation
             also = await security.take_off(
-                tx, keys, whose, replaced, generation=generation, but=None, actor=actor, now=now
+                tx, keys, whose, replaced, generation=generation, but=None, by=method_id, actor=actor, now=now
             )
-        method_id = new_id(now)
         await tx.execute(
             verification.new_contact(
                 verification_id=method_id,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from api.operations import account, administration, refusal
@@ -10,7 +10,7 @@ from api.operations.administration import Target
 from api.pictures import Pictures
 from models import event, notification, photo, profile, role, roster
 from models.database import Database, Transaction
-from models.errors import DomainError, Invalid, NotFound
+from models.errors import DomainError, Invalid, NotFound, PreconditionFailed
 from models.event import Actor
 from models.notification import Severity
 from models.photo import Photo
@@ -18,9 +18,6 @@ from models.profile import Profile
 from models.sealed import Keyring
 from models.session import Who
 from models.vocabulary import new_id
-
-MOST: Final = 60
-"""Accounts at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +62,12 @@ async def _change(db: Database, keys: Keyring, who: Who, row: Row, *, actor: Act
     """The page, and whether it was changed by this."""
     async with db.write() as tx:
         target = await _target(tx, who, row.account_id)
-        wanted = await roster.read_edit(tx, target.held, row.given, target.now, mark=row.matches)
-        page = await roster.edit(tx, keys, target.held, wanted, actor=actor, now=target.now)
-        return page, bool(wanted.fields)
+        page = await profile.of_account(tx, row.account_id, whole=True)
+        if not row.matches(page.mark):
+            raise PreconditionFailed
+        wanted = await roster.read_edit(tx, target.held, page, row.given, target.now)
+        await roster.apply(tx, keys, target.held, wanted, actor=actor, now=target.now)
+        return await profile.of_account(tx, row.account_id, whole=True), bool(wanted.fields)
 
 
 async def change_many(

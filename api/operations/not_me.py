@@ -7,7 +7,19 @@ from typing import Any
 from uuid import UUID
 
 from api.operations import access_pass, security, told
-from models import account, address, browser, delivery, event, not_me, organization, password, place, verification
+from models import (
+    account,
+    address,
+    browser,
+    contact,
+    delivery,
+    event,
+    not_me,
+    organization,
+    password,
+    place,
+    verification,
+)
 from models import reset_link as links
 from models.database import Database, Transaction
 from models.delivery import Person
@@ -91,6 +103,7 @@ async def secure(
     )
     if about.method_id is not None:
         await _take_away(tx, keys, whose, about.method_id, actor=actor, now=now)
+        await _put_back(tx, keys, whose, about.method_id, actor=actor, now=now)
     if held.secured_at is not None and about.at < held.secured_at:
         return []
     await account.secured(tx, whose.id, now)
@@ -128,6 +141,22 @@ async def _take_away(
         await _tell(tx, keys, whose, "not_me.method_removed", {"method": method.label}, now=now)
     else:
         await _tell(tx, keys, whose, "not_me.stand_in_removed", {}, now=now)
+
+
+async def _put_back(
+    tx: Transaction, keys: Keyring, whose: Person, taken_by: UUID, *, actor: Actor, now: datetime
+) -> None:
+    """The address whose place that one took is its owner's again, as it was."""
+    for held in await contact.put_back(tx, whose.id, taken_by, now):
+        method = await verification.revoked(tx, whose.id, held.id)
+        if method is None:
+            continue
+        names = {one.label for one in await verification.of_account(tx, whose.id) if one.kind in NAMED}
+        label = method.label if method.label not in names else f"{method.label[:56]} ({held.id.hex[-4:]})"
+        await verification.reinstate(tx, whose.id, method.id, label)
+        await told.record(tx, whose, "restore", method.id, method.kind, actor=actor, now=now, facts={"why": "not_me"})
+        await verification.settle_default(tx, whose.id)
+        await _tell(tx, keys, whose, "not_me.address_restored", {"method": label}, now=now)
 
 
 async def _tell(

@@ -43,7 +43,7 @@ from models.event import Actor
 from models.sealed import Keyring, SealBroken
 from models.sent_code import Aim, Purpose
 from models.session import Who
-from models.settings import FRESH_PROOF
+from models.settings import FRESH_PROOF, NOT_ME_LINK
 from models.verification import NAMED, STANDING, Use, Verification, VerificationKind
 from models.vocabulary import Secret, new_id
 
@@ -154,7 +154,7 @@ async def _confirm_contact(
     replaced = next((one for one in methods if one.id == new.replaces), None)
     verification.must_have_room([one for one in methods if one is not replaced], pending.kind, pending.label)
     if replaced is not None:
-        await _take_away(tx, keys, who, replaced, actor=actor, now=now)
+        await _take_away(tx, keys, who, replaced, by=pending.id, actor=actor, now=now)
     await verification.activate(tx, pending, now)
     if replaced is not None and replaced.is_default:
         # The same default, at another address.
@@ -215,13 +215,21 @@ async def _must_still_lead_back(tx: Transaction, who: Who, removed: Verification
 
 
 async def _take_away(
-    tx: Transaction, keys: Keyring, who: Who, method: Verification, *, actor: Actor, now: datetime
+    tx: Transaction,
+    keys: Keyring,
+    who: Who,
+    method: Verification,
+    *,
+    actor: Actor,
+    now: datetime,
+    by: UUID | None = None,
 ) -> None:
+    """`by`: what takes its place."""
     whose = Person(who.account_id, who.organization_id)
     generation, but = who.session.generation, who.session.id
-    also = await take_off(tx, keys, whose, method, generation=generation, but=but, actor=actor, now=now)
+    also = await take_off(tx, keys, whose, method, generation=generation, but=but, by=by, actor=actor, now=now)
     if method.kind in NAMED:
-        await changed(tx, keys, whose, method, key="security.method_removed", also=also, actor=actor, now=now)
+        await changed(tx, keys, whose, method, key="security.method_removed", also=also, by=by, actor=actor, now=now)
     elif method.kind is VerificationKind.RECOVERY_CODES:
         await changed(tx, keys, whose, method, key="security.recovery_codes_removed", actor=actor, now=now)
     else:
@@ -238,14 +246,23 @@ async def take_off(
     but: UUID | None,
     actor: Actor,
     now: datetime,
+    by: UUID | None = None,
 ) -> tuple[str, ...]:
-    """With all that rests on it. An address that goes must hear of it, too: it is given back, to be told."""
+    """With all that rests on it. An address that goes must hear of it, too: it is given back, to be told.
+
+    `by`: what takes its place. It can be put back while its notice can be answered: that was not me.
+    """
     gone = await contact.of_method(tx, method.id)
     also: tuple[str, ...] = ()
     if gone is not None and gone.kind is VerificationKind.EMAIL:
         with contextlib.suppress(SealBroken):  # what no key opens any more can still be removed
             also = (gone.open(keys),)
-    await erase(tx, method, now)
+    if by is None:
+        await erase(tx, method, now)
+    else:
+        await verification.revoke(tx, method, now)
+        await contact.set_aside(tx, method.id, by, now + NOT_ME_LINK)
+        await sent_code.forget(tx, method.id)
     await end_what_stood_on(tx, whose, method, generation=generation, but=but, actor=actor, now=now)
     await told.record(tx, whose, "remove", method.id, method.kind, actor=actor, now=now)
     return also
@@ -342,15 +359,16 @@ async def changed(
     now: datetime,
     also: Sequence[str] = (),
     came: bool = False,
+    by: UUID | None = None,
 ) -> None:
     """What every change of methods brings with it: windows close, and the person is told.
 
-    `came`: it was not there before, and goes if that was somebody else.
+    `came`: it was not there before, and goes if that was somebody else. `by`: what took its place, and goes then.
     """
     account_id = whose.id if isinstance(whose, Person) else whose.account_id
     await re_sign_in.cancel_live(tx, account_id, None, "methods_changed", now, actor=actor)
     params = {"method": method.label, "kind": method.kind.value}
-    method_id = method.id if came else None
+    method_id = method.id if came else by
     await told.notify(tx, keys, whose, key=key, params=params, also=also, method_id=method_id, actor=actor, now=now)
 
 

@@ -15,11 +15,20 @@ from api.operations.passkey_try import Copied
 from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party
 from api.passwords import Hasher
-from models import account, contact, event, organization, re_sign_in, session, terms, verification
+from models import account, contact, device, event, organization, re_sign_in, session, terms, verification
 from models.browser import Browser
 from models.database import Database, Transaction
-from models.device import LEAST_STRENGTH
-from models.errors import CodeRefused, DomainError, NotFound, NotSignedIn, ProofRequired, SignInFailed, TooManyTries
+from models.device import LEAST_STRENGTH, DeviceState
+from models.errors import (
+    CodeRefused,
+    DeviceDisabled,
+    DomainError,
+    NotFound,
+    NotSignedIn,
+    ProofRequired,
+    SignInFailed,
+    TooManyTries,
+)
 from models.event import Actor
 from models.passkey import Purpose
 from models.re_sign_in import ReSignIn, ReSignInState
@@ -76,7 +85,7 @@ class Proven:
     proven_at: datetime
 
 
-async def sign_in(
+async def sign_in(  # noqa: PLR0911 - each is another end of it
     db: Database,
     hasher: Hasher,
     keys: Keyring,
@@ -87,8 +96,12 @@ async def sign_in(
     browser_token: str | None,
     throttle_key: bytes,
     actor: Actor,
+    device_id: UUID | None = None,
 ) -> SignedIn | HalfSignedIn | OwesPassword | DomainError:
-    """The first factor, and the last one for whoever has no other. Unknown, blocked and wrong are the same outside."""
+    """The first factor, and the last one for whoever has no other. Unknown, blocked and wrong are the same outside.
+
+    `device_id`: the one on which it is done, where the client knows it; nobody else's counts.
+    """
     better = None
     with hasher.place() as place:
         tried = await password_try.count(db, name, throttle_key, OPEN, actor, browser_token=browser_token)
@@ -108,6 +121,9 @@ async def sign_in(
         await password_try.forgive(tx, tried)
         if better is not None:
             await account.set_password_hash(tx, held.id, old=tried.row.password_hash, new=better)
+        here = None if device_id is None else await device.of_owner(tx, held.id, device_id)
+        if here is not None and here.state == DeviceState.DISABLED.value:
+            return DeviceDisabled()
         window = None
         if re_sign_in_token is not None:
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
@@ -133,6 +149,7 @@ async def sign_in(
             address=actor.address,
             client=actor.client,
             proven_at=skipped,
+            device_id=None if here is None else here.id,
         )
         person = as_person(actor, opened)
         if state is SessionState.SECOND_FACTOR:
@@ -293,6 +310,7 @@ async def sign_in_by_passkey(
     browser_token: str | None,
     throttle_key: bytes,
     actor: Actor,
+    device_id: UUID | None = None,
 ) -> SignedIn | OwesPassword | Copied | DomainError:
     """All factors at once: the device is one, and what it asks of its holder the other. No name, no password."""
     async with db.write() as tx:
@@ -302,6 +320,9 @@ async def sign_in_by_passkey(
         if isinstance(known, Copied | DomainError):
             return known
         held, now = known.row, known.now
+        here = None if device_id is None else await device.of_owner(tx, held.id, device_id)
+        if here is not None and here.state == DeviceState.DISABLED.value:
+            return DeviceDisabled()
         window = None
         if re_sign_in_token is not None:
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
@@ -325,6 +346,7 @@ async def sign_in_by_passkey(
             re_sign_in_id=None if window is None else window.id,
             address=actor.address,
             client=actor.client,
+            device_id=None if here is None else here.id,
         )
         person = as_person(actor, opened)
         if state is SessionState.MUST_CHANGE_PASSWORD:

@@ -3,11 +3,12 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from models import account, contact, recovery, sent_code
+from models import account, address, contact, recovery, sent_code
 from models.delivery import Channel, Delivery, delivery
 from models.event import event
 from models.re_sign_in import re_sign_in
@@ -635,3 +636,63 @@ async def test_without_the_password_nothing_is_sent(house: House, anna: Person, 
 
     assert refused.status == 401
     assert await sent(house, "code.sign_in") == []
+
+
+# An address that was changed by somebody else
+
+
+async def link_to(house: House, address: str, key: str) -> str:
+    """The token of the newest notice of this kind to this address."""
+    rows = await house.rows(sa.select(delivery).where(delivery.c.key == key).order_by(delivery.c.id.desc()))
+    for one in (Delivery.of(row) for row in rows):
+        to, token = one.open(house.keys)
+        if to == address and token is not None:
+            return token.text()
+    raise AssertionError("nothing was sent there")
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a1_r_the_old_address_is_told_with_a_link_that_puts_it_back(
+    house: House, anna: Person, late: bool
+) -> None:
+    old = await add(house, "email", MAIL, label="Home")
+    house.clock.now += MINUTE
+    begun = await begin(house, "email", "thief@example.net", label="Mine", replaces=old)
+    assert (await confirm(house, begun, await last_code(house, "enrol", "thief@example.net"))).status == 200
+    assert [one["label"] for one in await listed(house) if one["kind"] == "email"] == ["Mine"]
+    token = await link_to(house, MAIL, "security.method_removed")
+
+    house.clock.now += timedelta(hours=72) + (MOMENT if late else timedelta(0))
+    reported = await house.ask("POST", "/not-me", {"token": token})
+
+    methods = await house.rows(sa.select(verification).where(verification.c.kind == "email"))
+    active = [(row.id, row.label) for row in methods if row.state == "active"]
+    if late:
+        assert reported.status == 404
+        assert [label for _, label in active] == ["Mine"]
+        return
+    assert reported.status == 204
+    assert active == [(UUID(old), "Home")]
+    assert "not_me.address_restored" in await house.told(anna)
+    kept = await house.rows(sa.select(contact.contact))
+    assert [(row.id, row.replaced_by) for row in kept if row.kind == "email"] == [(UUID(old), None)]
+    assert (await house.ask("POST", "/not-me", {"token": token})).status == 204, "once; then it changes nothing more"
+
+
+async def test_an_address_that_gave_its_place_is_used_for_nothing_and_goes_when_it_cannot_come_back(
+    house: House, anna: Person
+) -> None:
+    old = await add(house, "email", MAIL, label="Home")
+    house.clock.now += MINUTE
+    begun = await begin(house, "email", "new@example.net", label="Office", replaces=old)
+    await confirm(house, begun, await last_code(house, "enrol", "new@example.net"))
+    before = len(await sent(house))
+    async with house.db.write() as tx:
+        letterbox = await address.of_account(tx, anna.id, house.keys)
+        assert MAIL not in letterbox.mails
+        assert await contact.erase_due(tx, house.clock.now + timedelta(hours=72), 10) == 0
+        assert await contact.erase_due(tx, house.clock.now + timedelta(hours=72) + MOMENT, 10) == 1
+
+    assert len(await sent(house)) == before
+    again = await begin(house, "email", MAIL, label="Home again")
+    assert again.status == 201, "and may be added anew"

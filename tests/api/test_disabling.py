@@ -14,10 +14,10 @@ from models.job import ask as ask_for
 from models.job import job
 from models.passcode import keep, passcode
 from models.re_sign_in import re_sign_in
-from models.settings import FRESH_PROOF
+from models.settings import DEVICES_PER_ACCOUNT, FRESH_PROOF
 from models.vocabulary import Act, PasscodeKind, Queue, Secret, new_id
 from tests.api.house import Answer, House
-from tests.people import Person, give_device
+from tests.people import Person, found, give_device
 
 
 @pytest.fixture
@@ -215,3 +215,117 @@ async def test_another_persons_device_is_none(house: House, anna: Person) -> Non
 
     assert (refused.status, refused.json["code"]) == (404, "not_found")
     assert refused.json == {**missing.json, "instance": refused.json["instance"]}
+
+
+# A session that was opened on it
+
+
+async def sign_in_on(house: House, person: Person, device_id: UUID | None) -> Answer:
+    body = {"account": person.name, "password": person.password, "device_id": str(device_id)}
+    return await house.ask("POST", "/sessions", body)
+
+
+@pytest.mark.rule("A2.1")
+async def test_a2_t_what_was_signed_in_on_the_device_is_401_at_its_next_call(house: House, anna: Person) -> None:
+    lost, kept = [await give_device(house.db, anna, house.clock.now) for _ in range(2)]
+    there, here = await sign_in_on(house, anna, lost), await sign_in_on(house, anna, kept)
+    assert there.json["session"]["device_id"] == str(lost)
+    assert (await house.ask("GET", "/sessions/current", token=there.json["token"])).status == 200
+
+    await disable(house, lost)
+
+    answers = [(await house.ask("GET", "/sessions/current", token=one.json["token"])).status for one in (there, here)]
+    assert answers == [401, 200], "other devices stay signed in"
+    assert (await house.ask("GET", "/sessions/current", token="t")).status == 200
+    again = await sign_in_on(house, anna, lost)
+    assert (again.status, again.json["code"]) == (403, "device_disabled")
+
+
+async def test_a_device_may_be_disabled_by_a_session_on_it_which_ends_too(house: House, anna: Person) -> None:
+    device_id = await give_device(house.db, anna, house.clock.now)
+    token = (await sign_in_on(house, anna, device_id)).json["token"]
+
+    assert (await disable(house, device_id, token)).status == 200
+    assert (await house.ask("GET", "/sessions/current", token=token)).status == 401
+
+
+async def test_a_device_of_nobodys_or_of_another_is_no_place_to_sign_in_on(house: House, anna: Person) -> None:
+    bert = await house.hire("bert")
+    theirs = await give_device(house.db, bert, house.clock.now)
+
+    for other in (theirs, new_id(house.clock.now)):
+        opened = await sign_in_on(house, anna, other)
+        assert (opened.status, opened.json["session"]["device_id"]) == (201, None)
+
+
+async def test_a_sign_in_in_two_steps_and_a_new_password_stay_on_the_device(house: House) -> None:
+    eva = await house.hire("eva", second_factor=True)
+    device_id = await give_device(house.db, eva, house.clock.now)
+    half = await sign_in_on(house, eva, device_id)
+    body = {"method_id": str(eva.method_id), "code": eva.code(house.clock.now)}
+    whole = await house.ask("POST", "/sessions/current/second-factor", body, token=half.json["token"])
+    given = {"current": eva.password, "new": "plain otter walks along the dyke"}
+    changed = await house.ask("POST", "/password", given, token=whole.json["token"])
+
+    assert whole.json["session"]["device_id"] == changed.json["session"]["device_id"] == str(device_id)
+    await disable(house, device_id, changed.json["token"])
+    assert (await house.ask("GET", "/sessions/current", token=changed.json["token"])).status == 401
+
+
+# What administrators see of it, and give back
+
+
+async def known(house: House, person: Person, query: str = "", token: str = "boss") -> Answer:
+    return await house.ask("GET", f"/accounts/{person.id}/devices{query}", token=token)
+
+
+async def enable(house: House, person: Person, device_id: UUID, token: str = "boss") -> Answer:
+    return await house.ask("POST", f"/accounts/{person.id}/devices/{device_id}/enable", token=token)
+
+
+async def test_a2_t_only_an_administrator_sees_what_is_disabled_and_trusts_it_again(house: House, anna: Person) -> None:
+    await house.appoint()
+    lost, kept = [await give_device(house.db, anna, house.clock.now) for _ in range(2)]
+    await disable(house, lost)
+
+    assert {one["id"] for one in (await known(house, anna)).json["items"]} == {str(kept)}
+    shown = (await known(house, anna, "?include=disabled")).json["items"]
+    assert {one["id"]: one["state"] for one in shown} == {str(lost): "disabled", str(kept): "active"}
+    assert (await house.ask("GET", "/devices?include=disabled", token="t")).status == 422
+    assert (await enable(house, anna, lost, "t")).status == 403
+
+    enabled = await enable(house, anna, lost)
+    again = await enable(house, anna, lost)
+
+    assert (enabled.status, enabled.json["state"], again.status) == (200, "active", 200)
+    assert {one["id"] for one in await listed(house)} == {str(lost), str(kept)}
+    assert (await house.events(anna))["device:trust:enable", "success", None] == 1
+    assert (await house.told(anna)).count("device.enabled") == 1
+    assert (await ask(house, lost, "remote-lock")).status == 202
+
+
+async def test_a_device_is_enabled_within_the_quota_and_while_it_is_bound(house: House, anna: Person) -> None:
+    await house.appoint()
+    lost = await give_device(house.db, anna, house.clock.now, state=DeviceState.DISABLED)
+    gone = await give_device(house.db, anna, house.clock.now, state=DeviceState.LEFT)
+    for _ in range(DEVICES_PER_ACCOUNT):
+        await give_device(house.db, anna, house.clock.now)
+
+    full, left = await enable(house, anna, lost), await enable(house, anna, gone)
+
+    assert (full.status, full.json["code"]) == (403, "device_quota")
+    assert (left.status, left.json["reason"]) == (409, "not_enrolled")
+
+
+async def test_tenants_apart_devices_of_another_organization_are_not_there(house: House, anna: Person) -> None:
+    lost = await give_device(house.db, anna, house.clock.now, state=DeviceState.DISABLED)
+    await house.appoint("stranger", organization_id=await found(house.db, house.clock.now))
+    await house.appoint()
+    bert = await house.hire("bert")
+
+    assert (await known(house, anna, token="stranger")).status == 404
+    assert (await enable(house, anna, lost, "stranger")).status == 404
+    assert (await enable(house, bert, lost)).status == 404, "somebody else's"
+    await house.appoint("help", "helpdesk_administrator")
+    assert (await known(house, anna, token="help")).status == 200
+    assert (await enable(house, anna, lost, "help")).status == 403

@@ -66,6 +66,7 @@ async def test_a_right_password_signs_in_and_is_answered_in_the_promised_shape(h
         "current": True,
         "where": "192.0.2.1",
         "client": "a browser",
+        "device_id": None,
     }
     assert await is_alive(house, answer.json["token"])
 

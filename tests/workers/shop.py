@@ -106,6 +106,9 @@ class Bell:
     def nudge(self, account_id: UUID) -> None:
         self.nudged.append(account_id)
 
+    def put(self, job_id: UUID, queue: Queue) -> None:
+        self.rung.append((job_id, queue))
+
     async def ring(self, rings: Iterable[tuple[UUID, Queue]], errand: Errand = Errand.RUN_JOB) -> None:
         if self.down:
             raise QueueDown

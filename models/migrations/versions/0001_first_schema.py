@@ -311,6 +311,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("re_sign_in_id", Id, nullable=True, comment="the window that this sign-in was asked for"),
         sa.Column("address", sa.Text, nullable=True),
         sa.Column("client", sa.Text, nullable=True),
+        sa.Column("device_id", Id, nullable=True, comment="the device of the account on which it was opened"),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_session_account_id_account")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organization.id"], name=op.f("fk_session_organization_id_organization")
@@ -320,6 +321,14 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     )
     op.create_index(
         op.f("ix_session_account"), "session", ["organization_id", "account_id", "generation", "id"], unique=False
+    )
+    op.create_index(
+        "ix_session_device",
+        "session",
+        ["device_id"],
+        unique=False,
+        postgresql_where=sa.text("device_id IS NOT NULL"),
+        sqlite_where=sa.text("device_id IS NOT NULL"),
     )
     op.create_table(
         "password_history",
@@ -606,6 +615,14 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     op.create_index(op.f("ix_job_account"), "job", ["organization_id", "account_id", "id"], unique=False)
     op.create_index(op.f("ix_job_device"), "job", ["organization_id", "device_id", "id"], unique=False)
     op.create_index(
+        "ix_job_task",
+        "job",
+        ["organization_id", "kind"],
+        unique=False,
+        postgresql_where=sa.text("device_id IS NULL AND state IN ('queued', 'waiting', 'delivered')"),
+        sqlite_where=sa.text("device_id IS NULL AND state IN ('queued', 'waiting', 'delivered')"),
+    )
+    op.create_index(
         op.f("ix_job_due"),
         "job",
         ["due_at"],
@@ -863,6 +880,8 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("address_hash", sa.Text, nullable=False, comment="keyed"),
         sa.Column("replaces", Id, nullable=True, comment="the method whose place it takes when it is confirmed"),
         sa.Column("confirmed_at", Moment, nullable=True),
+        sa.Column("replaced_by", Id, nullable=True, comment="the method that took its place"),
+        sa.Column("kept_until", Moment, nullable=True, comment="so long it can be put back"),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_contact_account_id_account")),
         sa.ForeignKeyConstraint(
             ["id"], ["verification.id"], name=op.f("fk_contact_id_verification"), ondelete="CASCADE"
@@ -871,6 +890,14 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
             ["organization_id"], ["organization.id"], name=op.f("fk_contact_organization_id_organization")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contact")),
+    )
+    op.create_index(
+        "ix_contact_kept",
+        "contact",
+        ["kept_until"],
+        unique=False,
+        postgresql_where=sa.text("kept_until IS NOT NULL"),
+        sqlite_where=sa.text("kept_until IS NOT NULL"),
     )
     op.create_index(op.f("ix_contact_account_id"), "contact", ["account_id"], unique=False)
     op.create_index(op.f("ix_contact_address_hash"), "contact", ["address_hash"], unique=False)
@@ -1052,6 +1079,66 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_out_call")),
     )
     op.create_index(op.f("ix_sign_out_call_job"), "sign_out_call", ["job_id", "state", "available_at"], unique=False)
+    op.create_table(
+        "sheet",
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.Column("account_id", Id, nullable=False, comment="who asked"),
+        sa.Column("asked_from", Json, nullable=False, comment="session, request, address and client, for the record"),
+        sa.Column("dry_run", sa.Boolean, nullable=False),
+        sa.Column("invite", sa.Boolean, nullable=False),
+        sa.Column("delimiter", sa.Text, nullable=False),
+        sa.Column("columns", Json, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False, comment="bytes, or accounts of a file that is made"),
+        sa.Column("position", sa.BigInteger, nullable=False, comment="bytes, or accounts"),
+        sa.Column("line", sa.BigInteger, nullable=False),
+        sa.Column("last_name", sa.Text, nullable=True, comment="of the last account that was written"),
+        sa.Column("parts", sa.Integer, nullable=False, comment="of a file that is made"),
+        sa.Column("counts", Json, nullable=False, comment="rows by what became of them"),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("erase_at", Moment, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_sheet_account_id_account")),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_sheet_job_id_job"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_sheet_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_sheet")),
+    )
+    op.create_index(
+        "ix_sheet_erase",
+        "sheet",
+        ["erase_at"],
+        unique=False,
+        postgresql_where=sa.text("erase_at IS NOT NULL"),
+        sqlite_where=sa.text("erase_at IS NOT NULL"),
+    )
+    op.create_table(
+        "sheet_part",
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["sheet.job_id"], name=op.f("fk_sheet_part_job_id_sheet"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_sheet_part")),
+        comment="the file itself; erased when it was read, or can be fetched no more",
+    )
+    op.create_table(
+        "sheet_row",
+        sa.Column("job_id", Id, nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("line", sa.BigInteger, nullable=False),
+        sa.Column("name", sa.Text, nullable=True, comment="the sign-in name, where the row has one"),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=True),
+        sa.Column("errors", Json, nullable=False, comment="fields and rules; never what was typed"),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["sheet.job_id"], name=op.f("fk_sheet_row_job_id_sheet"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_sheet_row")),
+    )
+    op.create_index("ix_sheet_row_name", "sheet_row", ["job_id", "name"], unique=False)
+    op.create_index("ix_sheet_row_outcome", "sheet_row", ["job_id", "outcome", "number"], unique=False)
     op.create_table(
         "signing_key",
         sa.Column("id", Id, nullable=False, comment="the kid"),

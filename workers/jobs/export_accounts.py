@@ -1,0 +1,88 @@
+"""Write an organization's accounts into a file, so many at a time: a part of it in each transaction."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from models import account, job, organization, profile, role, sheet
+from models.csv_text import BOM, write
+from models.database import Transaction
+from models.event import WORKER
+from models.job import Job, Told
+from models.sheet import COLUMNS, FILE_KEPT, Sheet
+from models.vocabulary import JobState, Outcome, Reason
+from workers import jobs
+from workers.needs import Needs
+
+AT_ONCE: Final = 500
+BATCHES: Final = 100
+
+
+async def run(needs: Needs, held: Job) -> None:
+    for _ in range(BATCHES):
+        going = await _write_some(needs, held)
+        needs.fault.mark("export.committed")
+        if not going:
+            return
+    async with needs.database.write() as tx:
+        current = await _still_held(tx, held)
+        if current is None or not await job.release(tx, current, available_at=await tx.now()):
+            return
+    needs.door.put(held.id, held.queue)
+
+
+async def _still_held(tx: Transaction, held: Job) -> Job | None:
+    """The job's row before any other, and only while this run is the last."""
+    row = await job.by_id(tx, held.id, hold=True)
+    return row if row is not None and row.is_open and row.attempt == held.attempt else None
+
+
+async def _write_some(needs: Needs, held: Job) -> bool:
+    """Whether there is more to do for this run."""
+    async with needs.database.write() as tx:
+        current = await _still_held(tx, held)
+        found = await sheet.by_job(tx, held.id)
+        if current is None or found is None:
+            return False
+        now = await tx.now()
+        if current.state is JobState.QUEUED:
+            return await job.begin(tx, current, now)
+        if not await _may(tx, found):
+            outcome, ended = Outcome(JobState.FAILED, Reason.ROLE_WITHDRAWN), True
+        else:
+            people = await profile.page_of_organization(tx, found.organization_id, found.last_name, AT_ONCE)
+            content = write([_cells(*one) for one in people])
+            if found.last_name is None:
+                content = BOM + write([COLUMNS]) + content
+            last = people[-1][0].sign_in_name if people else None
+            await sheet.note_part(tx, found, content, accounts=len(people), last_name=last)
+            outcome, ended = Outcome(JobState.SUCCEEDED), len(people) < AT_ONCE
+        if ended:
+            await jobs.end(tx, current, outcome, actor=WORKER, now=now, fence=True)
+        else:
+            await job.renew(tx, current, now)
+        needs.fault.mark("export.before_commit")
+    if ended:
+        needs.door.nudge(held.account_id)
+    return not ended
+
+
+async def _may(tx: Transaction, found: Sheet) -> bool:
+    row = await account.lock(tx, found.account_id)
+    roles = await organization.roles_of(tx, found.organization_id, found.account_id)
+    return row is not None and row.blocked_at is None and role.holds(roles, role.CREATORS)
+
+
+def _cells(row: Any, values: Mapping[str, Any]) -> Sequence[str]:
+    own = {"sign_in_name": row.sign_in_name, "display_name": row.display_name, "language": row.language}
+    return [str({**values, **own}.get(name) or "") for name in COLUMNS]
+
+
+async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> Told | None:
+    found = await sheet.by_job(tx, held.id)
+    if found is None:
+        return None
+    made = outcome.state is JobState.SUCCEEDED
+    await sheet.close(tx, held.id, keep_parts=made, erase_at=now + FILE_KEPT)
+    until = (now + FILE_KEPT).isoformat(timespec="seconds")
+    return Told(f"job.{held.kind}.{outcome.state}", {"accounts": found.position, "until": until})
