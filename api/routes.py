@@ -806,7 +806,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "GET",
-        f"{_V1}/account-imports/{{job_id}}",
+        f"{_V1}/account-imports/{{account_import_id}}",
         Guard.ADMINISTRATOR,
         roster_file.show_import,
         "How far it is, and what became of the rows so far",
@@ -815,7 +815,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "GET",
-        f"{_V1}/account-imports/{{job_id}}/rows",
+        f"{_V1}/account-imports/{{account_import_id}}/rows",
         Guard.ADMINISTRATOR,
         roster_file.rows,
         "What became of each row and why, in the order of the file",
@@ -825,7 +825,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "GET",
-        f"{_V1}/account-imports/{{job_id}}/report",
+        f"{_V1}/account-imports/{{account_import_id}}/report",
         Guard.ADMINISTRATOR,
         roster_file.report,
         "The same as a CSV file",
@@ -844,7 +844,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "GET",
-        f"{_V1}/account-exports/{{job_id}}",
+        f"{_V1}/account-exports/{{account_export_id}}",
         Guard.ADMINISTRATOR,
         roster_file.show_export,
         "How far it is",
@@ -853,7 +853,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "GET",
-        f"{_V1}/account-exports/{{job_id}}/file",
+        f"{_V1}/account-exports/{{account_export_id}}/file",
         Guard.ADMINISTRATOR,
         roster_file.file,
         "The file, for a day; no cell of it is taken for a formula",

@@ -36,7 +36,7 @@ def _asked(call: Call[bytes, schemas.ImportQuery] | Call[None, None], asked: Ask
 
 
 async def show_import(call: Call[None, None]) -> Reply:
-    shown = await roster_file.show(call.needs.database, call.person, call.id("job_id"), Task.IMPORT_ACCOUNTS)
+    shown = await roster_file.show(call.needs.database, call.person, call.id("account_import_id"), Task.IMPORT_ACCOUNTS)
     return Reply(200, render.account_import(shown))
 
 
@@ -45,7 +45,7 @@ async def rows(call: Call[None, schemas.ImportRowQuery]) -> Reply:
     found = await roster_file.rows(
         call.needs.database,
         call.person,
-        call.id("job_id"),
+        call.id("account_import_id"),
         outcome=None if query.outcome is None else RowOutcome(query.outcome),
         after=query.cursor,
         limit=query.limit,
@@ -55,15 +55,15 @@ async def rows(call: Call[None, schemas.ImportRowQuery]) -> Reply:
 
 
 async def report(call: Call[None, None]) -> Reply:
-    content = await roster_file.report(call.needs.database, call.person, call.id("job_id"))
+    content = await roster_file.report(call.needs.database, call.person, call.id("account_import_id"))
     return Reply(200, content, headers={**_AS_FILE, "Content-Disposition": 'attachment; filename="report.csv"'})
 
 
 async def show_export(call: Call[None, None]) -> Reply:
-    shown = await roster_file.show(call.needs.database, call.person, call.id("job_id"), Task.EXPORT_ACCOUNTS)
+    shown = await roster_file.show(call.needs.database, call.person, call.id("account_export_id"), Task.EXPORT_ACCOUNTS)
     return Reply(200, render.account_export(shown))
 
 
 async def file(call: Call[None, None]) -> Reply:
-    content = await roster_file.file(call.needs.database, call.person, call.id("job_id"), actor=call.actor)
+    content = await roster_file.file(call.needs.database, call.person, call.id("account_export_id"), actor=call.actor)
     return Reply(200, content, headers={**_AS_FILE, "Content-Disposition": 'attachment; filename="accounts.csv"'})

@@ -83,7 +83,9 @@ async def enable(db: Database, keys: Keyring, who: Who, account_id: UUID, device
     Enabled twice is enabled.
     """
     async with db.write() as tx:
-        await enrollment.hold_living(tx, device_id)
+        if await device.by_id(tx, who.organization_id, account_id, device_id) is not None:
+            # None of another organization is ever waited for.
+            await enrollment.hold_living(tx, device_id)
         target = await administration.reached(tx, who, account_id, role.SENSITIVE)
         held = await device.by_id(tx, who.organization_id, account_id, device_id)
         if held is None:

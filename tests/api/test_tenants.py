@@ -160,9 +160,22 @@ class Acme:
         (line, *_) = (await self.ask("GET", "/notifications")).json["items"]
         return UUID(line["id"])
 
+    async def account_export(self) -> UUID:
+        headers = {"Idempotency-Key": "all-of-them"}
+        asked = await self.house.ask("POST", "/account-exports", token="anna", headers=headers)
+        return UUID(asked.json["id"])
+
+    async def account_import(self) -> UUID:
+        headers = {"Authorization": "Bearer anna", "Content-Type": "text/csv", "Idempotency-Key": "new-ones"}
+        content = b"sign_in_name,display_name\nnew,New\n"
+        async with self.house.client.post(f"{PREFIX}/account-imports", data=content, headers=headers) as answer:
+            return UUID((await answer.json())["id"])
+
 
 MAKERS: Final[Mapping[str, Callable[[Acme], Awaitable[UUID]]]] = {
+    "account_export_id": Acme.account_export,
     "account_id": Acme.account,
+    "account_import_id": Acme.account_import,
     "app_id": Acme.app,
     "approval_id": Acme.approval,
     "browser_id": Acme.browser,
