@@ -32,6 +32,21 @@ def work_of(held: Job) -> Work:
     return cast("Work", import_module(f"{__name__}.{held.kind}"))
 
 
+async def still_held(tx: Transaction, held: Job) -> Job | None:
+    """The job's row before any other, and only while this run is the last."""
+    row = await job.by_id(tx, held.id, hold=True)
+    return row if row is not None and row.is_open and row.attempt == held.attempt else None
+
+
+async def give_way(needs: "Needs", held: Job) -> None:
+    """Enough for one run: whoever waits is next, and then the rest of this."""
+    async with needs.database.write() as tx:
+        current = await still_held(tx, held)
+        if current is None or not await job.release(tx, current, available_at=await tx.now()):
+            return
+    needs.door.put(held.id, held.queue)
+
+
 async def end(
     tx: Transaction, held: Job, outcome: Outcome, *, actor: Actor, now: datetime, fence: bool = False
 ) -> bool:

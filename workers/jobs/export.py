@@ -23,16 +23,13 @@ async def run(needs: Needs, held: Job) -> None:
     for _ in range(STEPS):
         if not await _step(needs, held):
             return
-    async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
-        if current is not None:
-            await job.release(tx, current, available_at=await tx.now())
+    await jobs.give_way(needs, held)
 
 
 async def _begin(needs: Needs, held: Job) -> bool:
     """False: this run had lost its lease."""
     async with needs.database.write() as tx:
-        if await _still_held(tx, held) is None:
+        if await jobs.still_held(tx, held) is None:
             return False
         await export.begin(tx, held)
         begun = await job.begin(tx, held, await tx.now())
@@ -40,16 +37,10 @@ async def _begin(needs: Needs, held: Job) -> bool:
     return begun
 
 
-async def _still_held(tx: Transaction, held: Job) -> Job | None:
-    """The job's row before any other, and only while this run is the last."""
-    row = await job.by_id(tx, held.id, hold=True)
-    return row if row is not None and row.is_open and row.attempt == held.attempt else None
-
-
 async def _step(needs: Needs, held: Job) -> bool:
     """One part, and with the last one the job's end and the notice. Whether there is more to do."""
     async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
+        current = await jobs.still_held(tx, held)
         if current is None:
             return False
         now = await tx.now()

@@ -24,23 +24,13 @@ async def run(needs: Needs, held: Job) -> None:
         needs.fault.mark("export.committed")
         if not going:
             return
-    async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
-        if current is None or not await job.release(tx, current, available_at=await tx.now()):
-            return
-    needs.door.put(held.id, held.queue)
-
-
-async def _still_held(tx: Transaction, held: Job) -> Job | None:
-    """The job's row before any other, and only while this run is the last."""
-    row = await job.by_id(tx, held.id, hold=True)
-    return row if row is not None and row.is_open and row.attempt == held.attempt else None
+    await jobs.give_way(needs, held)
 
 
 async def _write_some(needs: Needs, held: Job) -> bool:
     """Whether there is more to do for this run."""
     async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
+        current = await jobs.still_held(tx, held)
         found = await sheet.by_job(tx, held.id)
         if current is None or found is None:
             return False

@@ -87,29 +87,19 @@ async def run(needs: Needs, held: Job) -> None:
         needs.fault.mark("import.committed")
         if not going:
             return
-    async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
-        if current is None or not await job.release(tx, current, available_at=await tx.now()):
-            return
-    needs.door.put(held.id, held.queue)
+    await jobs.give_way(needs, held)
 
 
 async def _begin(needs: Needs, held: Job) -> Sheet | None:
     """None: this run had lost its lease."""
     async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
+        current = await jobs.still_held(tx, held)
         found = await sheet.by_job(tx, held.id)
         if current is None or found is None:
             return None
         if current.state is JobState.QUEUED and not await job.begin(tx, current, await tx.now()):
             return None
         return found
-
-
-async def _still_held(tx: Transaction, held: Job) -> Job | None:
-    """The job's row before any other, and only while this run is the last."""
-    row = await job.by_id(tx, held.id, hold=True)
-    return row if row is not None and row.is_open and row.attempt == held.attempt else None
 
 
 async def _rows(needs: Needs, found: Sheet) -> AsyncIterator[Row]:
@@ -139,7 +129,7 @@ async def _some(rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
 async def _work_off(needs: Needs, held: Job, batch: Sequence[Row]) -> bool:
     """Whether there may be more to do for this run."""
     async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
+        current = await jobs.still_held(tx, held)
         found = await sheet.by_job(tx, held.id)
         if current is None or found is None:
             return False

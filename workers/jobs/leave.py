@@ -31,7 +31,7 @@ async def run(needs: Needs, held: Job) -> None:
     while (after := await _cut_off_next(needs, held, after)) is not None:
         needs.fault.mark("leave.cut_off")
     async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
+        current = await jobs.still_held(tx, held)
         if current is None:
             return
         await jobs.end(tx, current, _DONE, actor=WORKER, now=await tx.now(), fence=True)
@@ -42,7 +42,7 @@ async def run(needs: Needs, held: Job) -> None:
 async def _cut_off_next(needs: Needs, held: Job, after: UUID | None) -> UUID | None:
     """None: there is no other, or this run has nothing to say any more."""
     async with needs.database.write() as tx:
-        gone = None if await _still_held(tx, held) is None else await leaving.of_job(tx, held.id)
+        gone = None if await jobs.still_held(tx, held) is None else await leaving.of_job(tx, held.id)
         device_id = None if gone is None else await leaving.next_device(tx, gone, after)
         if device_id is None:
             return None
@@ -57,12 +57,6 @@ async def _cut_off_next(needs: Needs, held: Job, after: UUID | None) -> UUID | N
             await departure.leave(tx, of, actor=WORKER, keys=needs.keys, now=now)
         needs.fault.mark("leave.device.before_commit")
     return device_id
-
-
-async def _still_held(tx: Transaction, held: Job) -> Job | None:
-    """The job's row before any other, and only while this run is the last."""
-    row = await job.by_id(tx, held.id, hold=True)
-    return row if row is not None and row.is_open and row.attempt == held.attempt else None
 
 
 async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> Told | None:

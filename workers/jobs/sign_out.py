@@ -61,19 +61,13 @@ async def run(needs: Needs, held: Job) -> None:
 async def _begin(needs: Needs, held: Job) -> bool:
     """Find out whom to tell, and write it down. False: this run had lost its lease."""
     async with needs.database.write() as tx:
-        if await _still_held(tx, held) is None:
+        if await jobs.still_held(tx, held) is None:
             return False
         now = await tx.now()
         await sign_out.find_calls(tx, held, now)
         begun = await job.begin(tx, held, now)
         needs.fault.mark("sign_out.begun.before_commit")
     return begun
-
-
-async def _still_held(tx: Transaction, held: Job) -> Job | None:
-    """The job's row before any other, and only while this run is the last."""
-    row = await job.by_id(tx, held.id, hold=True)
-    return row if row is not None and row.is_open and row.attempt == held.attempt else None
 
 
 async def _tell(
@@ -106,7 +100,7 @@ def _log(call: Call, reason: str) -> None:
 async def _note(needs: Needs, held: Job, due: list[Call], answers: list[_Answer]) -> None:
     """Write down what came of it; the job ends with the last app, or rests until the next is to be told."""
     async with needs.database.write() as tx:
-        current = await _still_held(tx, held)
+        current = await jobs.still_held(tx, held)
         if current is None:
             return
         now = await tx.now()
