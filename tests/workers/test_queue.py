@@ -299,7 +299,7 @@ async def test_counts_are_kept_for_each_key_until_their_window_ends(
 async def test_an_ill_redis_is_told_within_a_second_or_so(
     settings: QueueSettings, redis_server: RedisServer, ill: str
 ) -> None:
-    async with QueueDoor(settings) as door:
+    async with QueueDoor(replace(settings, patience=0.3)) as door:
         assert await door.ping()
         redis_server.freeze(still=True) if ill == "frozen" else redis_server.kill()
 
