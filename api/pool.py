@@ -14,7 +14,7 @@ from models.errors import Busy
 
 T = TypeVar("T")
 
-NICE: Final = 19
+NICE: Final = 5
 """How far these threads stand back: behind whatever else is to be done, and never left with nothing."""
 
 

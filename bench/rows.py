@@ -185,9 +185,10 @@ def hire(
 def sign_in(loader: Loader, organization_id: UUID, who: Iterable[tuple[UUID, UUID, str]], now: datetime) -> None:
     """`who`: session, account and token."""
     columns = ("id", "organization_id", "account_id", "state", "token_hash", "generation", "strength", "methods")
+    shown = ("method_ids", "signed_in_at", "proven_at", "proven_strength")
     loader.load(
         session,
-        (*columns, "method_ids", "signed_in_at", "proven_at", "used_at", "idle_at", "expires_at", "address", "client"),
+        (*columns, *shown, "used_at", "idle_at", "expires_at", "address", "client"),
         (
             (
                 id_,
@@ -201,6 +202,7 @@ def sign_in(loader: Loader, organization_id: UUID, who: Iterable[tuple[UUID, UUI
                 NONE,
                 now,
                 now,
+                1,
                 now,
                 now + timedelta(minutes=30),
                 now + timedelta(hours=12),
