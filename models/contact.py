@@ -180,6 +180,20 @@ async def set_aside(tx: Transaction, verification_id: UUID, by: UUID, until: dat
     await tx.execute(statement.values(replaced_by=by, kept_until=until))
 
 
+async def successors(tx: Transaction, account_id: UUID, first: UUID) -> list[UUID]:
+    """Whatever took its place, and then that one's place, and so on."""
+    rows = await tx.execute(
+        sa.select(contact.c.id, contact.c.replaced_by).where(
+            contact.c.account_id == account_id, contact.c.replaced_by.is_not(None)
+        )
+    )
+    by = {row.id: row.replaced_by for row in rows}
+    found: list[UUID] = []
+    while (first := by.pop(first, None)) is not None:
+        found.append(first)
+    return found
+
+
 async def put_back(tx: Transaction, account_id: UUID, taken_by: UUID, now: datetime) -> list[Contact]:
     """Those whose place that one took, as they were."""
     statement = (

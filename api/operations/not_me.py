@@ -18,6 +18,7 @@ from models import (
     organization,
     password,
     place,
+    role,
     verification,
 )
 from models import reset_link as links
@@ -102,7 +103,9 @@ async def secure(
         facts={"notice": about.notice},
     )
     if about.method_id is not None:
-        await _take_away(tx, keys, whose, about.method_id, actor=actor, now=now)
+        # What took its place since is of the same hand: a chain of addresses hides none of them.
+        for one in (about.method_id, *await contact.successors(tx, whose.id, about.method_id)):
+            await _take_away(tx, keys, held, one, actor=actor, now=now)
         await _put_back(tx, keys, whose, about.method_id, actor=actor, now=now)
     if held.secured_at is not None and about.at < held.secured_at:
         return []
@@ -111,14 +114,15 @@ async def secure(
     await browser.forget_all(tx, whose.id, now)
     await links.end_all(tx, whose.id, now)
     mails = (await address.of_account(tx, whose.id, keys)).settled(about.at)
-    if mails or watchers:
+    helpers = await _helpers(tx, held, watchers)
+    if mails or helpers:
         await password.drop(tx, held, why="not_me", actor=actor, now=now)
     else:
         # Nobody could ever give the account another one.
         await password.demand_change(tx, held, why="not_me", actor=actor, now=now)
     if mails:
         await links.mail(tx, keys, held, mails, issued_by=whose.id, key="not_me.reset_link", now=now)
-    key = "not_me.link_sent" if mails else "not_me.ask_helpdesk" if watchers else "not_me.done"
+    key = "not_me.link_sent" if mails else "not_me.ask_helpdesk" if helpers else "not_me.done"
     await _tell(tx, keys, whose, key, place.of(actor), now=now)
     key = "not_me.of_somebody" if mails else "not_me.of_somebody_without_mail"
     for one in watchers:
@@ -127,14 +131,30 @@ async def secure(
     return [whose.id, *watchers]
 
 
+async def _helpers(tx: Transaction, held: Any, watchers: Sequence[UUID]) -> list[UUID]:
+    """Those who can give its owner another password, and not only hear of it."""
+    if held.is_operator:
+        return []
+    theirs = (await organization.roles_of_all(tx, held.organization_id, [held.id])).get(held.id, ())
+    able = await organization.who_may(tx, held.organization_id, role.RESET, theirs)
+    return [one for one in watchers if one in able]
+
+
 async def _take_away(
-    tx: Transaction, keys: Keyring, whose: Person, method_id: UUID, *, actor: Actor, now: datetime
+    tx: Transaction, keys: Keyring, held: Any, method_id: UUID, *, actor: Actor, now: datetime
 ) -> None:
     """Even if it is the last: an intruder's own second factor keeps nobody but its owner out."""
+    whose = Person(held.id, held.organization_id)
     method = await verification.by_id(tx, whose.id, method_id)
-    if method is None or method.kind is VerificationKind.ACCESS_PASS:
+    if method is None:
+        await contact.forget(tx, method_id)  # that gave its place, and is not to come back to it
+        return
+    if method.kind is VerificationKind.ACCESS_PASS:
         return  # every pass ends with the rest
     await security.erase(tx, method, now)
+    await security.end_what_stood_on(
+        tx, whose, method, generation=held.session_generation, but=None, actor=actor, now=now
+    )
     await told.record(tx, whose, "remove", method.id, method.kind, actor=actor, now=now, facts={"why": "not_me"})
     await verification.settle_default(tx, whose.id)
     if method.kind in NAMED:

@@ -679,6 +679,27 @@ async def test_a1_r_the_old_address_is_told_with_a_link_that_puts_it_back(
     assert (await house.ask("POST", "/not-me", {"token": token})).status == 204, "once; then it changes nothing more"
 
 
+async def test_a15_a_chain_of_addresses_hides_none_of_them_from_the_one_link_that_the_owner_has(
+    house: House, anna: Person
+) -> None:
+    home = await add(house, "email", MAIL, label="Home")
+    house.clock.now += MINUTE
+    held = home
+    for number in range(3):
+        mail = f"thief{number}@example.net"
+        begun = await begin(house, "email", mail, label=f"Mine {number}", replaces=held)
+        assert (await confirm(house, begun, await last_code(house, "enrol", mail))).status == 200
+        held = begun.json["id"]
+    token = await link_to(house, MAIL, "security.method_removed")
+
+    assert (await house.ask("POST", "/not-me", {"token": token})).status == 204
+
+    methods = await house.rows(sa.select(verification).where(verification.c.kind == "email"))
+    assert [(row.id, row.label) for row in methods if row.state == "active"] == [(UUID(home), "Home")]
+    kept = await house.rows(sa.select(contact.contact).where(contact.contact.c.kind == "email"))
+    assert [(row.id, row.replaced_by) for row in kept] == [(UUID(home), None)]
+
+
 async def test_an_address_that_gave_its_place_is_used_for_nothing_and_goes_when_it_cannot_come_back(
     house: House, anna: Person
 ) -> None:

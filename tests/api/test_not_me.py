@@ -218,6 +218,46 @@ async def test_a15_a_second_notice_of_the_same_deeds_shuts_out_nobody_who_came_b
     assert (await house.events(anna))["account:security:not_me", "success", None] == 2
 
 
+async def test_a7_a_later_word_about_a_method_ends_what_was_proven_with_it(house: House, anna: Person) -> None:
+    await house.open_session(anna, "thief")
+    begun = await house.ask("POST", "/security/methods/totp", {"label": "Their phone"}, token="thief")
+
+    def code() -> str:
+        return pyotp.TOTP(begun.json["key"]).generate_otp(int(house.clock.now.timestamp()) // PERIOD)
+
+    await house.ask("POST", f"/security/methods/{begun.json['id']}/confirm", {"code": code()}, token="thief")
+    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="thief")
+    tokens = {one.key: token_of(house, one) for one in await notices(house)}
+    house.clock.forward(60)
+    assert await report(house, tokens["session.signed_out_everywhere"]) == 204
+    await choose(house, anna)
+    half = await house.sign_in(replace(anna, password=NEW))
+    body = {"method_id": begun.json["id"], "code": code()}
+    whole = await house.ask("POST", "/sessions/current/second-factor", body, token=half.json["token"])
+    assert whole.status == 201, whole.json
+
+    assert await report(house, tokens["security.method_added"]) == 204
+
+    assert not await alive(house, whole.json["token"])
+
+
+@pytest.mark.parametrize(("able", "sign_in"), [("global_administrator", 401), ("helpdesk_administrator", 202)])
+async def test_a3_the_password_goes_only_where_somebody_can_give_another(house: House, able: str, sign_in: int) -> None:
+    chief, colleague = await house.appoint("chief"), await house.appoint("colleague", able)
+    half = await house.sign_in(chief)
+    (method,) = half.json["methods"]
+    assert chief.totp_secret is not None
+    code = pyotp.TOTP(chief.totp_secret).generate_otp(int(house.clock.now.timestamp()) // PERIOD)
+    body = {"method_id": method["id"], "code": code}
+    assert (await house.ask("POST", "/sessions/current/second-factor", body, token=half.json["token"])).status == 201
+    line = (await house.ask("GET", "/sign-ins", token="chief")).json["items"][0]
+
+    assert (await house.ask("POST", f"/sign-ins/{line['id']}/not-me", token="chief")).status == 200
+
+    assert (await house.sign_in(chief)).status == sign_in
+    assert await house.told(colleague) == ["not_me.of_somebody_without_mail"]
+
+
 async def test_a3_administrators_are_told_once_and_no_others(house: House, anna: Person, letter: Delivery) -> None:
     boss = await house.appoint("boss@example.org")
     elsewhere = await found(house.db, house.clock.now, name="Elsewhere")
