@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from api.keys import ACCOUNT_ID, LANGUAGE, NEEDS, PROBLEM_CODE, REQUEST_ID
 from api.settings import ApiSettings
 from models.database import DatabaseDown
-from models.errors import DomainError
+from models.errors import DomainError, TooManyTries
 from models.log import bound, where
 from models.settings import RE_SIGN_IN_WINDOW
 from workers.queue import QueueDown
@@ -225,6 +225,21 @@ async def _answer(request: web.Request, handler: Next) -> web.StreamResponse:
         return problem(request, "internal", {})
 
 
+def wording(code: str, facts: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Its key and what stands in it; a wait in the unit that people would use."""
+    key = f"problem.{code}"
+    if code != TooManyTries.code:
+        return key, facts
+    match facts.get("retry_after"):
+        case None:
+            return f"{key}.for_ever", facts
+        case seconds if seconds > 2 * 3600:
+            return f"{key}.hours", {"hours": -(-seconds // 3600)}
+        case seconds if seconds > 2 * 60:
+            return f"{key}.minutes", {"minutes": -(-seconds // 60)}
+    return key, facts
+
+
 def problem(request: web.Request, code: str, facts: Mapping[str, Any]) -> web.Response:
     if code not in PROBLEMS:
         log.error("a problem without a status", extra={"code": code})
@@ -236,7 +251,7 @@ def problem(request: web.Request, code: str, facts: Mapping[str, Any]) -> web.Re
         "type": problem_type(code),
         "title": title,
         "status": status,
-        "detail": needs.texts.say(request.get(LANGUAGE, "en"), f"problem.{code}", facts),
+        "detail": needs.texts.say(request.get(LANGUAGE, "en"), *wording(code, facts)),
         "instance": request[REQUEST_ID],
         "code": code,
         **facts,

@@ -4,7 +4,7 @@ Anything that is not a DomainError is a bug or an outage.
 """
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class DomainError(Exception):
@@ -182,10 +182,17 @@ class NotFound(DomainError):
     code = "not_found"
 
 
+FOR_EVER: Final = timedelta(days=36500)
+"""No time opens it again."""
+
+
 class TooManyTries(DomainError):
     code = "too_many_tries"
 
     def __init__(self, retry_after: timedelta, **facts: object) -> None:
+        if retry_after > FOR_EVER / 2:
+            super().__init__(**facts)
+            return
         super().__init__(retry_after=max(1, -(-int(retry_after.total_seconds() * 1000) // 1000)), **facts)
 
 

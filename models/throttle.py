@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from models.base import Moment, metadata
 from models.database import Transaction
+from models.errors import FOR_EVER
 from models.vocabulary import EPOCH
 
 throttle = sa.Table(
@@ -69,8 +70,6 @@ class Block:
     period: timedelta
     pause: timedelta
 
-
-FOR_EVER: Final = timedelta(days=36500)
 
 PASSWORD: Final = Lockout("password", 10, timedelta(seconds=60), timedelta(hours=1), 100)
 PASSWORD_IN_SESSION: Final = Lockout("password_in_session", 5, timedelta(seconds=60), timedelta(hours=1), 100)

@@ -11,8 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 import api
 import models
 from api import middleware
-from api.middleware import CHALLENGES, PROBLEMS
+from api.middleware import CHALLENGES, PROBLEMS, wording
 from api.settings import ApiSettings
+from api.texts import Texts, folders
 from models.database import DatabaseDown
 from models.errors import DomainError, IllegalMove
 from tests.api.house import House
@@ -45,6 +46,22 @@ def test_a_missing_proof_is_told_as_rfc_9470_says(code: str) -> None:
     assert header.startswith('Bearer error="insufficient_user_authentication", ')
     assert "max_age={max_age}" in header
     assert 'acr_values="{strength}"' in header
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (120, "in 120 seconds"),
+        (121, "in 3 minutes"),
+        (7200, "in 120 minutes"),
+        (7201, "in 3 hours"),
+        (86_400, "in 24 hours"),
+    ],
+)
+def test_a_wait_is_told_as_people_tell_time(seconds: int, told: str) -> None:
+    texts = Texts(folders(()))
+
+    assert told in texts.say("en", *wording("too_many_tries", {"retry_after": seconds}))
 
 
 async def test_a_problem_is_as_rfc_9457_says(house: House) -> None:

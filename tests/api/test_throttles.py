@@ -108,6 +108,20 @@ async def test_b6_strangers_use_up_no_start_of_a_way_back_in_of_a_known_browser(
     assert await begin(headers={"Cookie": f"{COOKIE}=made-up"}, address="198.52.1.1") == 429
 
 
+async def test_b6_what_no_time_opens_names_no_time_and_says_what_to_do(house: House) -> None:
+    await house.hire("anna")
+    for n in range(throttle.PASSWORD.most):
+        assert await fail(house, n) == 401
+        house.clock.forward(3600)
+
+    shut = await house.ask("POST", "/sessions", {"account": "anna", "password": "wrong"}, address="198.52.1.1")
+
+    assert (shut.status, shut.json["code"]) == (429, "too_many_tries")
+    assert "retry_after" not in shut.json
+    assert "Retry-After" not in shut.headers
+    assert "contact your helpdesk" in shut.json["detail"]
+
+
 async def test_b6_an_administrator_opens_an_account_that_wrong_passwords_shut_in_every_browser(house: House) -> None:
     anna, boss = await house.hire("anna"), await house.appoint()
     kept = {"Cookie": f"{COOKIE}={(await house.sign_in(anna)).cookies[COOKIE]}"}

@@ -8,7 +8,8 @@ import pytest
 from models import throttle
 from models.account import fold
 from models.database import Database
-from models.throttle import FOR_EVER, PASSWORD, SECOND_FACTOR, Budget, Lockout
+from models.errors import FOR_EVER
+from models.throttle import PASSWORD, SECOND_FACTOR, Budget, Lockout
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 THREE: tuple[Budget, ...] = (Budget("three", 3, timedelta(minutes=5)),)
