@@ -7,7 +7,7 @@ one chunk, however large the file or a field of it is.
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -92,16 +92,20 @@ def read_head(content: bytes, *, known: Sequence[str], required: Sequence[str]) 
         raise HeadFault(["save it as CSV in UTF-8"]) from None
     if "\r" in line or "\x00" in line:
         raise HeadFault(["its lines must end as in RFC 4180, with CR and LF, or with LF"])
-    delimiter, columns = _columns(line, known)
+    delimiter, columns = _columns(line, frozenset(known))
+    if len(columns) > len(known):
+        # Of each of them there would be something to say, and a line has room for tens of thousands.
+        raise HeadFault([f"at most {len(known)} columns"])
     rules = [f"column {at} is unknown" for at, name in enumerate(columns, 1) if name not in known]
-    rules += [f"column {at} is there twice" for at, name in enumerate(columns, 1) if name in columns[: at - 1]]
+    first = {name: at for at, name in reversed([*enumerate(columns, 1)])}
+    rules += [f"column {at} is there twice" for at, name in enumerate(columns, 1) if first[name] != at]
     rules += [f"the column {name} is missing" for name in required if name not in columns]
     if rules:
         raise HeadFault(rules)
     return Head(delimiter, columns, end)
 
 
-def _columns(line: str, known: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+def _columns(line: str, known: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """By the delimiter that makes most sense of them."""
     tried = {one: tuple(cell.strip().lower() for cell in _cells(line, one) or ()) for one in DELIMITERS}
     best = max(DELIMITERS, key=lambda one: sum(name in known for name in tried[one]))

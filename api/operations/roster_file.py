@@ -40,13 +40,17 @@ async def read_in(
     db: Database, who: Who, content: bytes, *, dry_run: bool, invite: bool, key: str | None, actor: Actor
 ) -> Asked:
     """Raises Invalid for what is wrong with the file as a whole; each row has its own say later."""
+    # Nobody has a file read who may not send one; and no account is held while it is.
+    async with db.write() as tx:
+        await administration.must_be(tx, who, role.CREATORS)
     try:
         head = read_head(content, known=COLUMNS, required=REQUIRED)
     except HeadFault as fault:
         raise Invalid(errors=[{"field": "file", "rule": rule} for rule in fault.rules]) from None
-    said = hashlib.sha256(f"{Task.IMPORT_ACCOUNTS}:{dry_run}:{invite}:".encode() + content).digest()
+    said = hashlib.sha256(f"{Task.IMPORT_ACCOUNTS}:{dry_run}:{invite}:".encode())
+    said.update(content)  # joined to what stands before it, there would be two of it in memory
     async with db.write() as tx:
-        asked = await _ask(tx, who, Task.IMPORT_ACCOUNTS, key, said, actor=actor)
+        asked = await _ask(tx, who, Task.IMPORT_ACCOUNTS, key, said.digest(), actor=actor)
         if asked.made:
             await sheet.begin(
                 tx,

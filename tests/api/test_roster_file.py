@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.operations import roster_file
 from models import account, job, organization, sheet
 from models.csv_text import BOM, ROW_LIMIT
 from models.delivery import Delivery, delivery
@@ -406,6 +407,24 @@ async def test_it_takes_two_factors(house: House, boss: Person) -> None:
     await house.open_session(boss, "weak", strength=1)
 
     assert (await send(house, "sign_in_name,display_name\na,A\n", token="weak")).json["code"] == "proof_required"
+
+
+async def test_a_file_is_looked_into_for_nobody_who_may_not_send_one(
+    house: House, boss: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.open_session(boss, "weak", strength=1)
+    await house.appoint("help", "helpdesk_administrator")
+    read = []
+
+    def never(content: bytes, **_: object) -> None:
+        read.append(content)
+        raise AssertionError
+
+    monkeypatch.setattr(roster_file, "read_head", never)
+
+    for token, code in (("weak", "proof_required"), ("help", "not_allowed")):
+        assert (await send(house, "no such file", token=token)).json["code"] == code
+    assert read == []
 
 
 async def test_the_same_wish_twice_is_one_and_another_waits_for_it(house: House, boss: Person) -> None:
