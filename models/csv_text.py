@@ -14,6 +14,8 @@ from typing import Final
 
 ROW_LIMIT: Final = 64 * 1024
 """Bytes of one row."""
+LINES_LIMIT: Final = 200_000
+"""Lines behind the first: bytes alone bound no rows, and of each row, however short, something is kept."""
 DELIMITERS: Final = (",", ";", "\t")
 """A comma, what programs write in its place where a comma stands in numbers, and a tab."""
 BOM: Final = b"\xef\xbb\xbf"
@@ -78,7 +80,10 @@ def write(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def read_head(content: bytes, *, known: Sequence[str], required: Sequence[str]) -> Head:
-    """Of the beginning of a file. Raises HeadFault with every rule that it breaks."""
+    """Of the whole of a file, which is read no further than its first line.
+
+    Raises HeadFault with every rule that it breaks.
+    """
     if content.startswith(_OTHER_BOMS):
         raise HeadFault(["save it as CSV in UTF-8"])
     start = len(BOM) if content.startswith(BOM) else 0
@@ -100,6 +105,9 @@ def read_head(content: bytes, *, known: Sequence[str], required: Sequence[str]) 
     first = {name: at for at, name in reversed([*enumerate(columns, 1)])}
     rules += [f"column {at} is there twice" for at, name in enumerate(columns, 1) if first[name] != at]
     rules += [f"the column {name} is missing" for name in required if name not in columns]
+    # Lines, not rows, which may have several: they are counted without reading any of it.
+    if content.count(b"\n", end) + (end < len(content) and not content.endswith(b"\n")) > LINES_LIMIT:
+        rules.append(f"at most {LINES_LIMIT} lines behind its first")
     if rules:
         raise HeadFault(rules)
     return Head(delimiter, columns, end)

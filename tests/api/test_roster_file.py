@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from api.operations import roster_file
 from models import account, job, organization, sheet
-from models.csv_text import BOM, ROW_LIMIT
+from models.csv_text import BOM, LINES_LIMIT, ROW_LIMIT
 from models.delivery import Delivery, delivery
 from models.event import event, opened
 from models.fault import Fault
@@ -282,6 +282,18 @@ async def test_a_file_that_is_no_such_file_is_refused_at_once(
     assert len(refused.json["errors"]) >= rules
     assert {one["field"] for one in refused.json["errors"]} == {"file"}
     assert await house.rows(sa.select(job.job)) == []
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 202), (1, 422)])
+async def test_a_file_of_too_many_lines_is_refused_before_anything_is_kept_of_it(
+    house: House, boss: Person, more: int, status: int
+) -> None:
+    asked = await send(house, "sign_in_name\n" + "a\n" * (LINES_LIMIT + more))
+
+    assert asked.status == status
+    assert len(await house.rows(sa.select(sheet.sheet.c.job_id))) == 1 - more
+    if more:
+        assert asked.json["errors"] == [{"field": "file", "rule": "at most 200000 lines behind its first"}]
 
 
 @pytest.mark.parametrize("column", ["roles", "is_operator", "password", "blocked_at", "organization_id"])

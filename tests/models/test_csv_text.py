@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.csv_text import BOM, ROW_LIMIT, Fault, Head, HeadFault, Reader, Row, guard, read_head, unguard, write
+from models.csv_text import (
+    BOM,
+    LINES_LIMIT,
+    ROW_LIMIT,
+    Fault,
+    Head,
+    HeadFault,
+    Reader,
+    Row,
+    guard,
+    read_head,
+    unguard,
+    write,
+)
 
 KNOWN = ("name", "city", "note")
 
@@ -62,6 +75,27 @@ def test_a_file_that_cannot_be_read_says_why(content: bytes, rules: list[str]) -
         head(content)
 
     assert list(refused.value.rules) == rules
+
+
+@pytest.mark.parametrize("line", [b"\n", b"a\n", b"a\r\n", b'"\n', b"\xff\n"])
+@pytest.mark.parametrize("first", [b"name\n", BOM + b"name\r\n"])
+def test_a_file_may_have_just_so_many_lines(first: bytes, line: bytes) -> None:
+    most = first + line * LINES_LIMIT
+    whole = [most, most.removesuffix(b"\n")]
+    over = [most + b"a", most + line]
+
+    assert {head(content).columns for content in whole} == {("name",)}
+    for content in over:
+        with pytest.raises(HeadFault) as refused:
+            head(content)
+        assert refused.value.rules == ("at most 200000 lines behind its first",)
+
+
+def test_too_many_lines_are_told_of_with_whatever_else_is_wrong() -> None:
+    with pytest.raises(HeadFault) as refused:
+        head(b"city\n" * (LINES_LIMIT + 2))
+
+    assert refused.value.rules == ("the column name is missing", "at most 200000 lines behind its first")
 
 
 def test_a_row_that_cannot_be_read_holds_up_no_other() -> None:
