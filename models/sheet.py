@@ -295,12 +295,23 @@ async def page(
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
-    """With the report and what is left of the file."""
-    old = sa.select(sheet.c.job_id).where(sheet.c.erase_at <= now).order_by(sheet.c.erase_at).limit(limit)
-    ids = list((await tx.execute(old)).scalars())
-    for table in (sheet_row, sheet_part, sheet):
-        await tx.execute(sa.delete(table).where(table.c.job_id.in_(ids)))
-    return len(ids)
+    """The report and what is left of the file first, so many rows at a time; then what had them."""
+    over = sheet.c.erase_at <= now
+    erased = 0
+    for table in (sheet_row, sheet_part):
+        old = (
+            sa.select(table.c.job_id, table.c.number)
+            .join(sheet, sheet.c.job_id == table.c.job_id)
+            .where(over)
+            .limit(limit - erased)
+        )
+        named = sa.tuple_(table.c.job_id, table.c.number).in_(old)
+        erased += (await tx.execute(sa.delete(table).where(named))).rowcount
+        if erased >= limit:
+            return erased
+    # Only those that nothing hangs on any more are reached: what a sheet takes along has no limit.
+    empty = sa.select(sheet.c.job_id).where(over).limit(limit - erased).scalar_subquery()
+    return erased + (await tx.execute(sa.delete(sheet).where(sheet.c.job_id.in_(empty)))).rowcount
 
 
 async def _set(tx: Transaction, job_id: UUID, **values: Any) -> None:

@@ -400,6 +400,60 @@ async def test_what_was_read_in_is_erased_at_once_and_its_report_after_thirty_da
     assert await house.rows(sa.select(sheet.sheet_row)) == []
 
 
+async def test_however_long_a_report_is_it_is_erased_so_many_rows_at_a_time(house: House, boss: Person) -> None:
+    for name in ("first", "second"):
+        await read_in(house, "sign_in_name,display_name\n" + f"{name},A\n" * 3, key=name)
+    asked = await house.ask("POST", "/account-exports", token="boss", headers={"Idempotency-Key": "e"})
+    await work_off(house, asked.json["id"])
+    parts = len(await house.rows(sa.select(sheet.sheet_part.c.number)))
+    house.clock.now += timedelta(days=1)
+    await house.open_session(boss, "later", strength=2)
+    kept = await send(house, "sign_in_name,display_name\nthird,A\n", token="later", key="third")
+    await work_off(house, kept.json["id"])
+    house.clock.now += timedelta(days=29)
+    tables = (sheet.sheet_row, sheet.sheet_part, sheet.sheet)
+
+    async def left() -> list[int]:
+        return [len(await house.rows(sa.select(table.c.job_id))) for table in tables]
+
+    async def round_of(limit: int) -> int:
+        async with house.db.write() as tx:
+            return await sheet.erase_due(tx, house.clock.now, limit)
+
+    before = await left()
+    one = [await round_of(4), await left()]
+    # The last of what hangs on them fills a round just so: there may be more, and what had it waits.
+    two = [await round_of(2 + parts), await left()]
+    # Two files read in and one that was made; only that there is nothing more says that it is over.
+    three = [await round_of(3), await left()]
+    four = [await round_of(3), await left()]
+
+    assert before == [7, parts, 4]
+    assert one == [4, [3, parts, 4]]
+    assert two == [2 + parts, [1, 0, 4]]
+    assert three == [3, [1, 0, 1]]
+    assert four == [0, [1, 0, 1]]
+    (row,) = await house.rows(sa.select(sheet.sheet_row.c.job_id))
+    assert row.job_id == UUID(kept.json["id"]), "what is not due stays"
+
+
+async def test_the_sweep_goes_on_until_nothing_of_a_report_is_left(house: House, boss: Person) -> None:
+    await read_in(house, "sign_in_name,display_name\n" + "a,A\n" * 5)
+    house.clock.now += timedelta(days=30)
+    short = sweep(house)
+    short.at_once = 2
+
+    rounds = []
+    for _ in range(20):
+        rounds.append(await short.erase())
+        if not rounds[-1]:
+            break
+
+    assert rounds[:2] == [True, True]
+    assert rounds[-1] is False
+    assert await house.rows(sa.select(sheet.sheet_row)) == await house.rows(sa.select(sheet.sheet)) == []
+
+
 # Who may, and when
 
 
