@@ -506,7 +506,7 @@ def sign_in(line: SignIn) -> schemas.SignInLine:
         at=line.at,
         outcome=line.outcome.value,
         reason=line.reason,
-        advice=f"sign_in.{line.outcome}",
+        advice=line.advice,
         where=line.address,
         client=line.client,
         session_id=line.session_id,

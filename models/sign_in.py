@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from models.base import Id, Moment, metadata
 from models.database import Transaction
+from models.errors import DeviceDisabled
 from models.event import Actor
 from models.settings import SIGN_IN_KEPT
 from models.vocabulary import id_after, new_id
@@ -33,7 +34,7 @@ sign_in = sa.Table(
 
 
 class Outcome(StrEnum):
-    """Each has its own advice, `sign_in.<outcome>`."""
+    """Each has its own advice."""
 
     SUCCEEDED = "succeeded"
     PASSWORD_FAILED = "password_failed"
@@ -66,6 +67,11 @@ class SignIn:
             client=row.client,
             disowned_at=row.disowned_at,
         )
+
+    @property
+    def advice(self) -> str:
+        """Whose password was right must not read that it was wrong: on a device that is disabled, it was."""
+        return f"sign_in.{DeviceDisabled.code if self.reason == DeviceDisabled.code else self.outcome}"
 
     @property
     def can_be_disowned(self) -> bool:

@@ -106,13 +106,13 @@ async def accept_alone(
     counter = counter_of(given.credential_id, throttle_key)
     wait = await throttle.take(tx, PASSKEY, counter, now)
     if wait is not None:
-        await _remember(tx, row, TooManyTries.code, actor=actor, now=now)
+        await remember(tx, row, TooManyTries.code, actor=actor, now=now)
         return TooManyTries(wait)
     token_hash = None if token is None else hash_token(token)
     answered = await _spend(tx, given, Purpose.SIGN_IN, session_id=None, token_hash=token_hash, now=now)
     found = await _look(tx, keys, row, known, party, given, answered, actor=actor, now=now)
     if not isinstance(found, Verification):
-        await _remember(tx, row, found, actor=actor, now=now)
+        await remember(tx, row, found, actor=actor, now=now)
         return SignInFailed() if row is None or found != COPIED else Copied(row.id)
     await throttle.give_back(tx, PASSKEY, counter)
     await verification.touch(tx, found, now)
@@ -212,7 +212,7 @@ async def _goes_on(
     return await passkey.use(tx, known, sign_count=shown.sign_count, backed_up=shown.backed_up)
 
 
-async def _remember(tx: Transaction, row: Any, reason: str, *, actor: Actor, now: datetime) -> None:
+async def remember(tx: Transaction, row: Any, reason: str, *, actor: Actor, now: datetime) -> None:
     """In the record of whose key it is, and where they see it themselves. Nobody's key is in nobody's record."""
     if row is None:
         return

@@ -71,7 +71,7 @@ async def count(
         lapsed = row is not None and row.password_until is not None and row.password_until < now
         tried = Tried(counter, row, wait, known, lapsed, session_id)
         if tried.wait is not None:
-            await _remember(tx, tried, action, actor, now, TooManyTries.code)
+            await remember(tx, tried, action, actor, now, TooManyTries.code)
         return tried
 
 
@@ -79,7 +79,7 @@ async def refuse(db: Database, tried: Tried, action: str, actor: Actor) -> bool:
     """It was wrong. Whether that was one too many for the session in which it was tried."""
     async with db.write() as tx:
         now = await tx.now()
-        await _remember(tx, tried, action, actor, now, "account_blocked" if tried.blocked else "wrong_password")
+        await remember(tx, tried, action, actor, now, "account_blocked" if tried.blocked else "wrong_password")
         if tried.session_id is None:
             return False
         return await throttle.shut_for(tx, PASSWORD_IN_SESSION, str(tried.session_id), now) is not None
@@ -92,7 +92,7 @@ async def forgive(tx: Transaction, tried: Tried) -> None:
         await throttle.clear(tx, PASSWORD_IN_SESSION, str(tried.session_id))
 
 
-async def _remember(tx: Transaction, tried: Tried, action: str, actor: Actor, now: datetime, reason: str) -> None:
+async def remember(tx: Transaction, tried: Tried, action: str, actor: Actor, now: datetime, reason: str) -> None:
     """One line in the record of whose name it is. A name that nobody has is in nobody's record, at the same cost."""
     shut = await throttle.shut_for(tx, PASSWORD, tried.counter, now)
     if tried.row is None:

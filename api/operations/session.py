@@ -118,12 +118,14 @@ async def sign_in(  # noqa: PLR0911 - each is another end of it
         if held is None:
             return SignInFailed()
         now = await tx.now()
+        here = None if device_id is None else await device.of_owner(tx, held.id, device_id)
+        if here is not None and here.state == DeviceState.DISABLED.value:
+            # Whoever has a lost device and the password must leave a trace, and gets no clean slate.
+            await password_try.remember(tx, tried, OPEN, actor, now, DeviceDisabled.code)
+            return DeviceDisabled()
         await password_try.forgive(tx, tried)
         if better is not None:
             await account.set_password_hash(tx, held.id, old=tried.row.password_hash, new=better)
-        here = None if device_id is None else await device.of_owner(tx, held.id, device_id)
-        if here is not None and here.state == DeviceState.DISABLED.value:
-            return DeviceDisabled()
         window = None
         if re_sign_in_token is not None:
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
@@ -322,6 +324,7 @@ async def sign_in_by_passkey(
         held, now = known.row, known.now
         here = None if device_id is None else await device.of_owner(tx, held.id, device_id)
         if here is not None and here.state == DeviceState.DISABLED.value:
+            await passkey_try.remember(tx, held, DeviceDisabled.code, actor=actor, now=now)
             return DeviceDisabled()
         window = None
         if re_sign_in_token is not None:

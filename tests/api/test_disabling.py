@@ -15,6 +15,7 @@ from models.job import job
 from models.passcode import keep, passcode
 from models.re_sign_in import re_sign_in
 from models.settings import DEVICES_PER_ACCOUNT, FRESH_PROOF
+from models.throttle import throttle
 from models.vocabulary import Act, PasscodeKind, Queue, Secret, new_id
 from tests.api.house import Answer, House
 from tests.people import Person, found, give_device
@@ -239,6 +240,26 @@ async def test_a2_t_what_was_signed_in_on_the_device_is_401_at_its_next_call(hou
     assert (await house.ask("GET", "/sessions/current", token="t")).status == 200
     again = await sign_in_on(house, anna, lost)
     assert (again.status, again.json["code"]) == (403, "device_disabled")
+
+
+async def test_whoever_knows_the_password_on_a_disabled_device_leaves_a_trace_and_is_forgiven_nothing(
+    house: House, anna: Person
+) -> None:
+    lost = await give_device(house.db, anna, house.clock.now)
+    await disable(house, lost)
+    await house.ask("POST", "/sessions", {"account": anna.name, "password": "wrong"})
+    house.clock.forward(1)
+
+    assert (await sign_in_on(house, anna, lost)).status == 403
+
+    (line, wrong) = (await house.ask("GET", "/sign-ins", token="t")).json["items"]
+    assert (line["outcome"], line["reason"]) == ("password_failed", "device_disabled")
+    assert (line["advice"], wrong["advice"]) == ("sign_in.device_disabled", "sign_in.password_failed")
+    for language in ("en", "nl"):
+        assert line["advice"] in (await house.ask("GET", f"/texts/{language}")).json["texts"]
+    assert (await house.events(anna))["account:session:open", "failure", "device_disabled"] == 1
+    counted = await house.rows(sa.select(throttle.c.tries).where(throttle.c.key.startswith("password:")))
+    assert [row.tries for row in counted] == [2], "both count, or a lost device would wipe the slate clean"
 
 
 async def test_a_device_may_be_disabled_by_a_session_on_it_which_ends_too(house: House, anna: Person) -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from models import passkey as challenges
 from models.account import account
+from models.device import device
 from models.event import event
 from models.passkey import passkey, passkey_challenge, passkey_handle
 from models.throttle import throttle
@@ -597,6 +598,22 @@ async def test_not_knowing_who_holds_it_it_opens_nothing_alone(house: House, ann
     assert ("account:session:open", "failure", "person_not_verified") in await house.events(anna)
     lines = (await house.ask("GET", "/sign-ins", token="token")).json["items"]
     assert [(line["outcome"], line["can_be_disowned"]) for line in lines] == [("passkey_failed", False)]
+
+
+async def test_on_a_disabled_device_it_opens_nothing_and_leaves_a_trace(house: House, anna: Person) -> None:
+    key = a_key()
+    await add(house, key)
+    device_id = await give_device(house.db, anna, house.clock.now)
+    async with house.db.write() as tx:
+        await tx.execute(sa.update(device).where(device.c.id == device_id).values(state="disabled"))
+
+    refused = await alone(house, key, device_id=str(device_id))
+
+    assert (refused.status, refused.json["code"]) == (403, "device_disabled")
+    assert (await house.events(anna))["account:session:open", "failure", "device_disabled"] == 1
+    (line,) = (await house.ask("GET", "/sign-ins", token="token")).json["items"]
+    assert (line["outcome"], line["reason"]) == ("passkey_failed", "device_disabled")
+    assert line["advice"] == "sign_in.device_disabled"
 
 
 async def test_unknown_wrong_and_blocked_are_the_same_outside(house: House, anna: Person) -> None:
