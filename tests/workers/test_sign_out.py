@@ -205,6 +205,21 @@ async def test_an_app_that_will_not_is_named_and_the_others_are_told_all_the_sam
     assert await line(shop) == ("job.sign_out.failed", {"told": 1, "apps": 2, "missed": "Timesheet"}, 2)
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 206])
+async def test_an_app_that_took_it_in_whatever_words_is_told(
+    shop: Shop, teller: Teller, timesheet: RelyingParty, status: int
+) -> None:
+    timesheet.answers = [status]
+    async with serving(timesheet):
+        await use(shop, await register(shop, timesheet))
+        job_id = await sign_out_everywhere(shop)
+
+        held = await run(shop, teller, job_id)
+
+    assert held.state is JobState.SUCCEEDED
+    assert await states(shop, job_id) == {"Timesheet": ("told", None)}
+
+
 async def test_an_app_that_is_down_is_told_when_it_is_back_with_a_new_token(
     shop: Shop, teller: Teller, timesheet: RelyingParty, wiki: RelyingParty
 ) -> None:
