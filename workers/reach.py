@@ -22,8 +22,8 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 TRIED: Final = 4
 """Of a name's addresses, one after the other."""
-CONNECT: Final = 2.0
-"""Seconds for each of them: all together below the patience for one app."""
+CONNECT: Final = 1.5
+"""Seconds for each of them: all together below the patience for one app, or the last would never get its turn."""
 ONCE: Final = httpx.Limits(max_keepalive_connections=0)
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 """RFC 6052: the IPv4 address is its last 32 bits."""

@@ -20,8 +20,8 @@ from platforms.errors import Refused, Unreachable
 from tests.workers.post import Certificate
 from tests.workers.relying_party import ISSUER, LOOPBACK, RelyingParty, serving
 from workers.jobs.sign_out import refusal
-from workers.logout import LogoutToken, Teller
-from workers.reach import ONCE, TRIED, Outside, Resolve, may_lead_to
+from workers.logout import PATIENCE, LogoutToken, Teller
+from workers.reach import CONNECT, ONCE, TRIED, Outside, Resolve, may_lead_to
 from workers.settings import app_networks
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -156,6 +156,28 @@ async def test_of_a_name_the_inner_addresses_are_left_out() -> None:
 
     assert asked == ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"]
     assert len(asked) == TRIED
+
+
+async def test_the_last_address_of_a_name_gets_its_turn_and_time_to_answer() -> None:
+    asked: list[str] = []
+    waited = 0.0
+
+    class Out(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            nonlocal waited
+            asked.append(request.url.host)
+            if len(asked) == TRIED:
+                return httpx.Response(200)
+            waited += request.extensions["timeout"]["connect"]
+            raise httpx.ConnectTimeout("silent")
+
+    names = standing_for("1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4")
+    patience = PATIENCE.total_seconds()
+    async with httpx.AsyncClient(transport=Outside((), names, Out()), timeout=patience) as client:
+        assert (await client.post("https://app.test/")).status_code == 200
+
+    assert len(asked) == TRIED
+    assert waited + CONNECT < patience, "its own connection, too, and what is said over it"
 
 
 async def test_the_connection_goes_to_the_very_address_that_was_looked_at() -> None:
