@@ -85,6 +85,8 @@ PASSKEY: Final = (
     Budget("passkey_1d", 50, timedelta(days=1)),
 )
 """Of one passkey without a password, whether it is anybody's or not."""
+SECOND_FACTOR_TOLD: Final = (Budget("second_factor_told_1h", 5, timedelta(hours=1)),)
+"""Sign-ins of which somebody is told that the second factor failed: whoever knows the password floods no mailbox."""
 RE_SIGN_INS: Final = (Budget("re_sign_in_1h", 5, timedelta(hours=1)),)
 REFUSALS: Final = (Budget("refusal_1m", 1, timedelta(minutes=1)),)
 """How often one kind of refusal is written into one person's record: a flood of them must not fill it."""

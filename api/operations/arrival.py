@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from models import browser, delivery, notification, place, sign_in
+from models import browser, delivery, notification, place, sign_in, throttle
 from models.database import Transaction
 from models.delivery import Person
 from models.event import Actor
@@ -11,6 +11,7 @@ from models.notification import Severity
 from models.sealed import Keyring
 from models.session import Session, hash_token, new_token
 from models.sign_in import Outcome
+from models.throttle import SECOND_FACTOR_TOLD
 
 
 async def arrive(
@@ -65,7 +66,10 @@ async def arrive(
 async def failed_second_factor(
     tx: Transaction, keys: Keyring, half: Session, reason: str, *, actor: Actor, now: datetime
 ) -> None:
-    """The password was right. Told at once: in one line, and in one mail, however often it is tried in one sign-in."""
+    """The password was right. Told at once: in one line, and in one mail, however often it is tried in one sign-in.
+
+    Each sign-in begun anew would be told anew, without end: so many are told in an hour, and all are in the activity.
+    """
     first = not await sign_in.has_line(tx, half.account_id, half.id)
     await sign_in.note(
         tx,
@@ -77,6 +81,8 @@ async def failed_second_factor(
         reason=reason,
         session_id=half.id,
     )
+    if not first or await throttle.take(tx, SECOND_FACTOR_TOLD, str(half.account_id), now) is not None:
+        return
     await notification.tell(
         tx,
         organization_id=half.organization_id,
@@ -87,12 +93,11 @@ async def failed_second_factor(
         severity=Severity.WARNING,
         now=now,
     )
-    if first:
-        await delivery.mail_notice(
-            tx,
-            keys=keys,
-            account=Person(half.account_id, half.organization_id),
-            key="sign_in.second_factor_failed",
-            params=place.of(actor),
-            now=now,
-        )
+    await delivery.mail_notice(
+        tx,
+        keys=keys,
+        account=Person(half.account_id, half.organization_id),
+        key="sign_in.second_factor_failed",
+        params=place.of(actor),
+        now=now,
+    )

@@ -63,6 +63,26 @@ async def test_a3_a_right_password_without_the_second_factor_is_told_at_once_and
     assert sent == ["sign_in.second_factor_failed"]
 
 
+async def test_a3_of_second_factors_that_fail_so_many_are_told_in_an_hour_and_all_are_noted(house: House) -> None:
+    anna = await house.hire("anna@example.org", second_factor=True)
+
+    codes = [(await wrong_code(house, anna, await house.sign_in(anna))).json["code"] for _ in range(8)]
+
+    async def told() -> tuple[int, int]:
+        return len(await house.told(anna)), len(await house.rows(sa.select(delivery)))
+
+    assert set(codes) == {"code_refused", "too_many_tries"}
+    assert await told() == (5, 5)
+    failed = sa.select(sign_in).where(sign_in.c.outcome == "second_factor_failed")
+    assert len(await house.rows(failed)) == 8
+    recorded = await house.events(anna)
+    assert sum(recorded["account:session:second_factor", "failure", code] for code in set(codes)) == 8
+
+    house.clock.forward(3600)
+    await wrong_code(house, anna, await house.sign_in(anna))
+    assert await told() == (6, 6), "an hour later it is worth a word again"
+
+
 async def test_a3_t_a_name_that_nobody_has_is_in_nobodys_view(house: House) -> None:
     anna = await house.hire()
     await house.ask("POST", "/sessions", {"account": "nobody", "password": anna.password})
