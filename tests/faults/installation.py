@@ -161,6 +161,8 @@ class Installation:
     hurt: Counter[str] = field(default_factory=Counter)
     """What was done to it, by kind."""
     jumps: int = 0
+    leapt: bool = False
+    """Time went on so far that a phone amid a session was rightly refused the rest of it."""
     endings: int = 0
     """How many jobs somebody waited for have ended."""
     _talking: int = 0
@@ -229,6 +231,7 @@ class Installation:
         draft.write_text(f"{float(text) + by.total_seconds():.6f}", encoding="ascii")
         draft.replace(self.clock.file)
         self.jumps += 1
+        self.leapt = self.leapt or by > SESSION_IDLE
 
     # People and phones
 
@@ -407,7 +410,8 @@ class Installation:
             wrong.append("the used windows are not one of each job")
         told = Counter(row.job_id for row in rows.notifications if row.job_id is not None)
         for resident in self.residents:
-            wrong += [f"phone: {complaint}" for complaint in resident.phone.complaints]
+            refused = "status 400" if self.leapt else None
+            wrong += [f"phone: {complaint}" for complaint in resident.phone.complaints if complaint != refused]
             of_jobs = {
                 name
                 for job_id in resident.asked
