@@ -219,6 +219,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "profile": _WITH_ITS_OWNER,
     "membership": _WITH_ITS_OWNER,
     "former_membership": Kept(settings.MEMBERSHIP_KEPT, "its end", goes=True),
+    "bygone": _WITH_ITS_OWNER,
 }
 
 
@@ -247,8 +248,10 @@ _FEW: Final[tuple[sa.Column[Any], ...]] = (
     profile.profile.c.account_id,
     organization.membership.c.account_id,
     leaving.former_membership.c.account_id,
+    leaving.bygone.c.account_id,
 )
-"""Which are bounded for each person; in an order that leaves nothing without what it stands on."""
+"""Which are bounded for each person; in an order that leaves nothing without what it stands on. A departure that is
+forgotten at this moment goes from the last but one to the last."""
 
 
 async def due(tx: Transaction, now: datetime, limit: int) -> list[UUID]:
@@ -272,7 +275,7 @@ async def erase(tx: Transaction, account_id: UUID, *, keys: Keyring, limit: int)
 
     Their devices' bonds are held first, then the account (lock order).
     """
-    places = await _places(tx, account_id)
+    places = await leaving.every_place(tx, account_id)
     theirs = await _devices(tx, account_id, places)
     for one in theirs:
         await enrollment.hold_living(tx, one.id)
@@ -302,13 +305,6 @@ async def erase(tx: Transaction, account_id: UUID, *, keys: Keyring, limit: int)
         account_id=account_id,
     )
     return True
-
-
-async def _places(tx: Transaction, account_id: UUID) -> list[UUID]:
-    """The organizations in which anything of theirs can be, those that they left among them."""
-    former = leaving.former_membership.c
-    left = (await tx.execute(sa.select(former.organization_id).where(former.account_id == account_id))).scalars()
-    return sorted({*await organization.places_of(tx, account_id), *left})
 
 
 async def _devices(tx: Transaction, account_id: UUID, places: Sequence[UUID]) -> list[Device]:

@@ -44,6 +44,14 @@ former_membership = sa.Table(
     sa.Index("ix_former_membership_organization", "organization_id", "id"),
 )
 
+bygone = sa.Table(
+    "bygone",
+    metadata,
+    sa.Column("account_id", Id, sa.ForeignKey("account.id"), primary_key=True),
+    sa.Column("organization_id", Id, sa.ForeignKey("organization.id"), primary_key=True),
+    comment="where somebody was a member long ago: by it what is theirs there is found when they ask or are erased",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Former:
@@ -243,6 +251,19 @@ async def _one(tx: Transaction, *which: sa.ColumnElement[bool]) -> Former | None
     return None if row is None else Former.of(row)
 
 
+async def every_place(tx: Transaction, account_id: UUID) -> list[UUID]:
+    """The organizations in which anything of theirs can be kept, those among them that they left ever so long ago.
+
+    One statement, since what is forgotten meanwhile only moves from one of these tables to the next.
+    """
+    home = sa.select(account.c.organization_id).where(account.c.id == account_id)
+    others = [
+        sa.select(table.c.organization_id).where(table.c.account_id == account_id)
+        for table in (membership, former_membership, bygone)
+    ]
+    return sorted((await tx.execute(sa.union(home, *others))).scalars())
+
+
 async def take_back(tx: Transaction, gone: Former) -> None:
     """The same membership, with the roles that it had. Nothing else that ended comes back."""
     await tx.execute(
@@ -263,11 +284,20 @@ _FORGOTTEN: Final = 2 * MEMBERSHIP_KEPT
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
-    """What cannot be taken back any more holds no rights; that somebody was here at all is forgotten a month later."""
+    """What cannot be taken back any more holds no rights; a month later the organization forgets who was here.
+
+    The house knows the place on: devices and jobs can outlast the departure, and belong to who they were made for.
+    """
     former = former_membership.c
     old = sa.select(former.id).where(former.left_at < now - MEMBERSHIP_KEPT, sa.cast(former.roles, sa.Text) != "[]")
     await tx.execute(
         sa.update(former_membership).where(former.id.in_(old.limit(limit).scalar_subquery())).values(roles=[])
     )
     older = sa.select(former.id).where(former.left_at < now - _FORGOTTEN).order_by(former.left_at).limit(limit)
-    return (await tx.execute(sa.delete(former_membership).where(former.id.in_(older.scalar_subquery())))).rowcount
+    gone = sa.delete(former_membership).where(former.id.in_(older.scalar_subquery()))
+    forgotten = (await tx.execute(gone.returning(former.account_id, former.organization_id))).all()
+    if forgotten:
+        places = sorted({(row.account_id, row.organization_id) for row in forgotten})
+        values = [{"account_id": account_id, "organization_id": place} for account_id, place in places]
+        await tx.execute(tx.insert(bygone).values(values).on_conflict_do_nothing())
+    return len(forgotten)

@@ -219,7 +219,7 @@ async def roles_of(tx: Transaction, organization_id: UUID, account_id: UUID) -> 
 
 
 async def places_of(tx: Transaction, account_id: UUID) -> list[UUID]:
-    """The organizations in which anything of theirs can be: their home, and wherever they are a member."""
+    """Where they are somebody now: their home, and wherever they are a member."""
     joined = sa.select(membership.c.organization_id).where(membership.c.account_id == account_id)
     home = sa.select(account.c.organization_id).where(account.c.id == account_id)
     return sorted((await tx.execute(sa.union(joined, home))).scalars())

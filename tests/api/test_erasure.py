@@ -1,6 +1,7 @@
 """A person who is erased: thirty days after they were deleted nothing is left that says who they were."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -8,16 +9,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from models import account, event, sign_in
+from models import account, event, leaving, sign_in
 from models.base import metadata
+from models.device import device
 from models.event import Actor
 from models.fault import Fault
-from models.settings import ACCOUNT_KEPT
+from models.job import job
+from models.settings import ACCOUNT_KEPT, MEMBERSHIP_KEPT
 from models.terms import hash_of
 from models.verification import VerificationKind
 from models.vocabulary import Secret
 from tests.api.house import House, give_address
-from tests.people import Person, give_device, give_terms
+from tests.people import Person, found, give_device, give_terms, welcome
 from tests.workers.shop import Bell
 from workers.sweep import Sweep
 
@@ -169,6 +172,41 @@ async def test_somebody_who_lives_and_somebody_deleted_later_are_left_alone(hous
     rows = await house.rows(sa.select(account.account.c.sign_in_name).order_by(account.account.c.sign_in_name))
     assert {"bert", "boss", "second"} <= {row.sign_in_name for row in rows}
     assert f"erased {anna.id}" in {row.sign_in_name for row in rows}
+
+
+async def be_elsewhere(house: House, person: Person) -> Person:
+    """A guest of another organization who has had a device there, and has left. As that organization knew them."""
+    beta = await found(house.db, house.clock.now, name="Beta")
+    await welcome(house.db, beta, person, house.clock.now)
+    guest = replace(person, organization_id=beta)
+    phone = await give_device(house.db, guest, house.clock.now)
+    await house.open_session(guest, "beta", strength=2)
+    lock = await house.ask("POST", f"/devices/{phone}/remote-lock", token="beta", headers={"Idempotency-Key": "beta-1"})
+    left = await house.ask(
+        "POST", f"/organizations/{beta}/leave", {"confirm": True}, token="beta", headers={"Idempotency-Key": "beta-2"}
+    )
+    assert (lock.status, left.status) == (202, 202), (lock.json, left.json)
+    return guest
+
+
+@pytest.mark.parametrize("age", [timedelta(0), 2 * MEMBERSHIP_KEPT + timedelta(days=1)], ids=["just", "long ago"])
+async def test_nothing_stays_in_an_organization_that_was_left_however_long_ago(house: House, age: timedelta) -> None:
+    anna = await house.hire("anna")
+    guest = await be_elsewhere(house, anna)
+    house.clock.forward(age)
+    while await sweep_of(house).erase():
+        pass
+    await delete(house, anna)
+    house.clock.forward(ACCOUNT_KEPT + MOMENT)
+
+    await sweep_of(house).people()
+
+    assert await found_in(house) == set()
+    theirs = await house.rows(sa.select(device).where(device.c.organization_id == guest.organization_id))
+    assert [(one.name, one.state) for one in theirs] == [("", "left")]
+    assert await house.rows(sa.select(job.c.id).where(job.c.account_id == anna.id)) == []
+    for table in (leaving.former_membership, leaving.bygone):
+        assert await house.rows(sa.select(table).where(table.c.account_id == anna.id)) == []
 
 
 async def test_one_who_left_much_is_erased_in_bounded_steps(house: House) -> None:

@@ -163,6 +163,7 @@ def test_of_every_table_that_names_an_account_it_is_said_whether_it_is_told() ->
         "photo",
         "membership",
         "former_membership",
+        "bygone",
         "verification",
         "passkey",
         "contact",

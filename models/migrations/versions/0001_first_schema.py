@@ -247,6 +247,17 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         "ix_former_membership_account", "former_membership", ["account_id", "organization_id", "left_at"], unique=False
     )
     op.create_index("ix_former_membership_organization", "former_membership", ["organization_id", "id"], unique=False)
+    op.create_table(
+        "bygone",
+        sa.Column("account_id", Id, nullable=False),
+        sa.Column("organization_id", Id, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_bygone_account_id_account")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organization.id"], name=op.f("fk_bygone_organization_id_organization")
+        ),
+        sa.PrimaryKeyConstraint("account_id", "organization_id", name=op.f("pk_bygone")),
+        comment="where somebody was a member long ago: by it what is theirs there is found when they ask or are erased",
+    )
     op.create_index(
         "ix_membership_roles",
         "membership",
