@@ -238,6 +238,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
         "former_memberships",
         _few(leaving.former_membership, "organization_id", "roles", "joined_at", "left_at", "by"),
     ),
+    Section("bygone_memberships", _few(leaving.bygone, "organization_id")),
     Section(
         "methods",
         _few(verification.verification, "id", "kind", "state", "label", "is_default", "created_at", "used_at"),
@@ -357,7 +358,7 @@ async def tell(tx: Transaction, keys: Keyring, made: Export, now: datetime) -> b
     if key is None:
         raise LookupError("there is nobody to make it for")
     section = SECTIONS[made.section]
-    whose = Whose(made.account_id, await organization.places_of(tx, made.account_id), keys)
+    whose = Whose(made.account_id, await leaving.every_place(tx, made.account_id), keys)
     rows, after = await section.page(tx, whose, made.after)
     content = _spelled(made, section, rows, closed=after is None, now=now)
     sealed = key.seal(content, purpose=PURPOSE, owner=(made.job_id, str(made.parts)))

@@ -21,11 +21,11 @@ from models.notification import notification
 from models.sealed import SealBroken
 from models.session import SessionState
 from models.session import session as sessions
-from models.settings import ACCOUNT_KEPT, EXPORT_KEPT, FRESH_PROOF
+from models.settings import ACCOUNT_KEPT, EXPORT_KEPT, FRESH_PROOF, MEMBERSHIP_KEPT
 from models.verification import VerificationKind
 from models.vocabulary import new_id
 from tests.api.house import Answer, House, give_address
-from tests.api.test_erasure import FROM, delete, live, sweep_of
+from tests.api.test_erasure import FROM, be_elsewhere, delete, live, sweep_of
 from tests.clock import NOON
 from tests.people import give_device, give_terms
 from tests.workers.shop import Bell
@@ -121,6 +121,25 @@ async def test_a_person_has_a_file_made_hears_of_it_and_reads_all_that_is_known_
     assert Counter(row.key for row in letters)["export.ready"] == 1
     lines = [one.row.action for verb in ("ask", "read") for one in await house.lines(f"account:export:{verb}")]
     assert lines == ["account:export:ask", "account:export:read"]
+
+
+@pytest.mark.parametrize("age", [timedelta(0), 2 * MEMBERSHIP_KEPT + timedelta(days=1)], ids=["just", "long ago"])
+async def test_what_is_kept_in_an_organization_that_was_left_is_told(house: House, age: timedelta) -> None:
+    anna = await house.hire("anna")
+    guest = await be_elsewhere(house, anna)
+    house.clock.forward(age)
+    while await sweep_of(house).erase():
+        pass
+    await house.open_session(anna, "t", strength=2)
+
+    said = await tell_me(house)
+
+    beta = str(guest.organization_id)
+    assert [one["organization_id"] for one in said["devices"]] == [beta]
+    assert "remote_lock" in {one["kind"] for one in said["jobs"] if one["organization_id"] == beta}
+    assert "device:remote_lock:ask" in {one["action"] for one in said["record"] if one["organization_id"] == beta}
+    left = "former_memberships" if age == timedelta(0) else "bygone_memberships"
+    assert [one["organization_id"] for one in said[left]] == [beta]
 
 
 async def test_no_secret_is_in_it_and_nothing_of_others(house: House) -> None:
