@@ -136,6 +136,25 @@ def lasts_until(now: datetime, *, by_link: bool) -> datetime:
     return now + (RESET_LINK if by_link else TEMPORARY_PASSWORD)
 
 
+def real_changes(page: Profile, cells: Mapping[str, str]) -> dict[str, str]:
+    """Of a row of a file those cells that say anything else than what is there. `page`: the whole of it.
+
+    A row carries every column, so what it repeats was not asked for: no master, limit or editor has a say in it. A
+    request to the page is another thing, and names what it wants changed.
+    """
+    return {name: cell for name, cell in cells.items() if not _repeats(name, page.fields[name].value, cell)}
+
+
+def _repeats(name: str, value: Value, cell: str) -> bool:
+    if value is None:
+        return False
+    try:
+        return cell == value or FIELDS[name].read(cell) == value
+    except BrokenRule:
+        # What another system sent need not keep our rules, and then comes back letter by letter or not at all.
+        return False
+
+
 async def read_edit(tx: Transaction, held: Any, page: Profile, given: Mapping[str, Any], now: datetime) -> Edit:
     """`held`: the account's row, locked; `page`: the whole of it.
 

@@ -28,7 +28,7 @@ from models.notification import notification
 from models.profile import profile
 from models.vocabulary import JobState
 from tests.api.house import Answer, House
-from tests.api.test_edit import show, sync, value
+from tests.api.test_edit import fill, show, sync, value
 from tests.people import Person, found
 from tests.workers.shop import Bell
 from workers.jobs import import_accounts
@@ -37,6 +37,10 @@ from workers.run_job import run_job
 from workers.sweep import Sweep
 
 HEAD = "sign_in_name,display_name,department"
+SYNCED_SECTIONS = {
+    name: {"master": "directory", "last_synced_at": "2026-03-01T11:00:00+00:00"}
+    for name in ("identity", "job", "contact")
+}
 
 
 @pytest.fixture
@@ -317,6 +321,43 @@ async def test_a_formula_is_taken_literally_and_leaves_harmless_and_comes_back_a
     assert b"'+31 612345678" in content
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in parsed(content) for cell in row)
     assert (again["unchanged"], again["refused"], again["changed"]) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("role", ["global_administrator", "user_administrator"])
+async def test_a_file_that_was_written_is_read_in_again_and_changes_nothing_whoever_masters_what(
+    house: House, boss: Person, role: str
+) -> None:
+    """Nor does a row's master, limit or reach have a say in a cell that repeats what is there."""
+    anna, chief = await house.hire("anna"), await house.appoint("chief")
+    values = {"job_title": "x" * 200, "street": "Keizersgracht 1\nthird floor", "country": " Nederland", "city": "'=x"}
+    await fill(house, anna, {**values, "manager": str(chief.id)}, SYNCED_SECTIONS)
+    await sync(house, chief, "identity", "job", "contact")
+    await house.ask("DELETE", f"/accounts/{chief.id}", token="boss")
+    await house.appoint("who", role)
+    content = await write_out(house, "e")
+
+    asked = await send(house, content, token="who")
+    await work_off(house, asked.json["id"])
+
+    shown = (await house.ask("GET", f"/account-imports/{asked.json['id']}", token="boss")).json
+    assert {row[2:] for row in await rows_of(house, shown)} == {("unchanged", None)}
+    assert await house.told(anna) == []
+
+
+async def test_a_real_change_beside_cells_that_repeat_is_made_or_refused_by_itself(house: House, boss: Person) -> None:
+    anna = await house.hire("anna")
+    await fill(house, anna, {"department": "Care"}, {"job": SYNCED_SECTIONS["job"]})
+    head = "sign_in_name,display_name,department,city,language"
+
+    shown = await read_in(house, f"{head}\nanna,Anna,Care,Utrecht,en\n", key="a")
+    again = await read_in(house, f"{head}\nanna,Anna,care,Breda,en\n", key="b")
+    third = await read_in(house, f"{head}\nanna,Anna,Care,Utrecht,nl\n", key="c")
+
+    assert await rows_of(house, shown) == [(2, "anna", "changed", None)]
+    assert await rows_of(house, again) == [(2, "anna", "refused", "mastered_elsewhere")]
+    assert await rows_of(house, third) == [(2, "anna", "refused", "field_not_editable")]
+    page = await show(house, anna)
+    assert (value(page, "city"), value(page, "department")) == ("Utrecht", "Care")
 
 
 def parsed(content: bytes) -> list[list[str]]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from models import account, job, organization, profile, role, roster, sheet
 from models.csv_text import Fault, Reader, Row
 from models.database import Transaction
-from models.errors import DomainError, FieldNotEditable, Invalid, NotAllowed, SignInNameTaken
+from models.errors import DomainError, Invalid, NotAllowed, SignInNameTaken
 from models.event import WORKER
 from models.job import Job, Told
 from models.profile import FIELDS, BrokenRule, Value
@@ -251,14 +251,12 @@ async def _decide(
     whose = known[row.name]
     if whose is None:
         raise SignInNameTaken
+    given = roster.real_changes(whose.page, row.given)
+    if not given:
+        return Result(row.line, row.name, RowOutcome.UNCHANGED)
     if not asker.may_edit(whose.row, whose.roles):
         raise NotAllowed
-    given = dict(row.given)
-    if given.pop("language", whose.row.language) != whose.row.language:
-        raise FieldNotEditable(field="language", master=profile.Master.USER.value)
     edit = await roster.read_edit(tx, whose.row, whose.page, given, now)
-    if not edit.fields:
-        return Result(row.line, row.name, RowOutcome.UNCHANGED)
     return _Change(row.line, whose, edit)
 
 
