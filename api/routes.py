@@ -1754,9 +1754,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         f"{_V1}/jobs/{{job_id}}/cancel",
         Guard.SIGNED_IN,
         job.cancel,
-        "Take it back, while the device does not have it",
+        "Take it back, while the device does not have it; stop a file of accounts where it is",
         {200: schemas.Job},
-        errors=(NotFound, TooLateToCancel),
+        errors=(NotFound, NotAllowed, ProofRequired, SecondFactorMissing, TooLateToCancel),
     ),
     # What you were told
     Route(

@@ -108,6 +108,8 @@ MOVES: Final[Mapping[JobState, frozenset[JobState]]] = {
 }
 
 CANCELLABLE: Final = (JobState.QUEUED, JobState.WAITING)
+ROSTER_FILES: Final = frozenset({Task.IMPORT_ACCOUNTS, Task.EXPORT_ACCOUNTS})
+"""An organization's accounts, so many at a time: whoever may ask for it may also stop it between two batches."""
 
 LIFE: Final[Mapping[Act | Task, timedelta | None]] = {
     Task.EXPORT: timedelta(hours=24),
@@ -228,9 +230,11 @@ class Job:
     def is_cancellable(self) -> bool:
         """Not handed over yet: a courier that may have it since `sent_at` counts as one that has.
 
-        What is done for an account is not taken back: whoever signed out everywhere wants it so.
+        What is done for an account is not taken back: whoever signed out everywhere wants it so. A file of accounts is
+        stopped where it is.
         """
-        return self.state in CANCELLABLE and self.sent_at is None and self.device_id is not None
+        of_kind = self.device_id is not None or self.kind in ROSTER_FILES
+        return self.state in CANCELLABLE and self.sent_at is None and of_kind
 
     def available_actions(self) -> list[str]:
         return ["cancel"] if self.is_cancellable else []
@@ -843,7 +847,7 @@ def out_of_time(held: Job) -> Outcome:
     """How a job ends by itself: it was never reached, or it had the order and said nothing."""
     if held.kind is Task.SIGN_OUT:
         return Outcome(JobState.EXPIRED, Reason.APP_UNREACHABLE)
-    if held.kind in {Task.IMPORT_ACCOUNTS, Task.EXPORT_ACCOUNTS}:
+    if held.kind in ROSTER_FILES:
         return Outcome(JobState.EXPIRED, Reason.TOO_LATE)
     if held.kind in DEPARTURES:
         return Outcome(JobState.UNCONFIRMED, Reason.NO_ANSWER)

@@ -17,8 +17,10 @@ from models.base import Id, Json, Moment, metadata, partial_index
 from models.csv_text import Head
 from models.database import Database, Transaction
 from models.event import Actor
+from models.job import Job, Told
 from models.profile import FIELDS, Editor
 from models.roster import SIGN_IN_NAME
+from models.vocabulary import JobState, Outcome, Task
 
 COLUMNS: Final = (
     SIGN_IN_NAME,
@@ -275,8 +277,27 @@ async def note_part(tx: Transaction, held: Sheet, content: bytes, *, accounts: i
     )
 
 
-async def close(tx: Transaction, job_id: UUID, *, keep_parts: bool, erase_at: datetime) -> None:
-    """The job is over. What was read in is erased at once; what became of it stays for a while."""
+async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> Told | None:
+    """The job is over, so or otherwise. What was read in is erased at once; what became of it stays for a while.
+
+    What its person is told.
+    """
+    found = await by_job(tx, held.id)
+    if found is None:
+        return None
+    succeeded = outcome.state is JobState.SUCCEEDED
+    if held.kind is Task.EXPORT_ACCOUNTS:
+        until = now + FILE_KEPT
+        await _close(tx, held.id, keep_parts=succeeded, erase_at=until)
+        params = {"accounts": found.position, "until": until.isoformat(timespec="seconds")}
+        return Told(f"job.{held.kind}.{outcome.state}", params)
+    await _close(tx, held.id, keep_parts=False, erase_at=now + REPORT_KEPT)
+    counts = {one.value: found.counts.get(one.value, 0) for one in RowOutcome}
+    tried = "tried" if succeeded else "trial_stopped"
+    return Told(f"job.{held.kind}.{tried if found.dry_run else outcome.state}", {"rows": found.rows, **counts})
+
+
+async def _close(tx: Transaction, job_id: UUID, *, keep_parts: bool, erase_at: datetime) -> None:
     if not keep_parts:
         await tx.execute(sa.delete(sheet_part).where(sheet_part.c.job_id == job_id))
     await _set(tx, job_id, erase_at=erase_at)

@@ -6,13 +6,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from api.operations import administration
 from api.operations.act import SELECT_FOR_OFFERS, Platforms, reach_of
-from models import job, organization, role, sign_out
+from models import job, organization, role, sheet, sign_out
 from models.database import Database, Transaction
 from models.device import device
 from models.errors import NotAllowed, NotFound, TooLateToCancel
 from models.event import Actor
-from models.job import Job, Words
+from models.job import ROSTER_FILES, Job, Words
 from models.sealed import Keyring
 from models.session import Who
 from models.settings import UNREAD_PASSCODE_DEFAULT
@@ -33,12 +34,14 @@ class Shown:
 
 async def _seen(tx: Transaction, who: Who, job_id: UUID, *, hold: bool = False) -> Job:
     """One that they may see: whoever it is of, and operators; what was done for an account is also the business of
-    whoever may end its sessions. Raises NotFound."""
+    whoever may end its sessions, and a file of accounts that of whoever may ask for one. Raises NotFound."""
     within = None if who.is_operator else who.organization_id
     held = await job.by_id(tx, job_id, hold=hold, organization_id=within)
     if held is None:
         raise NotFound
     if held.account_id == who.account_id or who.is_operator:
+        return held
+    if held.kind in ROSTER_FILES and role.holds(who.roles, role.CREATORS):
         return held
     if held.device_id is None and role.holds(who.roles, [*role.RESET]):
         theirs = await organization.roles_of(tx, who.organization_id, held.account_id)
@@ -95,11 +98,15 @@ async def _reach(tx: Transaction, platforms: Platforms, jobs: list[Job]) -> dict
 
 
 async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: Actor) -> Shown:
-    """Wins only if it commits before the device has the order."""
+    """Wins only if it commits before the device has the order; of a file of accounts, before its last batch."""
     async with db.write() as tx:
         held = await _seen(tx, who, job_id, hold=True)
         if not held.is_cancellable:
             raise TooLateToCancel(state=held.state)
+        if held.kind in ROSTER_FILES:
+            if not await _stop(tx, who, held, actor=actor):
+                raise TooLateToCancel(state=held.state)
+            return await _ended(tx, held)
         now = await tx.now()
         name = (await tx.execute(sa.select(device.c.name).where(device.c.id == held.device_id))).scalar_one_or_none()
         mine = held.account_id == who.account_id
@@ -116,7 +123,30 @@ async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: 
         )
         if not settled:
             raise TooLateToCancel(state=held.state)
-        ended = await job.by_id(tx, job_id)
-        if ended is None:
-            raise NotFound
-        return Shown(ended, list(await job.timeline(tx, job_id)))
+        return await _ended(tx, held)
+
+
+async def _stop(tx: Transaction, who: Who, held: Job, *, actor: Actor) -> bool:
+    """What is done stays, and nothing is added to it. False: it had moved on.
+
+    One's own is stopped as it is; somebody else's takes what asking for one takes.
+    """
+    by, reason = "person", Reason.BY_PERSON
+    if held.account_id != who.account_id:
+        by, reason = "operator", Reason.BY_OPERATOR
+        if not who.is_operator:
+            await administration.must_be(tx, who, role.CREATORS)
+            by = "administrator"
+    outcome, now = Outcome(JobState.CANCELLED, reason), await tx.now()
+    if not await job.move(tx, held, JobState.CANCELLED, by=by, why=reason, now=now):
+        return False
+    told = await sheet.close(tx, held, outcome, now)
+    await job.tell_ending(tx, held, outcome, told=told, actor=actor, now=now)
+    return True
+
+
+async def _ended(tx: Transaction, held: Job) -> Shown:
+    ended = await job.by_id(tx, held.id)
+    if ended is None:
+        raise NotFound
+    return Shown(ended, list(await job.timeline(tx, held.id)))

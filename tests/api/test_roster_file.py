@@ -603,6 +603,128 @@ async def test_who_may_no_longer_has_nothing_more_done(
     assert await counts(house) == 4
 
 
+# Stopped in the middle
+
+
+async def cancel(house: House, job_id: str, token: str = "boss") -> Answer:
+    return await house.ask("POST", f"/jobs/{job_id}/cancel", token=token)
+
+
+async def test_an_import_is_stopped_between_two_batches_and_what_is_done_stays(
+    house: House, boss: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_accounts, "AT_ONCE", 2)
+    monkeypatch.setattr(import_accounts, "BATCHES", 2)
+    content = "sign_in_name,display_name\n" + "".join(f"p{n},P\n" for n in range(7))
+    asked = await send(house, content)
+    await run_job(needs(house), UUID(asked.json["id"]))
+    assert (await house.ask("GET", f"/jobs/{asked.json['id']}", token="boss")).json["available_actions"] == ["cancel"]
+
+    stopped = await cancel(house, asked.json["id"])
+    await run_job(needs(house), UUID(asked.json["id"]))
+
+    assert (stopped.status, stopped.json["state"], stopped.json["reason"]) == (200, "cancelled", "by_person")
+    assert stopped.json["available_actions"] == []
+    shown = (await house.ask("GET", f"/account-imports/{asked.json['id']}", token="boss")).json
+    assert (shown["state"], shown["rows"], shown["created"]) == ("cancelled", 4, 4)
+    assert shown["report_until"] == "2026-03-31T12:00:00Z"
+    assert await counts(house) == 5
+    assert await house.rows(sa.select(sheet.sheet_part)) == [], "what was sent is not kept any longer"
+    assert await house.told(boss) == ["job.import_accounts.cancelled"]
+    assert (await house.events())["account:import_accounts:cancelled", "failure", "by_person"] == 1
+    assert (await cancel(house, asked.json["id"])).json["code"] == "too_late_to_cancel"
+    rest = await read_in(house, content, key="rest")
+    assert (rest["unchanged"], rest["created"]) == (4, 3)
+
+
+async def test_one_that_no_run_has_begun_is_stopped_before_its_first_row(house: House, boss: Person) -> None:
+    asked = await send(house, "sign_in_name,display_name\na,A\n", "?dry_run=true")
+
+    assert (await cancel(house, asked.json["id"])).status == 200
+    await run_job(needs(house), UUID(asked.json["id"]))
+
+    assert await counts(house) == 1
+    assert await house.told(boss) == ["job.import_accounts.trial_stopped"]
+    assert (await send(house, "sign_in_name,display_name\na,A\n", key="next")).status == 202, "nobody waits for it"
+
+
+async def test_a_file_that_is_being_made_is_stopped_and_nothing_is_kept_of_it(
+    house: House, boss: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers.jobs import export_accounts
+
+    monkeypatch.setattr(export_accounts, "AT_ONCE", 1)
+    monkeypatch.setattr(export_accounts, "BATCHES", 2)
+    await house.hire("anna")
+    asked = await house.ask("POST", "/account-exports", token="boss", headers={"Idempotency-Key": "k"})
+    await run_job(needs(house), UUID(asked.json["id"]))
+    assert len(await house.rows(sa.select(sheet.sheet_part))) == 1
+
+    stopped = await cancel(house, asked.json["id"])
+
+    assert (stopped.status, stopped.json["state"]) == (200, "cancelled")
+    assert await house.rows(sa.select(sheet.sheet_part)) == []
+    assert (await fetch(house, f"/account-exports/{asked.json['id']}/file"))[0] == 404
+    assert await house.told(boss) == ["job.export_accounts.cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("role", "status"),
+    [("global_administrator", 200), ("user_administrator", 200), ("groups_administrator", 404)],
+)
+async def test_whoever_may_start_one_may_stop_anothers_and_nobody_else(
+    house: House, boss: Person, role: str, status: int
+) -> None:
+    asked = await send(house, "sign_in_name,display_name\na,A\n")
+    other = await house.appoint("other", role)
+    await house.open_session(other, "weak", strength=1)
+    elsewhere = await found(house.db, house.clock.now)
+    await house.appoint("stranger", organization_id=elsewhere)
+
+    assert (await cancel(house, asked.json["id"], "stranger")).status == 404
+    assert (await cancel(house, asked.json["id"], "weak")).status == (401 if status == 200 else 404)
+    assert (await see(house, asked.json["id"])).is_open
+    stopped = await cancel(house, asked.json["id"], "other")
+
+    assert stopped.status == status
+    if status == 200:
+        assert stopped.json["timeline"][-1]["by"] == "administrator"
+        assert await house.told(boss) == ["job.import_accounts.cancelled"], "it is told to whoever asked"
+
+
+@pytest.mark.parametrize("step", ["import.before_commit", "import.committed"])
+@pytest.mark.parametrize("passing", [1, 2, 3])
+async def test_of_a_stop_and_the_end_one_wins_and_no_row_is_done_twice_or_untold(
+    house: House, boss: Person, monkeypatch: pytest.MonkeyPatch, step: str, passing: int
+) -> None:
+    monkeypatch.setattr(import_accounts, "AT_ONCE", 3)
+    content = "sign_in_name,display_name\n" + "".join(f"p{n},P\n" for n in range(8))
+    asked = await send(house, content)
+    stops: list[asyncio.Task[Answer]] = []
+
+    class Racer(Fault):
+        """Somebody wants it stopped while a batch is written, or between two."""
+
+        def mark(self, step: str) -> None:
+            self._passed[step] += 1
+            if step == self.step and self._passed[step] == self.passing:
+                stops.append(asyncio.ensure_future(cancel(house, asked.json["id"])))
+
+    await run_job(needs(house, Racer(step, passing)), UUID(asked.json["id"]))
+
+    (answer,) = await asyncio.gather(*stops)
+    shown = (await house.ask("GET", f"/account-imports/{asked.json['id']}", token="boss")).json
+    assert (answer.status, shown["state"]) in {(200, "cancelled"), (409, "succeeded")}
+    assert passing < 3 or answer.status == 409, "the last batch was its end"
+    lines = await house.rows(sa.select(sheet.sheet_row.c.line))
+    assert shown["rows"] == shown["created"] == len(lines) == await counts(house) - 1
+    assert shown["rows"] == 8 if answer.status == 409 else 3 * passing <= shown["rows"] < 8
+    told = "cancelled" if answer.status == 200 else "succeeded"
+    assert await house.told(boss) == [f"job.import_accounts.{told}"]
+    rest = await read_in(house, content, key="rest")
+    assert (rest["unchanged"], rest["created"]) == (shown["rows"], 8 - shown["rows"])
+
+
 # Progress, and death in the middle
 
 

@@ -9,7 +9,7 @@ from models.csv_text import BOM, write
 from models.database import Transaction
 from models.event import WORKER
 from models.job import Job, Told
-from models.sheet import COLUMNS, FILE_KEPT, Sheet
+from models.sheet import COLUMNS, Sheet
 from models.vocabulary import JobState, Outcome, Reason
 from workers import jobs
 from workers.needs import Needs
@@ -69,10 +69,4 @@ def _cells(row: Any, values: Mapping[str, Any]) -> Sequence[str]:
 
 
 async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> Told | None:
-    found = await sheet.by_job(tx, held.id)
-    if found is None:
-        return None
-    made = outcome.state is JobState.SUCCEEDED
-    await sheet.close(tx, held.id, keep_parts=made, erase_at=now + FILE_KEPT)
-    until = (now + FILE_KEPT).isoformat(timespec="seconds")
-    return Told(f"job.{held.kind}.{outcome.state}", {"accounts": found.position, "until": until})
+    return await sheet.close(tx, held, outcome, now)

@@ -19,7 +19,7 @@ from models.job import Job, Told
 from models.profile import FIELDS, BrokenRule, Value
 from models.roster import SIGN_IN_NAME, Edit, New
 from models.sealed import Keyring
-from models.sheet import DUPLICATE, PART, REPORT_KEPT, Result, RowOutcome, Sheet
+from models.sheet import DUPLICATE, PART, Result, RowOutcome, Sheet
 from models.vocabulary import LANGUAGES, JobState, Outcome, Reason
 from workers import jobs
 from workers.needs import Needs
@@ -310,10 +310,4 @@ def _errors(error: DomainError) -> tuple[Mapping[str, str], ...]:
 
 
 async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> Told | None:
-    found = await sheet.by_job(tx, held.id)
-    if found is None:
-        return None
-    await sheet.close(tx, held.id, keep_parts=False, erase_at=now + REPORT_KEPT)
-    counts = {one.value: found.counts.get(one.value, 0) for one in RowOutcome}
-    tried = found.dry_run and outcome.state is JobState.SUCCEEDED
-    return Told(f"job.{held.kind}.{'tried' if tried else outcome.state}", {"rows": found.rows, **counts})
+    return await sheet.close(tx, held, outcome, now)
