@@ -37,12 +37,12 @@ contact = sa.Table(
     sa.Column("replaces", Id, nullable=True, comment="the method whose place it takes when it is confirmed"),
     sa.Column("confirmed_at", Moment, nullable=True),
     sa.Column("replaced_by", Id, nullable=True, comment="the method that took its place"),
-    sa.Column("kept_until", Moment, nullable=True, comment="so long it can be put back"),
+    sa.Column("kept_until", Moment, nullable=True, comment="it went, and so long it can be put back"),
     partial_index("ix_contact_kept", "kept_until", where="kept_until IS NOT NULL"),
 )
 
-IN_FORCE: Final = sa.and_(contact.c.confirmed_at.is_not(None), contact.c.replaced_by.is_(None))
-"""What was confirmed, and has not given its place to another."""
+IN_FORCE: Final = sa.and_(contact.c.confirmed_at.is_not(None), contact.c.kept_until.is_(None))
+"""What was confirmed, and has not gone since."""
 KINDS: Final = frozenset({VerificationKind.PHONE, VerificationKind.EMAIL})
 """That have an address."""
 
@@ -57,6 +57,7 @@ class Contact:
     address_hash: str
     replaces: UUID | None
     confirmed_at: datetime | None
+    replaced_by: UUID | None = None
 
     @classmethod
     def of(cls, row: Any) -> "Contact":
@@ -69,6 +70,7 @@ class Contact:
             address_hash=row.address_hash,
             replaces=row.replaces,
             confirmed_at=row.confirmed_at,
+            replaced_by=row.replaced_by,
         )
 
     def open(self, keys: Keyring) -> str:
@@ -76,6 +78,10 @@ class Contact:
 
     def hint(self, keys: Keyring) -> str:
         return masked(self.open(keys))
+
+    def was_settled(self, at: datetime) -> bool:
+        """Whether it was the person's the day before."""
+        return self.confirmed_at is not None and at >= self.confirmed_at + SETTLED
 
 
 def masked(address: str) -> str:
@@ -174,8 +180,9 @@ async def confirm(tx: Transaction, pending: Contact, now: datetime) -> None:
     await tx.execute(sa.update(contact).where(contact.c.id == pending.id).values(confirmed_at=now, replaces=None))
 
 
-async def set_aside(tx: Transaction, verification_id: UUID, by: UUID, until: datetime) -> None:
-    """It gave its place to another, which may have been somebody else's doing: so long it can be put back."""
+async def set_aside(tx: Transaction, verification_id: UUID, by: UUID | None, until: datetime) -> None:
+    """It was taken away, or gave its place to another, which may have been somebody else's doing: so long it can be
+    put back."""
     statement = sa.update(contact).where(contact.c.id == verification_id)
     await tx.execute(statement.values(replaced_by=by, kept_until=until))
 
@@ -194,15 +201,23 @@ async def successors(tx: Transaction, account_id: UUID, first: UUID) -> list[UUI
     return found
 
 
-async def put_back(tx: Transaction, account_id: UUID, taken_by: UUID, now: datetime) -> list[Contact]:
-    """Those whose place that one took, as they were."""
-    statement = (
-        sa.update(contact)
-        .where(contact.c.account_id == account_id, contact.c.replaced_by == taken_by, contact.c.kept_until >= now)
-        .values(replaced_by=None, kept_until=None)
-        .returning(contact)
+async def since(tx: Transaction, gone: Contact, at: datetime) -> list[UUID]:
+    """What was confirmed after that one went, of its kind, in force or gone in its turn."""
+    statement = sa.select(contact.c.id).where(
+        contact.c.account_id == gone.account_id, contact.c.kind == gone.kind.value, contact.c.confirmed_at > at
     )
-    return [Contact.of(row) for row in await tx.execute(statement)]
+    return list((await tx.execute(statement.order_by(contact.c.id))).scalars())
+
+
+async def set_aside_of(tx: Transaction, account_id: UUID, now: datetime) -> list[Contact]:
+    """Those that went and can be put back."""
+    statement = sa.select(contact).where(contact.c.account_id == account_id, contact.c.kept_until >= now)
+    return [Contact.of(row) for row in await tx.execute(statement.order_by(contact.c.id))]
+
+
+async def put_back(tx: Transaction, gone: Contact) -> None:
+    """As it was."""
+    await tx.execute(sa.update(contact).where(contact.c.id == gone.id).values(replaced_by=None, kept_until=None))
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

@@ -278,6 +278,7 @@ async def notify(
     also: Sequence[str] = (),
     not_me: bool = True,
     method_id: UUID | None = None,
+    gone_id: UUID | None = None,
     device_id: UUID | None = None,
     job_id: UUID | None = None,
 ) -> None:
@@ -285,6 +286,7 @@ async def notify(
 
     `also`: addresses that were the person's until now, and must hear of it, too. `job_id`: the job that goes on from
     here, and whose ending takes the place of the line under the flag. `method_id`: what goes if it was somebody else.
+    `gone_id`: the address that went, and comes back then.
     """
     await notification.tell(
         tx,
@@ -308,6 +310,7 @@ async def notify(
         also=also,
         not_me=not_me,
         method_id=method_id,
+        gone_id=gone_id,
     )
 
 
@@ -322,6 +325,7 @@ async def mail_notice(
     also: Sequence[str] = (),
     not_me: bool = True,
     method_id: UUID | None = None,
+    gone_id: UUID | None = None,
     letterbox: Letterbox | None = None,
 ) -> None:
     """The mail alone, to every address: where the flag tells of it in a line of its own.
@@ -332,7 +336,7 @@ async def mail_notice(
     mails = dict.fromkeys([*letterbox.mails, *also])
     if not mails:
         return
-    token = _not_me_token(tx, account, key, method_id, now) if not_me else None
+    token = _not_me_token(tx, account, key, method_id, gone_id, now) if not_me else None
     for mail in mails:
         await send(
             tx,
@@ -350,13 +354,16 @@ async def mail_notice(
         )
 
 
-def _not_me_token(tx: Transaction, account: Whom, key: str, method_id: UUID | None, now: datetime) -> Secret:
+def _not_me_token(
+    tx: Transaction, account: Whom, key: str, method_id: UUID | None, gone_id: UUID | None, now: datetime
+) -> Secret:
     return not_me.issue(
         tx,
         organization_id=account.organization_id,
         account_id=account.id,
         notice=key,
         method_id=method_id,
+        gone_id=gone_id,
         now=now,
     )
 

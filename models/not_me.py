@@ -26,6 +26,7 @@ not_me = sa.Table(
     sa.Column("account_id", Id, sa.ForeignKey("account.id"), nullable=False),
     sa.Column("notice", sa.Text, nullable=False, comment="the key of what was told"),
     sa.Column("method_id", Id, nullable=True, comment="the method that came, or was used, where that was told"),
+    sa.Column("gone_id", Id, nullable=True, comment="the address that was taken away, where that was told"),
     sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("expires_at", Moment, nullable=False, index=True),
@@ -40,6 +41,7 @@ class NotMe:
     account_id: UUID
     notice: str
     method_id: UUID | None
+    gone_id: UUID | None
     created_at: datetime
     expires_at: datetime
     used_at: datetime | None
@@ -52,6 +54,7 @@ class NotMe:
             account_id=row.account_id,
             notice=row.notice,
             method_id=row.method_id,
+            gone_id=row.gone_id,
             created_at=row.created_at,
             expires_at=row.expires_at,
             used_at=row.used_at,
@@ -72,6 +75,7 @@ def issue(
     account_id: UUID,
     notice: str,
     method_id: UUID | None = None,
+    gone_id: UUID | None = None,
     now: datetime,
 ) -> Secret:
     """A token of 256 random bits for one notice; its hash alone is kept."""
@@ -82,6 +86,7 @@ def issue(
         "account_id": account_id,
         "notice": notice,
         "method_id": method_id,
+        "gone_id": gone_id,
         "token_hash": hash_token(token),
         "created_at": now,
         "expires_at": now + NOT_ME_LINK,

@@ -22,6 +22,7 @@ from models import (
     verification,
 )
 from models import reset_link as links
+from models.contact import Contact
 from models.database import Database, Transaction
 from models.delivery import Person
 from models.errors import NotFound
@@ -42,6 +43,8 @@ class About:
     """When it happened: what the account had the day before was its owner's."""
     method_id: UUID | None = None
     """The method that came then, or was used."""
+    gone_id: UUID | None = None
+    """The address that was taken away then."""
 
 
 async def report(db: Database, keys: Keyring, token: str, *, actor: Actor) -> list[UUID]:
@@ -61,7 +64,7 @@ async def report(db: Database, keys: Keyring, token: str, *, actor: Actor) -> li
             raise NotFound
         if not await not_me.use(tx, found, now):
             return [found.account_id]
-        about = About(found.notice, ("not_me", found.id), found.created_at, found.method_id)
+        about = About(found.notice, ("not_me", found.id), found.created_at, found.method_id, found.gone_id)
         return await secure(tx, keys, held, watchers, about, actor=actor, now=now) or [found.account_id]
 
 
@@ -102,12 +105,11 @@ async def secure(
         subject=about.subject,
         facts={"notice": about.notice},
     )
-    if about.method_id is not None:
-        # What took its place since is of the same hand: a chain of addresses hides none of them.
-        for one in (about.method_id, *await contact.successors(tx, whose.id, about.method_id)):
-            await _take_away(tx, keys, held, one, actor=actor, now=now)
-        await _put_back(tx, keys, whose, about.method_id, actor=actor, now=now)
-    if held.secured_at is not None and about.at < held.secured_at:
+    for one in await _came(tx, whose, about, now):
+        await _take_away(tx, keys, held, one, actor=actor, now=now)
+    answered = held.secured_at is not None and about.at < held.secured_at
+    await _put_back(tx, keys, whose, about, answered=answered, actor=actor, now=now)
+    if answered:
         return []
     await account.secured(tx, whose.id, now)
     await access_pass.end_all(tx, whose, held.session_generation, actor=actor, now=now)
@@ -164,19 +166,48 @@ async def _take_away(
 
 
 async def _put_back(
-    tx: Transaction, keys: Keyring, whose: Person, taken_by: UUID, *, actor: Actor, now: datetime
+    tx: Transaction, keys: Keyring, whose: Person, about: About, *, answered: bool, actor: Actor, now: datetime
 ) -> None:
-    """The address whose place that one took is its owner's again, as it was."""
-    for held in await contact.put_back(tx, whose.id, taken_by, now):
-        method = await verification.revoked(tx, whose.id, held.id)
-        if method is None:
+    """The address that was taken away then, or whose place was taken, is its owner's again, as it was.
+
+    What was taken away must have been theirs the day before, and so must all once the owner has spoken: an intruder who
+    adds an address and removes it must come back by no link of its notices, whoever follows it.
+    """
+    mine = await contact.of_account(tx, whose.id)
+    for gone in await _gone(tx, whose, about, now):
+        again = any((one.kind, one.address_hash) == (gone.kind, gone.address_hash) for one in mine.values())
+        method = await verification.revoked(tx, whose.id, gone.id)
+        young = (answered or gone.replaced_by is None) and not gone.was_settled(about.at)
+        if again or young or method is None:
             continue
+        await contact.put_back(tx, gone)
         names = {one.label for one in await verification.of_account(tx, whose.id) if one.kind in NAMED}
-        label = method.label if method.label not in names else f"{method.label[:56]} ({held.id.hex[-4:]})"
+        label = method.label if method.label not in names else f"{method.label[:56]} ({gone.id.hex[-4:]})"
         await verification.reinstate(tx, whose.id, method.id, label)
         await told.record(tx, whose, "restore", method.id, method.kind, actor=actor, now=now, facts={"why": "not_me"})
         await verification.settle_default(tx, whose.id)
         await _tell(tx, keys, whose, "not_me.address_restored", {"method": label}, now=now)
+
+
+async def _gone(tx: Transaction, whose: Person, about: About, now: datetime) -> list[Contact]:
+    """The addresses that went by what is told of, and can be put back."""
+    return [
+        one
+        for one in await contact.set_aside_of(tx, whose.id, now)
+        if (one.replaced_by is None and one.id == about.gone_id)
+        or (one.replaced_by is not None and one.replaced_by == about.method_id)
+    ]
+
+
+async def _came(tx: Transaction, whose: Person, about: About, now: datetime) -> list[UUID]:
+    """The methods that came by it: a chain of addresses hides none of them.
+
+    What took the place of one since is of the same hand; so is what came in the kind of an address that was taken
+    away, since no notice of it went there any more.
+    """
+    if about.method_id is not None:
+        return [about.method_id, *await contact.successors(tx, whose.id, about.method_id)]
+    return [came for gone in await _gone(tx, whose, about, now) for came in await contact.since(tx, gone, about.at)]
 
 
 async def _tell(

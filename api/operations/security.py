@@ -250,14 +250,14 @@ async def take_off(
 ) -> tuple[str, ...]:
     """With all that rests on it. An address that goes must hear of it, too: it is given back, to be told.
 
-    `by`: what takes its place. It can be put back while its notice can be answered: that was not me.
+    `by`: what takes its place. An address can be put back while its notice can be answered: that was not me.
     """
     gone = await contact.of_method(tx, method.id)
     also: tuple[str, ...] = ()
     if gone is not None and gone.kind is VerificationKind.EMAIL:
         with contextlib.suppress(SealBroken):  # what no key opens any more can still be removed
             also = (gone.open(keys),)
-    if by is None:
+    if gone is None:
         await erase(tx, method, now)
     else:
         await verification.revoke(tx, method, now)
@@ -364,12 +364,25 @@ async def changed(
     """What every change of methods brings with it: windows close, and the person is told.
 
     `came`: it was not there before, and goes if that was somebody else. `by`: what took its place, and goes then.
+    With neither it went, or is as it was: an address that went comes back.
     """
     account_id = whose.id if isinstance(whose, Person) else whose.account_id
     await re_sign_in.cancel_live(tx, account_id, None, "methods_changed", now, actor=actor)
     params = {"method": method.label, "kind": method.kind.value}
     method_id = method.id if came else by
-    await told.notify(tx, keys, whose, key=key, params=params, also=also, method_id=method_id, actor=actor, now=now)
+    gone_id = method.id if method_id is None and method.kind in contact.KINDS else None
+    await told.notify(
+        tx,
+        keys,
+        whose,
+        key=key,
+        params=params,
+        also=also,
+        method_id=method_id,
+        gone_id=gone_id,
+        actor=actor,
+        now=now,
+    )
 
 
 async def end_what_stood_on(

@@ -27,8 +27,10 @@ async def notify(
     severity: Severity = Severity.INFO,
     also: Sequence[str] = (),
     method_id: UUID | None = None,
+    gone_id: UUID | None = None,
 ) -> None:
-    """`also`: addresses that were the person's until now. `method_id`: what goes if it was somebody else."""
+    """`also`: addresses that were the person's until now. `method_id`: what goes if it was somebody else, and `gone_id`
+    what comes back."""
     account = whose if isinstance(whose, Person) else Person(whose.account_id, whose.organization_id)
     # From where others acted is not theirs to know.
     where = place.of(actor) if actor.id == account.id else {}
@@ -41,6 +43,7 @@ async def notify(
         severity=severity,
         also=also,
         method_id=method_id,
+        gone_id=gone_id,
         now=now,
     )
 

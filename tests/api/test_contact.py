@@ -13,7 +13,7 @@ from models.delivery import Channel, Delivery, delivery
 from models.event import event
 from models.re_sign_in import re_sign_in
 from models.verification import VerificationKind, verification
-from tests.api.house import Answer, House
+from tests.api.house import Answer, House, give_address
 from tests.people import Person, give_device, give_totp
 
 METHODS = "/security/methods"
@@ -355,14 +355,17 @@ async def test_what_is_replaced_is_of_the_same_kind_and_ones_own(house: House, a
     assert (await begin(house, address=SECOND, token="otto", replaces=phone)).status == 404
 
 
-async def test_a_removed_phone_takes_its_number_and_its_codes_along(house: House, anna: Person) -> None:
+async def test_a_removed_phone_takes_its_codes_along_and_its_number_after_three_days(
+    house: House, anna: Person
+) -> None:
     await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
     phone = await add(house)
     await send(house, phone, "token", "proof")
 
     assert (await house.ask("DELETE", f"{METHODS}/{phone}", token="token")).status == 204
 
-    assert await house.rows(sa.select(contact.contact)) == []
+    (kept,) = await house.rows(sa.select(contact.contact))
+    assert kept.kept_until == house.clock.now + timedelta(hours=72), "as long as its notice can be answered"
     assert [row.purpose for row in await house.rows(sa.select(sent_code.sent_code))] == []
     (row,) = await house.rows(sa.select(verification).where(verification.c.kind == "phone"))
     assert (row.state, row.secret) == ("revoked", None)
@@ -717,3 +720,133 @@ async def test_an_address_that_gave_its_place_is_used_for_nothing_and_goes_when_
     assert len(await sent(house)) == before
     again = await begin(house, "email", MAIL, label="Home again")
     assert again.status == 201, "and may be added anew"
+
+
+async def remove(house: House, method_id: str | UUID) -> None:
+    gone = await house.ask("DELETE", f"{METHODS}/{method_id}", token="token")
+    assert gone.status == 204, gone.json
+
+
+async def say_not_me(house: House, token: str) -> int:
+    return (await house.ask("POST", "/not-me", {"token": token})).status
+
+
+async def in_force(house: House, kind: str = "email") -> list[tuple[UUID, str]]:
+    methods = await house.rows(sa.select(verification).where(verification.c.kind == kind))
+    return [(row.id, row.label) for row in methods if row.state == "active"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a15_an_address_that_somebody_else_removed_is_put_back_from_there_and_gets_the_link(
+    house: House, anna: Person, late: bool
+) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await remove(house, old)
+    assert await in_force(house) == []
+    token = await link_to(house, MAIL, "security.method_removed")
+
+    house.clock.now += timedelta(hours=72) + (MOMENT if late else timedelta(0))
+    reported = await say_not_me(house, token)
+
+    if late:
+        assert (reported, await in_force(house)) == (404, [])
+        return
+    assert reported == 204
+    assert await in_force(house) == [(old, "email")]
+    assert (await house.ask("GET", "/sessions/current", token="token")).status == 401, "whoever removed it is out"
+    assert "not_me.address_restored" in await house.told(anna)
+    assert {to for to, _ in await sent(house, "not_me.reset_link")} == {"anna@example.org", MAIL}
+    assert (await house.events(anna))["account:verification:restore", "success", None] == 1
+    (kept,) = await house.rows(sa.select(contact.contact))
+    assert (kept.replaced_by, kept.kept_until) == (None, None)
+
+
+async def test_a15_a_phone_that_somebody_else_removed_is_put_back_too(house: House, anna: Person) -> None:
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    phone = await give_address(house, anna, VerificationKind.PHONE, NUMBER)
+    await remove(house, phone)
+    assert await in_force(house, "phone") == []
+
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "security.method_removed")) == 204
+
+    assert await in_force(house, "phone") == [(phone, "phone")]
+
+
+async def test_a15_what_came_in_its_kind_after_it_went_goes_as_if_it_had_taken_its_place(
+    house: House, anna: Person
+) -> None:
+    """Of what was added before, the address was told, with a link of its own."""
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    before = await add(house, "email", "before@example.net", label="Before")
+    house.clock.now += MINUTE
+    await remove(house, old)
+    house.clock.now += MINUTE
+    await add(house, "email", "thief@example.net", label="Mine")
+    gone = await add(house, "email", "thief2@example.net", label="Mine, too")
+    await remove(house, gone)
+    phone = await add(house)
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert {one for one, _ in await in_force(house)} == {old, UUID(before)}
+    assert await in_force(house, "phone") == [(UUID(phone), "My phone")]
+    assert await say_not_me(house, await link_to(house, "thief2@example.net", "security.method_removed")) == 204
+    assert {one for one, _ in await in_force(house)} == {old, UUID(before)}, "and does not come back by its own link"
+
+
+async def test_a15_a_thiefs_address_comes_back_by_no_link_once_the_owner_has_spoken(house: House, anna: Person) -> None:
+    """What the owner had the day before comes back by a later word, too."""
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    theirs = await add(house, "email", "thief@example.net", label="Mine")
+    house.clock.now += MINUTE
+    await remove(house, theirs)
+    house.clock.now += MINUTE
+    await remove(house, old)
+    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="token")
+    house.clock.now += MINUTE
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "session.signed_out_everywhere")) == 204
+
+    assert await say_not_me(house, await link_to(house, "thief@example.net", "security.method_removed")) == 204
+    assert await in_force(house) == []
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert await in_force(house) == [(old, "email")]
+
+
+@pytest.mark.parametrize("ago", [timedelta(hours=24), timedelta(hours=24) - MOMENT])
+async def test_a15_what_was_added_and_removed_within_a_day_is_put_back_by_nobody(
+    house: House, anna: Person, ago: timedelta
+) -> None:
+    """An owner who follows the link of the removal must not give an intruder's address back to it."""
+    theirs = await give_address(house, anna, VerificationKind.EMAIL, "thief@example.net", age=ago)
+    await remove(house, theirs)
+
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "security.method_removed")) == 204
+
+    assert [one for one, _ in await in_force(house)] == ([theirs] if ago == timedelta(hours=24) else [])
+
+
+async def test_an_address_that_was_replaced_and_added_anew_is_not_put_back_beside_itself(
+    house: House, anna: Person
+) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await add(house, "email", "new@example.net", label="Office", replaces=str(old))
+    again = await add(house, "email", MAIL, label="Home")
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert await in_force(house) == [(UUID(again), "Home")]
+
+
+async def test_a7_an_authenticator_that_was_removed_stays_so_and_its_secret_is_gone(house: House, anna: Person) -> None:
+    """A7: delete is final; see the threat model."""
+    await give_address(house, anna, VerificationKind.PHONE, NUMBER)
+    app = await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    assert app.totp_secret is not None
+    (row,) = [one for one in await listed(house) if one["kind"] == "totp"]
+    await remove(house, row["id"])
+
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "security.method_removed")) == 204
+
+    (kept,) = await house.rows(sa.select(verification).where(verification.c.kind == "totp"))
+    assert (kept.state, kept.secret) == ("revoked", None)

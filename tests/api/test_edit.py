@@ -547,6 +547,21 @@ async def test_what_cannot_be_taken_away_stays(house: House, boss: Person, anna:
     assert ("security.contact_taken", "anna@example.net") in await mailed(house)
 
 
+async def test_a15_an_address_that_an_administrator_took_is_put_back_by_its_owner(
+    house: House, boss: Person, anna: Person
+) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, "old@example.net")
+    assert (await house.ask("DELETE", f"/accounts/{anna.id}/authentication-contact/{old}", token="boss")).status == 204
+    letters = [Delivery.of(row) for row in await house.rows(sa.select(delivery))]
+    opened = [one.open(house.keys) for one in letters if one.key == "security.contact_taken"]
+    (token,) = {secret.text() for to, secret in opened if to == "old@example.net" and secret is not None}
+
+    assert (await house.ask("POST", "/not-me", {"token": token})).status == 204
+
+    (row,) = await house.rows(sa.select(verification.verification).where(verification.verification.c.id == old))
+    assert row.state == "active"
+
+
 async def test_an_address_is_given_once_and_not_to_oneself(house: House, boss: Person, anna: Person) -> None:
     await set_contact(house, anna, "email", "anna@example.net")
 

@@ -869,6 +869,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("account_id", Id, nullable=False),
         sa.Column("notice", sa.Text, nullable=False, comment="the key of what was told"),
         sa.Column("method_id", Id, nullable=True, comment="the method that came, or was used, where that was told"),
+        sa.Column("gone_id", Id, nullable=True, comment="the address that was taken away, where that was told"),
         sa.Column("token_hash", sa.LargeBinary, nullable=False),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("expires_at", Moment, nullable=False),
@@ -892,7 +893,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("replaces", Id, nullable=True, comment="the method whose place it takes when it is confirmed"),
         sa.Column("confirmed_at", Moment, nullable=True),
         sa.Column("replaced_by", Id, nullable=True, comment="the method that took its place"),
-        sa.Column("kept_until", Moment, nullable=True, comment="so long it can be put back"),
+        sa.Column("kept_until", Moment, nullable=True, comment="it went, and so long it can be put back"),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_contact_account_id_account")),
         sa.ForeignKeyConstraint(
             ["id"], ["verification.id"], name=op.f("fk_contact_id_verification"), ondelete="CASCADE"
