@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from models.signing_key import ALGORITHM
 from platforms.errors import Refused, Unreachable
-from workers.reach import Outside, Resolve, look_up
+from workers.reach import WHOSE, Outside, Resolve, resolve
 from workers.settings import Network
 
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -76,7 +76,7 @@ class Teller:
     """Tells apps. `plain`: by http, too, where nothing is real. `meant`: networks of the house with apps in them."""
 
     def __init__(
-        self, issuer: str, *, plain: bool = False, meant: Sequence[Network] = (), resolve: Resolve = look_up
+        self, issuer: str, *, plain: bool = False, meant: Sequence[Network] = (), resolve: Resolve = resolve
     ) -> None:
         self._issuer = issuer
         self._plain = plain
@@ -95,8 +95,13 @@ class Teller:
     async def __aexit__(self, *error: object) -> None:
         await self._client.aclose()
 
-    async def tell(self, uri: str, token: LogoutToken, kid: UUID, key: ec.EllipticCurvePrivateKey) -> None:
-        """Returns when the app knows. Raises Unreachable (again later) or Refused (final)."""
+    async def tell(
+        self, uri: str, token: LogoutToken, kid: UUID, key: ec.EllipticCurvePrivateKey, *, whose: UUID
+    ) -> None:
+        """Returns when the app knows. Raises Unreachable (again later) or Refused (final).
+
+        `whose`: the organization that the app is of.
+        """
         if not (self._plain or uri.startswith("https:")):
             raise Refused("not_https")
         said = {"logout_token": sign(token.claims(self._issuer), kid, key)}
@@ -104,7 +109,9 @@ class Teller:
             # Streamed, and the body left unread: the status says it all, and a body may be of any length.
             async with (
                 asyncio.timeout(PATIENCE.total_seconds()),
-                self._client.stream("POST", uri, data=said, headers={"Accept": "application/json"}) as answer,
+                self._client.stream(
+                    "POST", uri, data=said, headers={"Accept": "application/json"}, extensions={WHOSE: whose}
+                ) as answer,
             ):
                 status, wait = answer.status_code, answer.headers.get("Retry-After", "")
         except (httpx.TimeoutException, TimeoutError):

@@ -6,11 +6,15 @@ was found good: a name that answers otherwise a moment later leads nowhere else.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -18,13 +22,22 @@ from platforms.errors import Refused, Unreachable
 from workers.settings import Network
 
 Address: TypeAlias = IPv4Address | IPv6Address
-Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
+"""Blocks: only the system's own way knows all that a name may be."""
 
 TRIED: Final = 4
 """Of a name's addresses, one after the other."""
 CONNECT: Final = 1.5
 """Seconds for each of them: all together below the patience for one app, or the last would never get its turn."""
+PATIENT: Final = 1.5
+"""Seconds for a name, beside those."""
+LOOK_UPS: Final = 16
+"""Names that are looked up at once. Nothing stops a thread that waits for a resolver: it ends in its own time."""
+LOOK_UPS_EACH: Final = 4
+"""Of them for one organization: who answers for its names is its own choice, and may never answer."""
 ONCE: Final = httpx.Limits(max_keepalive_connections=0)
+WHOSE: Final = "whose"
+"""Of a request's extensions: the organization that wrote the address down."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 """RFC 6052: the IPv4 address is its last 32 bits."""
 
@@ -59,19 +72,70 @@ def _is_public(address: Address) -> bool:
     return not inside and not (isinstance(address, IPv6Address) and address.is_site_local)
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+def resolve(host: str, port: int) -> Sequence[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
+
+
+class LookUps:
+    """Names are asked for in threads of their own: one that hangs holds up nothing else that waits for a thread.
+
+    A name that is asked for again while it hangs is the same question, so each holds one thread at most.
+    """
+
+    def __init__(self, resolve: Resolve = resolve, *, patient: float = PATIENT) -> None:
+        self._resolve = resolve
+        self._patient = patient
+        self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="names")
+        self._under_way: dict[tuple[UUID | None, str, int], Future[Sequence[str]]] = {}
+        self._places: WeakValueDictionary[UUID | None, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def __call__(self, whose: UUID | None, host: str, port: int) -> Sequence[str]:
+        """Raises TimeoutError and what else the resolver says, all of it OSError; or UnicodeError."""
+        async with asyncio.timeout(self._patient):
+            # Whoever no longer waits for it takes it from nobody else.
+            return await asyncio.shield(asyncio.wrap_future(await self._asked((whose, host, port))))
+
+    async def _asked(self, question: tuple[UUID | None, str, int]) -> Future[Sequence[str]]:
+        whose, host, port = question
+        if (asked := self._under_way.get(question)) is not None:
+            return asked
+        places = self._places.setdefault(whose, asyncio.Semaphore(LOOK_UPS_EACH))
+        await places.acquire()
+        if (asked := self._under_way.get(question)) is not None:
+            places.release()
+            return asked
+        loop = asyncio.get_running_loop()
+
+        def over() -> None:
+            del self._under_way[question]
+            places.release()
+
+        def from_its_thread(_: Future[Sequence[str]]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(over)
+
+        asked = self._under_way[question] = self._threads.submit(self._resolve, host, port)
+        asked.add_done_callback(from_its_thread)
+        return asked
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Outside(httpx.AsyncBaseTransport):
     """A transport that connects to checked addresses alone. Raises Refused("address_inside"), Unreachable("name")."""
 
     def __init__(
-        self, meant: Sequence[Network] = (), resolve: Resolve = look_up, out: httpx.AsyncBaseTransport | None = None
+        self,
+        meant: Sequence[Network] = (),
+        resolve: Resolve = resolve,
+        out: httpx.AsyncBaseTransport | None = None,
+        *,
+        patient: float = PATIENT,
     ) -> None:
         self._meant = tuple(meant)
-        self._resolve = resolve
+        self._look_up = LookUps(resolve, patient=patient)
         # A connection is to an address, and its certificate was checked for one name: it is never used again, so that
         # nobody is told over a connection that was made for somebody else at the same address.
         self._out = out or httpx.AsyncHTTPTransport(trust_env=False, limits=ONCE)
@@ -79,7 +143,7 @@ class Outside(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.raw_host.decode("ascii").strip("[]")
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
-        addresses = await self._addresses(host, port)
+        addresses = await self._addresses(request.extensions.get(WHOSE), host, port)
         timeout = {**request.extensions.get("timeout", {}), "connect": CONNECT}
         for place, address in enumerate(addresses, start=1):
             sent = httpx.Request(
@@ -97,9 +161,9 @@ class Outside(httpx.AsyncBaseTransport):
                     raise
         raise AssertionError  # there is one at least
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
+    async def _addresses(self, whose: UUID | None, host: str, port: int) -> list[str]:
         try:
-            found = [ipaddress.ip_address(one) for one in await self._all(host, port)]
+            found = [ipaddress.ip_address(one) for one in await self._all(whose, host, port)]
         except UnicodeError:
             raise Refused("address_unreadable") from None
         except OSError:
@@ -109,12 +173,13 @@ class Outside(httpx.AsyncBaseTransport):
             raise Refused("address_inside")
         return good[:TRIED]
 
-    async def _all(self, host: str, port: int) -> Sequence[str]:
+    async def _all(self, whose: UUID | None, host: str, port: int) -> Sequence[str]:
         try:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
             # Also for what is an address in a spelling of its own, like 0x7f.1: the resolver knows it.
-            return await self._resolve(host, port)
+            return await self._look_up(whose, host, port)
 
     async def aclose(self) -> None:
+        self._look_up.close()
         await self._out.aclose()

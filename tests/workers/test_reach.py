@@ -1,7 +1,10 @@
 """Where an address that an administrator wrote down may lead: not into the house."""
 
+import asyncio
+import contextlib
 import ssl
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -21,7 +24,7 @@ from tests.workers.post import Certificate
 from tests.workers.relying_party import ISSUER, LOOPBACK, RelyingParty, serving
 from workers.jobs.sign_out import refusal
 from workers.logout import PATIENCE, LogoutToken, Teller
-from workers.reach import CONNECT, ONCE, TRIED, Outside, Resolve, may_lead_to
+from workers.reach import CONNECT, LOOK_UPS, LOOK_UPS_EACH, ONCE, PATIENT, TRIED, LookUps, Outside, Resolve, may_lead_to
 from workers.settings import app_networks
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -80,14 +83,15 @@ OUTSIDE = (
 def standing_for(*addresses: str) -> Resolve:
     """A name that answers so."""
 
-    async def resolve(host: str, port: int) -> Sequence[str]:
+    def resolve(host: str, port: int) -> Sequence[str]:
         return addresses
 
     return resolve
 
 
 async def tell(teller: Teller, uri: str) -> None:
-    await teller.tell(uri, LogoutToken("timesheet", new_id(NOW), None, NOW), new_id(NOW), KEY)
+    token = LogoutToken("timesheet", new_id(NOW), None, NOW)
+    await teller.tell(uri, token, new_id(NOW), KEY, whose=new_id(NOW))
 
 
 @pytest.mark.parametrize("address", INSIDE)
@@ -177,14 +181,14 @@ async def test_the_last_address_of_a_name_gets_its_turn_and_time_to_answer() -> 
         assert (await client.post("https://app.test/")).status_code == 200
 
     assert len(asked) == TRIED
-    assert waited + CONNECT < patience, "its own connection, too, and what is said over it"
+    assert PATIENT + waited + CONNECT < patience, "its own connection, too, and what is said over it"
 
 
 async def test_the_connection_goes_to_the_very_address_that_was_looked_at() -> None:
     """A name that answers otherwise the second time: it is asked once."""
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
 
-    async def resolve(host: str, port: int) -> Sequence[str]:
+    def resolve(host: str, port: int) -> Sequence[str]:
         return next(answers)
 
     party = RelyingParty("timesheet")
@@ -224,7 +228,7 @@ async def test_the_certificate_is_of_the_name_and_not_of_the_address(tmp_path: P
 
 
 async def test_a_name_that_nobody_knows_is_tried_again_later() -> None:
-    async def resolve(host: str, port: int) -> Sequence[str]:
+    def resolve(host: str, port: int) -> Sequence[str]:
         raise OSError("no such name")
 
     async with Teller(ISSUER, resolve=resolve) as teller:
@@ -240,6 +244,75 @@ async def test_the_proxy_of_the_environment_is_none_of_it(monkeypatch: pytest.Mo
         await tell(teller, party.uri)
 
     assert len(party.heard) == 1
+
+
+# A resolver that never answers
+
+
+class Silent:
+    """Names below hang.test are never answered, until it is let go; all others at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.entered = threading.Semaphore(0)
+        self.let_go = threading.Event()
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        self.entered.release()
+        if host.endswith("hang.test"):
+            self.let_go.wait(30)
+        return ["1.1.1.1"]
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[Silent]:
+    silent = Silent()
+    yield silent
+    silent.let_go.set()
+
+
+async def test_names_of_one_organization_that_nobody_answers_for_hold_up_no_other(silent: Silent) -> None:
+    one, other = new_id(NOW), new_id(NOW)
+    look_up = LookUps(silent, patient=30)
+    stuck = [asyncio.ensure_future(look_up(one, f"{n}.hang.test", 443)) for n in range(3 * LOOK_UPS)]
+    for _ in range(LOOK_UPS_EACH):
+        assert await asyncio.to_thread(silent.entered.acquire, timeout=10)
+
+    async with asyncio.timeout(10):
+        assert list(await look_up(other, "app.test", 443)) == ["1.1.1.1"]
+        await asyncio.to_thread(lambda: None)
+
+    assert len(silent.asked) == LOOK_UPS_EACH + 1 < LOOK_UPS, "it waits in its own line"
+    silent.let_go.set()
+    assert [list(found) for found in await asyncio.gather(*stuck)] == [["1.1.1.1"]] * len(stuck), "places come back"
+    look_up.close()
+
+
+async def test_a_name_that_hangs_holds_one_thread_however_often_it_is_asked_for(silent: Silent) -> None:
+    one = new_id(NOW)
+    look_up = LookUps(silent, patient=0.02)
+
+    for _ in range(3 * LOOK_UPS_EACH):
+        with pytest.raises(TimeoutError):
+            await look_up(one, "hang.test", 443)
+
+    assert silent.asked == ["hang.test"]
+    assert list(await look_up(one, "app.test", 443)) == ["1.1.1.1"], "nor does it hold up the others of its house"
+    silent.let_go.set()
+    async with asyncio.timeout(10):
+        found: Sequence[str] = ()
+        while not found:
+            with contextlib.suppress(TimeoutError):
+                found = await look_up(one, "hang.test", 443)
+    look_up.close()
+
+
+async def test_a_name_that_is_not_answered_in_time_is_tried_again_later(silent: Silent) -> None:
+    outside = Outside((), silent, patient=0.02)
+    async with httpx.AsyncClient(transport=outside) as client:
+        with pytest.raises(Unreachable, match="name"):
+            await client.post("https://hang.test/")
 
 
 @pytest.mark.parametrize(

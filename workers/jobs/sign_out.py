@@ -79,7 +79,7 @@ async def _tell(
         return _NO_ADDRESS
     token = LogoutToken(to.client_id, held.account_id, call.sid, now)
     try:
-        await teller.tell(to.backchannel_logout_uri, token, key.id, key.open(needs.keys))
+        await teller.tell(to.backchannel_logout_uri, token, key.id, key.open(needs.keys), whose=to.organization_id)
     except Unreachable as trouble:
         _log(call, trouble.reason)
         return _Answer(CallState.WAITING, Untold.APP_UNREACHABLE, trouble.pause)
