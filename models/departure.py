@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from models import enrollment, event, job, passcode, re_sign_in
+from models import account, enrollment, event, job, organization, passcode, re_sign_in
 from models.database import Transaction
 from models.device import Device, DeviceState, set_state
 from models.event import Actor
@@ -36,19 +36,58 @@ async def settle(
     unread_passcode: timedelta,
     now: datetime,
     fence: bool = False,
+    by: str | None = None,
 ) -> set[UUID]:
-    """Settle a job outside a check-in, and let its device go where that is what it means. The accounts to nudge."""
+    """Settle a job outside a check-in, and let its device go where that is what it means. The accounts to nudge.
+
+    Nobody: it had moved on.
+    """
     goes = takes_away(held.act, outcome.state)
-    if goes:
+    if held.act in DEPARTURES:
         await enrollment.hold_living(tx, of.id)
     if not await job.settle(
-        tx, held, outcome, actor=actor, words=words, keys=keys, unread_passcode=unread_passcode, now=now, fence=fence
+        tx,
+        held,
+        outcome,
+        actor=actor,
+        words=words,
+        keys=keys,
+        unread_passcode=unread_passcode,
+        now=now,
+        fence=fence,
+        by=by,
     ):
         return set()
     told = {held.account_id}
     if goes:
         told |= await leave(tx, of, actor=actor, keys=keys, now=now)
+    elif held.act in DEPARTURES:
+        told |= (await came_to_nothing(tx, of, actor=actor, keys=keys, now=now))[1]
     return told
+
+
+async def came_to_nothing(
+    tx: Transaction, of: Device, *, actor: Actor, keys: Keyring, now: datetime
+) -> tuple[bool, set[UUID]]:
+    """A removal or a wipe of the device has just ended otherwise. Where its owner left meanwhile, its trust was left
+    to that alone (models/leaving.py), and ends here. Whether it did, and the accounts to nudge. The bond is held.
+    """
+    # Whoever leaves holds their account: either that is seen here, or what cleans up behind them sees this job ended.
+    await account.lock(tx, of.account_id)
+    if await organization.is_member(tx, of.organization_id, of.account_id):
+        return False, set()
+    if any(one.kind in DEPARTURES for one in await job.open_of_device(tx, of.id)):
+        return False, set()
+    return True, await end_trust(tx, of, actor=actor, keys=keys, now=now)
+
+
+async def end_trust(tx: Transaction, of: Device, *, actor: Actor, keys: Keyring, now: datetime) -> set[UUID]:
+    """Its owner left. One that was about to be trusted goes. The accounts to nudge; the bond and theirs are held."""
+    if of.state is DeviceState.ACTIVE:
+        return await cut_off(tx, of, Reason.OWNER_LEFT, actor=actor, by=actor.kind, keys=keys, now=now)
+    if of.state is DeviceState.PENDING:
+        return await leave(tx, of, actor=actor, keys=keys, now=now)
+    return set()
 
 
 async def cut_off(

@@ -148,6 +148,7 @@ def _must_end(held: Job, target: _Target) -> Outcome | None:
 async def _plan(needs: Needs, held: Job) -> Planned | None:
     """Decide what a resend must not change, and store it. None: it ended here, or another run has it."""
     outcome: Outcome | None = None
+    told: set[UUID] = set()
     async with needs.database.write() as tx:
         target = await _target(needs, tx, held)
         outcome = _must_end(held, target)
@@ -164,21 +165,11 @@ async def _plan(needs: Needs, held: Job) -> Planned | None:
                     tx, held, ref=plan.ref, sealed=sealed, now=target.now, by_courier=courier is not None
                 )
         if outcome is not None:
-            stored = await job.settle(
-                tx,
-                held,
-                outcome,
-                actor=WORKER,
-                words=target.words,
-                keys=needs.keys,
-                unread_passcode=target.settings.unread_passcode,
-                now=target.now,
-                fence=True,
-            )
+            told = await _settled(needs, tx, held, outcome, target)
         needs.fault.mark("plan.before_commit")
+    for account_id in told:
+        needs.door.nudge(account_id)
     if outcome is not None or not stored:
-        if stored:
-            needs.door.nudge(held.account_id)
         return None
     planned = job.after_plan(held, plan.ref, sent_at=None if courier is None else target.now)
     return planned, _command(planned, plan.value), view, PlatformName(target.held.platform)
@@ -354,18 +345,21 @@ async def _rest(
 
 async def _end(needs: Needs, held: Job, outcome: Outcome) -> None:
     async with needs.database.write() as tx:
-        target = await _target(needs, tx, held)
-        told = await departure.settle(
-            tx,
-            held,
-            outcome,
-            of=target.held,
-            actor=WORKER,
-            words=target.words,
-            keys=needs.keys,
-            unread_passcode=target.settings.unread_passcode,
-            now=target.now,
-            fence=True,
-        )
+        told = await _settled(needs, tx, held, outcome, await _target(needs, tx, held))
     for account_id in told:
         needs.door.nudge(account_id)
+
+
+async def _settled(needs: Needs, tx: Transaction, held: Job, outcome: Outcome, target: _Target) -> set[UUID]:
+    return await departure.settle(
+        tx,
+        held,
+        outcome,
+        of=target.held,
+        actor=WORKER,
+        words=target.words,
+        keys=needs.keys,
+        unread_passcode=target.settings.unread_passcode,
+        now=target.now,
+        fence=True,
+    )

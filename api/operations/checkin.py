@@ -26,7 +26,7 @@ from models.hot import Hot
 from models.job import Job, Words
 from models.organization import OrganizationSettings, organization
 from models.throttle import REFUSALS
-from models.vocabulary import JobState, Outcome, Queue, Reason, Secret
+from models.vocabulary import DEPARTURES, JobState, Outcome, Queue, Reason, Secret
 from platforms.base import (
     Caller,
     CheckIn,
@@ -71,6 +71,10 @@ class _Talk:
     jobs: list[Job]
     goes: bool = False
     """A removal or a wipe of it succeeded, or it says farewell."""
+    stays: bool = False
+    """A removal or a wipe of it came to nothing."""
+    mistrusted: bool = False
+    """Its trust has ended in this talk."""
     changes: dict[str, Any] = field(default_factory=dict)
     nudge: set[UUID] = field(default_factory=set)
     ring: list[tuple[UUID, Queue]] = field(default_factory=list)
@@ -160,7 +164,9 @@ async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
     await _settle_reports(heard, check_in)
     if heard.goes:
         await _leave(heard, said_farewell=check_in.state is EnrollmentState.LEFT)
+    await _mistrust(heard)
     reply = await _answer(heard, check_in)
+    await _mistrust(heard)
     await _keep(heard, check_in)
     return reply
 
@@ -342,6 +348,7 @@ async def _apply(talk: _Talk, check_in: CheckIn) -> None:
     talk.goes = check_in.state is EnrollmentState.LEFT
     if check_in.anew:
         words, keys = talk.words, talk.needs.keys
+        talk.stays = any(one.kind in DEPARTURES for one in talk.jobs)
         talk.nudge.update(
             await job.end_for_device(talk.tx, talk.jobs, actor=talk.actor, words=words, keys=keys, now=talk.now)
         )
@@ -444,6 +451,21 @@ async def _settle(talk: _Talk, held: Job, outcome: Outcome) -> None:
     if settled:
         talk.nudge.add(held.account_id)
         talk.goes = talk.goes or departure.takes_away(held.act, outcome.state)
+        talk.stays = talk.stays or held.kind in DEPARTURES
+
+
+async def _mistrust(talk: _Talk) -> None:
+    """A device whose owner left was heard for its removal alone."""
+    if talk.goes or not talk.stays:
+        return
+    talk.stays = False
+    talk.mistrusted, told = await departure.came_to_nothing(
+        talk.tx, talk.held, actor=talk.actor, keys=talk.needs.keys, now=talk.now
+    )
+    talk.nudge |= told
+    if talk.mistrusted:
+        talk.jobs = []
+        talk.goes = talk.held.state is DeviceState.PENDING
 
 
 async def _leave(talk: _Talk, *, said_farewell: bool) -> None:
@@ -516,8 +538,9 @@ async def _keep(talk: _Talk, check_in: CheckIn) -> None:
         "os_version": check_in.os_version,
         "model": check_in.model,
         "serial": check_in.serial,
-        "state": None if talk.goes or check_in.state is None else _DEVICE_STATE[check_in.state].value,
     }
+    if check_in.state is not None and not talk.goes and not talk.mistrusted:
+        said["state"] = _DEVICE_STATE[check_in.state].value
     values: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     seen = talk.held.last_seen_at
     if seen is None or talk.now - seen >= SEEN_COARSELY:

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from api.operations import administration
 from api.operations.act import SELECT_FOR_OFFERS, Platforms, reach_of
-from models import job, organization, role, sheet, sign_out
+from models import departure, enrollment, job, organization, role, sheet, sign_out
 from models.database import Database, Transaction
-from models.device import device
+from models.device import Device, device
 from models.errors import NotAllowed, NotFound, TooLateToCancel
 from models.event import Actor
 from models.job import ROSTER_FILES, Job, Words
@@ -18,7 +18,7 @@ from models.sealed import Keyring
 from models.session import Who
 from models.settings import UNREAD_PASSCODE_DEFAULT
 from models.sign_out import Call
-from models.vocabulary import JobState, Outcome, Reason, Task
+from models.vocabulary import DEPARTURES, JobState, Outcome, Reason, Task
 from platforms.base import Reach
 
 
@@ -100,6 +100,10 @@ async def _reach(tx: Transaction, platforms: Platforms, jobs: list[Job]) -> dict
 async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: Actor) -> Shown:
     """Wins only if it commits before the device has the order; of a file of accounts, before its last batch."""
     async with db.write() as tx:
+        asked = await _seen(tx, who, job_id)
+        if asked.kind in DEPARTURES and asked.device_id is not None:
+            # Of a device whose owner left nothing else ends the trust: its bond is held first (lock order).
+            await enrollment.hold_living(tx, asked.device_id)
         held = await _seen(tx, who, job_id, hold=True)
         if not held.is_cancellable:
             raise TooLateToCancel(state=held.state)
@@ -108,20 +112,21 @@ async def cancel(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: 
                 raise TooLateToCancel(state=held.state)
             return await _ended(tx, held)
         now = await tx.now()
-        name = (await tx.execute(sa.select(device.c.name).where(device.c.id == held.device_id))).scalar_one_or_none()
+        of = Device.of((await tx.execute(sa.select(device).where(device.c.id == held.device_id))).one())
         mine = held.account_id == who.account_id
-        settled = await job.settle(
+        told = await departure.settle(
             tx,
             held,
             Outcome(JobState.CANCELLED, Reason.BY_PERSON if mine else Reason.BY_OPERATOR),
+            of=of,
             actor=actor,
-            words=Words(success_key="", device_name=name or ""),
+            words=Words(success_key="", device_name=of.name),
             keys=keys,
             unread_passcode=UNREAD_PASSCODE_DEFAULT,
             now=now,
             by="person" if mine else "operator",
         )
-        if not settled:
+        if not told:
             raise TooLateToCancel(state=held.state)
         return await _ended(tx, held)
 

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from models import account, leaving, organization
+from models import job as jobs
 from models.delivery import delivery
-from models.device import DeviceState
+from models.device import DeviceState, device
 from models.enrollment import enrollment, of_link
 from models.job import job
 from models.leaving import former_membership
@@ -19,9 +20,11 @@ from models.re_sign_in import re_sign_in
 from models.role import Role
 from models.session import session
 from models.settings import FRESH_PROOF, MEMBERSHIP_KEPT
-from models.vocabulary import Task
+from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret, Task, new_id
+from platforms.base import CheckIn, EnrollmentState, Refusal, Report
 from tests.api.house import Answer, House
 from tests.api.test_belonging import switch
+from tests.api.test_checkin import ADDRESS, Spoken, talk
 from tests.people import Person, found, give_device, give_terms, welcome
 
 OWNER = ("global_administrator",)
@@ -587,6 +590,107 @@ async def test_rights_are_forgotten_after_thirty_days_and_all_of_it_a_month_late
     assert await sweep(MEMBERSHIP_KEPT + MOMENT) == [[]]
     assert await sweep(2 * MEMBERSHIP_KEPT) == [[]]
     assert await sweep(2 * MEMBERSHIP_KEPT + MOMENT) == []
+
+
+async def on_its_way_out(house: House, anna: Person, beta: UUID) -> tuple[UUID, UUID]:
+    """A device of Beta that was to be wiped when its person left, and the wipe."""
+    phone = await give_device(house.db, guest(anna, beta), house.clock.now)
+    wipe = new_id(house.clock.now)
+    async with house.db.write() as tx:
+        await tx.execute(sa.update(enrollment).where(enrollment.c.device_id == phone).values(address=ADDRESS))
+        await jobs.ask(
+            tx,
+            organization_id=beta,
+            account_id=anna.id,
+            device_id=phone,
+            act=Act.WIPE,
+            queue=Queue.INTERACTIVE,
+            by="person",
+            idempotency_key=None,
+            request_hash=None,
+            now=house.clock.now,
+            job_id=wipe,
+        )
+    await there(house, anna, beta)
+    assert (await leave(house, beta)).status == 202
+    return phone, wipe
+
+
+async def trust(house: House, device_id: UUID) -> str:
+    (row,) = await house.rows(sa.select(device.c.state).where(device.c.id == device_id))
+    return str(row.state)
+
+
+async def test_a_wipe_that_an_operator_takes_back_leaves_no_trust_behind(
+    house: House, anna: Person, beta: UUID
+) -> None:
+    phone, wipe = await on_its_way_out(house, anna, beta)
+    await house.open_session(await house.hire("otto", is_operator=True), "o", strength=2)
+
+    cancelled = await house.ask("POST", f"/jobs/{wipe}/cancel", token="o")
+
+    assert (cancelled.status, cancelled.json["state"]) == (200, "cancelled")
+    assert await trust(house, phone) == "disabled"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_device_that_cannot_be_wiped_is_trusted_as_long_as_it_has_an_owner(
+    house: House, anna: Person, beta: UUID, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    phone, wipe = await on_its_way_out(house, anna, beta)
+    if not gone:
+        await welcome(house.db, beta, anna, house.clock.now)
+    async with house.db.write() as tx:
+        held = await jobs.claim(tx, wipe, house.clock.now)
+        assert held is not None
+        sealed = jobs.seal_plan(house.keys, held, Secret(b"plan"))
+        await jobs.store_plan(tx, held, ref="wipe-1", sealed=sealed, now=house.clock.now, by_courier=False)
+        house.clock.forward(timedelta(seconds=1))
+        lock = await jobs.ask(
+            tx,
+            organization_id=beta,
+            account_id=anna.id,
+            device_id=phone,
+            act=Act.REMOTE_LOCK,
+            queue=Queue.INTERACTIVE,
+            by="person",
+            idempotency_key=None,
+            request_hash=None,
+            now=house.clock.now,
+            job_id=new_id(house.clock.now),
+        )
+        held = await jobs.claim(tx, lock.id, house.clock.now)
+        assert held is not None
+        sealed = jobs.seal_plan(house.keys, held, Secret(b"plan"))
+        await jobs.store_plan(tx, held, ref="lock-1", sealed=sealed, now=house.clock.now, by_courier=False)
+    spoken = Spoken(house, monkeypatch)
+    failed = Outcome(JobState.FAILED, Reason.PLATFORM_UNSUPPORTED)
+    spoken.check_in = CheckIn(wants_order=True)
+    first = await talk(house)
+    spoken.check_in = CheckIn(
+        wants_order=True, state=EnrollmentState.ENROLLED, reports=(Report(answer=failed, ref="wipe-1"),)
+    )
+
+    second = await talk(house)
+
+    assert first == "wipe-1"
+    assert second == ("nothing" if gone else "lock-1"), "what else was asked of it is not handed out"
+    assert await trust(house, phone) == ("disabled" if gone else "active")
+    assert await talk(house) == (Refusal.NOT_BOUND if gone else "lock-1")
+
+
+async def test_a_device_that_begins_anew_while_it_was_to_be_wiped_is_not_trusted_anew(
+    house: House, anna: Person, beta: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone, wipe = await on_its_way_out(house, anna, beta)
+    spoken = Spoken(house, monkeypatch)
+    spoken.check_in = CheckIn(state=EnrollmentState.ENROLLED, anew=True)
+
+    await talk(house)
+
+    (row,) = await house.rows(sa.select(job.c.state).where(job.c.id == wipe))
+    assert row.state == "cancelled"
+    assert await trust(house, phone) == "disabled"
 
 
 async def test_an_invitation_of_a_device_leads_nowhere_once_its_person_left(

@@ -1,5 +1,6 @@
 """What a worker ends after somebody left an organization, on both databases: all of it, once, wherever a run dies."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -19,7 +20,8 @@ from models.organization import membership
 from models.passcode import keep, passcode
 from models.sealed import Keyring
 from models.session import SessionState, open_session, session
-from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Secret
+from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Reason, Secret
+from platforms.errors import Refused
 from tests.clock import Clock
 from tests.people import Person, found, give_device, welcome
 from tests.workers.shop import Shop, furnish
@@ -148,6 +150,51 @@ async def test_a_device_that_is_on_its_way_out_is_heard_until_it_has_obeyed(shop
             now=shop.clock.now,
         )
     assert await states(shop, phone) == ["left"]
+
+
+async def crash(shop: Shop, job_id: UUID) -> None:
+    for _ in range(CRASHES):
+        await shop.claim(job_id)
+        shop.clock.now += LEASE
+    await shop.run(job_id)
+
+
+async def refuse(shop: Shop, job_id: UUID) -> None:
+    shop.channel.answers.append(Refused(Reason.PLATFORM_UNSUPPORTED))
+    await shop.run(job_id)
+
+
+async def be_hidden(shop: Shop, job_id: UUID) -> None:
+    """The organization offers it no more: the job ends where it would be planned."""
+    shop.platform.offered = {}
+    await shop.run(job_id)
+
+
+@pytest.mark.parametrize("begin", [DeviceState.ACTIVE, DeviceState.PENDING])
+@pytest.mark.parametrize("end", [crash, refuse, be_hidden])
+async def test_a_device_whose_removal_comes_to_nothing_is_trusted_no_more(
+    shop: Shop, anna: Person, end: Callable[[Shop, UUID], Awaitable[None]], begin: DeviceState
+) -> None:
+    phone = await give_device(shop.db, anna, shop.clock.now)
+    asked = await ask(shop, anna, phone, Act.REMOVE)
+    await shop.run(await leave(shop, anna))
+    assert await states(shop, phone) == ["active"]
+    await shop.change(sa.update(device).where(device.c.id == phone).values(state=begin.value))
+    locked = await ask(shop, anna, phone, Act.REMOTE_LOCK)
+
+    await end(shop, asked)
+
+    assert not (await shop.see(asked)).is_open
+    assert await states(shop, phone) == ["disabled" if begin is DeviceState.ACTIVE else "left"]
+    assert (await shop.see(locked)).state is JobState.CANCELLED
+
+
+async def test_whoever_stays_keeps_a_device_whose_removal_came_to_nothing(shop: Shop, anna: Person) -> None:
+    phone = await give_device(shop.db, anna, shop.clock.now)
+
+    await refuse(shop, await ask(shop, anna, phone, Act.REMOVE))
+
+    assert await states(shop, phone) == ["active"]
 
 
 async def test_it_is_told_once_at_home(shop: Shop, anna: Person) -> None:

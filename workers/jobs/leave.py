@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from models import account, departure, enrollment, job, leaving
 from models.database import Transaction
-from models.device import Device, DeviceState, device
+from models.device import Device, device
 from models.event import WORKER
 from models.job import Job, Told
-from models.vocabulary import JobState, Outcome, Reason, Task
+from models.vocabulary import JobState, Outcome, Task
 from workers import jobs
 from workers.needs import Needs
 
@@ -50,11 +50,7 @@ async def _cut_off_next(needs: Needs, held: Job, after: UUID | None) -> UUID | N
         await enrollment.hold_living(tx, device_id)
         await account.lock(tx, held.account_id)
         of = Device.of((await tx.execute(sa.select(device).where(device.c.id == device_id))).one())
-        now = await tx.now()
-        if of.state is DeviceState.ACTIVE:
-            await departure.cut_off(tx, of, Reason.OWNER_LEFT, actor=WORKER, by="worker", keys=needs.keys, now=now)
-        elif of.state is DeviceState.PENDING:
-            await departure.leave(tx, of, actor=WORKER, keys=needs.keys, now=now)
+        await departure.end_trust(tx, of, actor=WORKER, keys=needs.keys, now=await tx.now())
         needs.fault.mark("leave.device.before_commit")
     return device_id
 
