@@ -141,19 +141,7 @@ class House:
             return [line.key for line in (await tx.ask(*after)).rows]
 
     async def until_it_waits(self, asked: "asyncio.Future[Answer]") -> None:
-        """For a lock that the test holds; PostgreSQL says so. SQLite has one writer: whatever the test holds it for,
-        it has not begun to decide anything."""
-        waiting = sa.text(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        async with asyncio.timeout(10):
-            waits = self.db.is_sqlite
-            while not waits:
-                await asyncio.sleep(0.002)
-                async with self.db.read() as tx:
-                    waits = bool((await tx.execute(waiting)).scalar_one())
-        await asyncio.sleep(0)
-        assert not asked.done()
+        await until_it_waits(self.db, asked)
 
     async def lines(self, action: str) -> list[Line]:
         """Of the record, with what is sealed in them."""
@@ -164,6 +152,22 @@ class House:
     async def rows(self, statement: sa.Select[Any]) -> list[Any]:
         async with self.db.read() as tx:
             return list((await tx.execute(statement)).all())
+
+
+async def until_it_waits(db: Database, asked: "asyncio.Future[Any]") -> None:
+    """For a lock that the test holds; PostgreSQL says so. SQLite has one writer: whatever the test holds it for,
+    it has not begun to decide anything."""
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(10):
+        waits = db.is_sqlite
+        while not waits:
+            await asyncio.sleep(0.002)
+            async with db.read() as tx:
+                waits = bool((await tx.execute(waiting)).scalar_one())
+    await asyncio.sleep(0)
+    assert not asked.done()
 
 
 async def give_address(

@@ -1,5 +1,6 @@
 """What a worker ends after somebody left an organization, on both databases: all of it, once, wherever a run dies."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +23,7 @@ from models.sealed import Keyring
 from models.session import SessionState, open_session, session
 from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Reason, Secret
 from platforms.errors import Refused
+from tests.api.house import until_it_waits
 from tests.clock import Clock
 from tests.people import Person, found, give_device, welcome
 from tests.workers.shop import Shop, furnish
@@ -309,4 +311,19 @@ async def test_whoever_is_taken_back_meanwhile_keeps_what_is_left(shop: Shop, an
     held = await shop.run(job_id)
 
     assert held.state is JobState.SUCCEEDED
+    assert await states(shop, phone) == ["active"]
+
+
+async def test_whoever_is_taken_back_at_the_same_moment_keeps_their_device(shop: Shop, anna: Person) -> None:
+    phone = await give_device(shop.db, anna, shop.clock.now)
+    job_id = await leave(shop, anna)
+    async with shop.db.write() as tx:
+        await account.lock(tx, anna.id)
+        gone = await leaving.of_job(tx, job_id)
+        assert gone is not None
+        run = asyncio.ensure_future(shop.run(job_id))
+        await until_it_waits(shop.db, run)
+        await leaving.take_back(tx, gone)
+
+    assert (await run).state is JobState.SUCCEEDED
     assert await states(shop, phone) == ["active"]

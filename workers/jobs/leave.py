@@ -49,6 +49,8 @@ async def _cut_off_next(needs: Needs, held: Job, after: UUID | None) -> UUID | N
         # As in a check-in: the bond, then the account.
         await enrollment.hold_living(tx, device_id)
         await account.lock(tx, held.account_id)
+        if await leaving.of_job(tx, held.id) is None:  # taken back while their account was waited for
+            return None
         of = Device.of((await tx.execute(sa.select(device).where(device.c.id == device_id))).one())
         await departure.end_trust(tx, of, actor=WORKER, keys=needs.keys, now=await tx.now())
         needs.fault.mark("leave.device.before_commit")
