@@ -77,7 +77,9 @@ async def picture_of(db: Database, who: Who, kind: PictureKind) -> Picture:
 async def keep_picture(
     db: Database, pictures: Pictures, who: Who, kind: PictureKind, given: bytes, *, actor: Actor
 ) -> Decided:
-    """Made anew before anything is held: it may take a second."""
+    """Made anew before anything is held, and for nobody who may not give it: it may take a second."""
+    async with db.write() as tx:
+        await administration.must_be(tx, who, role.RULERS)
     content = await pictures.remake(given, BRAND_IMAGE if kind is PictureKind.IMAGE else LOGO)
     async with db.write() as tx:
         now = await administration.must_be(tx, who, role.RULERS)

@@ -48,16 +48,23 @@ async def photo_of(db: Database, who: Who) -> Photo:
 
 
 async def keep_photo(db: Database, pictures: Pictures, who: Who, given: bytes, *, actor: Actor) -> Profile:
-    """Made anew before anything is held: it may take a second."""
+    """Made anew before anything is held, and only where it would be shown: it may take a second."""
+    async with db.read() as tx:
+        _must_show_photos(await profile.of_account(tx, who.account_id))
     content = await pictures.remake(given)
     async with db.write() as tx:
         _, now = await hold_account(tx, who)
         held = await profile.of_account(tx, who.account_id)
-        if not held.shows_photo:
-            raise FieldNotEditable(field="photo")
+        _must_show_photos(held)
         await photo.keep(tx, organization_id=held.organization_id, account_id=held.account_id, content=content, now=now)
         await _record(tx, held, ["photo"], actor=actor, now=now)
         return await profile.of_account(tx, who.account_id)
+
+
+def _must_show_photos(held: Profile) -> None:
+    """Raises FieldNotEditable."""
+    if not held.shows_photo:
+        raise FieldNotEditable(field="photo")
 
 
 async def remove_photo(db: Database, who: Who, *, actor: Actor) -> None:

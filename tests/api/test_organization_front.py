@@ -119,6 +119,17 @@ async def test_only_a_global_administrator_with_a_fresh_proof_gives_one(
     assert (await fetch(house, "image"))[0] == 404
 
 
+async def test_a_picture_is_looked_into_for_nobody_who_may_not_give_one(
+    house: House, boss: Person, anna: Person
+) -> None:
+    await house.appoint("helper", "user_administrator")
+    await house.open_session(boss, "weak", strength=1)
+
+    assert (await give(house, "image", b"no picture", "helper"))[1]["code"] == "not_allowed"
+    assert (await give(house, "image", b"no picture", "weak"))[1]["code"] == "proof_required"
+    assert (await give(house, "image", b"no picture"))[1]["code"] == "picture_refused"
+
+
 async def test_another_organization_has_pictures_of_its_own(house: House, boss: Person) -> None:
     other = await found(house.db, house.clock.now, name="Other")
     await house.appoint("chief", organization_id=other)

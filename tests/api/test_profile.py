@@ -4,6 +4,7 @@ import asyncio
 import io
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import sqlalchemy as sa
@@ -326,6 +327,7 @@ async def test_where_photos_are_hidden_there_are_none(house: House, anna: Person
     await hide(house, "photo")
 
     status, refused = await give(house, png("blue"))
+    assert await give(house, b"no picture") == (403, refused | {"instance": ANY}), "it is not even looked into"
 
     assert "photo" not in (await show(house)).json
     assert (await look(house))[0] == 404
