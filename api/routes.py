@@ -601,7 +601,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Make an account and invite its person by mail; who has no address gets a password that must be changed",
         {201: schemas.AccountCreated},
         body=schemas.AccountAsked,
-        errors=(NotAllowed, ProofRequired, SecondFactorMissing, SignInNameTaken, Busy),
+        errors=(NotAllowed, ProofRequired, SecondFactorMissing, SignInNameTaken, TooManyTries, Busy),
         example={"sign_in_name": "anna@example.org", "display_name": "Anna Jansen", "language": "nl"},
     ),
     Route(
@@ -710,6 +710,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             FieldNotEditable,
             MasteredElsewhere,
             SignInNameTaken,
+            TooManyTries,
             PreconditionRequired,
             PreconditionFailed,
         ),

@@ -1262,7 +1262,8 @@ class Throttle(Answer, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="`strangers`: all browsers that are not known together; `this_browser`, or for operators "
-            "`browser:` and its id; `passkey:` and the method's id; `method:` and a kind."
+            "`browser:` and its id; `passkey:` and the method's id; `method:` and a kind; `organization`: all who act "
+            "for it together."
         ),
     ]
     tries: Annotated[int, Meta(description="That failed, in a row or in its period.")]

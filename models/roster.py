@@ -8,15 +8,16 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import account, address, delivery, event, notification, organization, profile, reset_link
+from models import account, address, delivery, event, notification, organization, profile, reset_link, throttle
 from models.database import Transaction
 from models.delivery import Person
-from models.errors import Invalid, SignInNameTaken
+from models.errors import DomainError, Invalid, SignInNameTaken, TooManyTries
 from models.event import Actor
 from models.notification import Severity
 from models.profile import FIELDS, BrokenRule, Editor, Profile, Section, Value
 from models.sealed import Keyring
 from models.settings import RESET_LINK, TEMPORARY_PASSWORD
+from models.throttle import NAMES_TAKEN
 from models.vocabulary import new_id
 
 SIGN_IN_NAME = "sign_in_name"
@@ -64,6 +65,21 @@ def read_names(sign_in_name: str, display_name: str) -> Names:
     if errors:
         raise Invalid(errors=errors)
     return Names(str(name), str(shown))
+
+
+async def why_not_named(tx: Transaction, organization_id: UUID, name: str, now: datetime) -> DomainError | None:
+    """Whether somebody of the organization may be called so. Given back, since what is told of others is counted.
+
+    When that is used up, a name that is free is refused like one that is not.
+    """
+    who = str(organization_id)
+    wait = await throttle.take(tx, (NAMES_TAKEN,), who, now)
+    if wait is not None:
+        return TooManyTries(wait)
+    held = await account.by_sign_in_names(tx, {name})
+    if not any(one.organization_id != organization_id for one in held):
+        await throttle.give_back(tx, (NAMES_TAKEN,), who)
+    return SignInNameTaken() if held else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,9 @@ ENROL_CODES: Final = (
 """Codes that one person has sent to addresses they say are theirs: nobody makes us write to a list of numbers."""
 ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
 
+NAMES_TAKEN: Final = Budget("name_taken_1d", 100, timedelta(days=1))
+"""Sign-in names of which one organization is told that somebody elsewhere has them: names are the installation's, and
+who else has an account is not its administrators' to find out. By itself, by a file, or by a trial of one."""
 INVITATIONS: Final = (Budget("invitation_1d", 5, timedelta(days=1)),)
 """To one address, whoever invites: a mailbox is not flooded in our name."""
 RECOVERY_STARTS: Final = (Budget("recovery_start_1h", 5, timedelta(hours=1)),)
@@ -134,6 +137,21 @@ async def _write(tx: Transaction, key: str, tries: int, since: datetime, shut_un
         .where(throttle.c.key == key)
         .values(tries=tries, since=since, shut_until=shut_until, erase_at=max(now + KEEP, shut_until + KEEP))
     )
+
+
+async def left(tx: Transaction, budget: Budget, who: str, now: datetime) -> int:
+    """How many there are to take; held until commit, so that nobody else takes them."""
+    tries, since, _ = await _hold(tx, f"{budget.name}:{who}", now)
+    return max(0, budget.limit - tries) if since <= now < since + budget.period else budget.limit
+
+
+async def take_many(tx: Transaction, budget: Budget, who: str, many: int, now: datetime) -> None:
+    """Of those that were `left`."""
+    key = f"{budget.name}:{who}"
+    tries, since, shut_until = await _hold(tx, key, now)
+    if not since <= now < since + budget.period:
+        tries, since = 0, now
+    await _write(tx, key, tries + many, since, shut_until, now)
 
 
 async def take(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> timedelta | None:

@@ -4,6 +4,7 @@ from api import render, schemas
 from api.call import Call, Reply
 from api.operations import account
 from api.operations.account import Known
+from models.errors import DomainError
 
 
 async def page(call: Call[None, schemas.AccountQuery]) -> Reply:
@@ -37,6 +38,8 @@ async def create(call: Call[schemas.AccountAsked, None]) -> Reply:
         language=given.language,
         actor=call.actor,
     )
+    if isinstance(made, DomainError):
+        raise made
     body = schemas.AccountCreated(
         account=render.known_account(made.known),
         invitation=schemas.Invitation(sent=made.password is None, expires_at=made.until, password=made.password),

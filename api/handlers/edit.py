@@ -7,6 +7,7 @@ from api.call import Call, Reply
 from api.handlers.profile import given_of
 from api.operations import authentication_contact, edit
 from api.pictures import MEDIA_TYPE
+from models.errors import DomainError
 from models.profile import Profile
 from models.verification import VerificationKind
 
@@ -26,6 +27,8 @@ async def change(call: Call[schemas.AccountProfileChanged, None]) -> Reply:
         matches=call.matches,
         actor=call.actor,
     )
+    if isinstance(page, DomainError):
+        raise page
     needs.door.nudge(account_id)
     return _shown(page)
 

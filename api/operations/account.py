@@ -31,7 +31,7 @@ from models import (
 from models import reset_link as links
 from models.database import Database, Transaction
 from models.delivery import Person
-from models.errors import Invalid, LastAdministrator, NotFound, PreconditionFailed, SignInNameTaken
+from models.errors import DomainError, Invalid, LastAdministrator, NotFound, PreconditionFailed, SignInNameTaken
 from models.event import Actor
 from models.job import Words
 from models.notification import Severity
@@ -92,7 +92,7 @@ async def create(
     display_name: str,
     language: str,
     actor: Actor,
-) -> Created:
+) -> Created | DomainError:
     """Whoever has an address is sent a link to choose a password; for anybody else one is made. No role comes along."""
     names = roster.read_names(sign_in_name, display_name)
     async with db.write() as tx:
@@ -104,6 +104,9 @@ async def create(
             made_hash = await room.hash(made)
     async with db.write() as tx:
         now = await administration.must_be(tx, who, role.CREATORS)
+        refused = await roster.why_not_named(tx, who.organization_id, names.sign_in_name, now)
+        if refused is not None:
+            return refused
         made_of = await roster.make_many(
             tx,
             keys,

@@ -53,12 +53,15 @@ async def change(
     *,
     matches: Callable[[str], bool],
     actor: Actor,
-) -> Profile:
+) -> Profile | DomainError:
     """All of it or nothing. `matches`: whether a mark is the one it was made from."""
-    return (await _change(db, keys, who, Row(account_id, matches, given), actor=actor))[0]
+    done = await _change(db, keys, who, Row(account_id, matches, given), actor=actor)
+    return done if isinstance(done, DomainError) else done[0]
 
 
-async def _change(db: Database, keys: Keyring, who: Who, row: Row, *, actor: Actor) -> tuple[Profile, bool]:
+async def _change(
+    db: Database, keys: Keyring, who: Who, row: Row, *, actor: Actor
+) -> tuple[Profile, bool] | DomainError:
     """The page, and whether it was changed by this."""
     async with db.write() as tx:
         target = await _target(tx, who, row.account_id)
@@ -66,6 +69,10 @@ async def _change(db: Database, keys: Keyring, who: Who, row: Row, *, actor: Act
         if not row.matches(page.mark):
             raise PreconditionFailed
         wanted = await roster.read_edit(tx, target.held, page, row.given, target.now)
+        if wanted.sign_in_name is not None:
+            refused = await roster.why_not_named(tx, who.organization_id, wanted.sign_in_name, target.now)
+            if refused is not None:
+                return refused
         await roster.apply(tx, keys, target.held, wanted, actor=actor, now=target.now)
         return await profile.of_account(tx, row.account_id, whole=True), bool(wanted.fields)
 
@@ -84,14 +91,17 @@ async def change_many(
     results = []
     for row in rows:
         try:
-            page, changed = await _change(db, keys, who, row, actor=actor)
+            done = await _change(db, keys, who, row, actor=actor)
         except DomainError as error:
             if isinstance(error, refusal.DENIED):
                 ids = {"account_id": str(row.account_id)}
                 await refusal.remember(db, who, error, route=route, ids=ids, actor=actor)
             results.append(Result(row.account_id, refused=error))
         else:
-            results.append(Result(row.account_id, page, changed))
+            if isinstance(done, DomainError):
+                results.append(Result(row.account_id, refused=done))
+            else:
+                results.append(Result(row.account_id, *done))
     return results
 
 

@@ -7,13 +7,14 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from api.operations import passkey_try
-from models import account, browser, passkey, recovery, throttle
+from models import account, browser, passkey, recovery, role, throttle
 from models.database import Database, Transaction
 from models.errors import NotFound
 from models.recovery_policy import ORDER
 from models.session import Who, hash_token
 from models.throttle import (
     ENROL_CODES,
+    NAMES_TAKEN,
     PASSKEY,
     PASSWORD,
     RECOVERY,
@@ -27,6 +28,10 @@ STRANGERS: Final = "strangers"
 """All browsers in which nobody has signed in to the account."""
 
 
+ORGANIZATION: Final = "organization"
+"""All who act for it together."""
+
+
 async def mine(db: Database, throttle_key: bytes, who: Who, browser_token: str | None) -> list[Count]:
     """What strangers have counted up, and what this browser has."""
     strangers = throttle.key_of_name(account.fold(who.sign_in_name), throttle_key)
@@ -37,7 +42,10 @@ async def mine(db: Database, throttle_key: bytes, who: Who, browser_token: str |
             known = await browser.known(tx, who.account_id, hash_token(browser_token))
         if known is not None:
             lanes[known.lane] = "this_browser"
-        return await _counts(tx, throttle_key, who.account_id, strangers, lanes)
+        counts = await _counts(tx, throttle_key, who.account_id, strangers, lanes)
+        if role.holds(who.roles, role.INVITERS):
+            counts += await _of_organization(tx, who.organization_id)
+        return counts
 
 
 async def of_account(db: Database, throttle_key: bytes, account_id: UUID) -> list[Count]:
@@ -50,7 +58,8 @@ async def of_account(db: Database, throttle_key: bytes, account_id: UUID) -> lis
         lanes = {strangers: STRANGERS}
         for known in await browser.of_account(tx, held.organization_id, held.id):
             lanes[known.lane] = known.lane
-        return await _counts(tx, throttle_key, account_id, strangers, lanes)
+        counts = await _counts(tx, throttle_key, account_id, strangers, lanes)
+        return counts + await _of_organization(tx, held.organization_id)
 
 
 async def _counts(
@@ -67,6 +76,11 @@ async def _counts(
         counts += await throttle.of_budgets(tx, PASSKEY, counter, now, f"passkey:{key.verification_id}")
     counts += await throttle.of_budgets(tx, ENROL_CODES, str(account_id), now)
     return [*counts, *await _of_recovery(tx, who, now)]
+
+
+async def _of_organization(tx: Transaction, organization_id: UUID) -> list[Count]:
+    """For those who may use it up."""
+    return await throttle.of_budgets(tx, (NAMES_TAKEN,), str(organization_id), await tx.now(), ORGANIZATION)
 
 
 async def _of_recovery(tx: Transaction, who: str, now: datetime) -> list[Count]:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.operations import roster_file
-from models import account, job, organization, sheet
+from models import account, job, organization, sheet, throttle
 from models.csv_text import BOM, LINES_LIMIT, ROW_LIMIT
 from models.delivery import Delivery, delivery
 from models.event import event, opened
@@ -26,6 +26,7 @@ from models.fault import Fault
 from models.job import LEASE, Job
 from models.notification import notification
 from models.profile import profile
+from models.throttle import NAMES_TAKEN
 from models.vocabulary import JobState
 from tests.api.house import Answer, House
 from tests.api.test_edit import fill, show, sync, value
@@ -601,6 +602,76 @@ async def test_who_may_no_longer_has_nothing_more_done(
     shown = (await house.ask("GET", f"/account-imports/{asked.json['id']}", token="boss")).json
     assert (shown["rows"], shown["created"]) == (2, 2), "what is done stays"
     assert await counts(house) == 4
+
+
+# What is told of others' names
+
+
+async def use_up(house: House, organization_id: UUID, but: int) -> None:
+    """All but so many of the names that an organization may be told of."""
+    async with house.db.write() as tx:
+        await throttle.take_many(tx, NAMES_TAKEN, str(organization_id), NAMES_TAKEN.limit - but, await tx.now())
+
+
+async def name(house: House, sign_in_name: str, token: str = "boss") -> Answer:
+    body = {"sign_in_name": sign_in_name, "display_name": "X"}
+    return await house.ask("POST", "/accounts", body, token=token)
+
+
+@pytest.mark.parametrize("query", ["?dry_run=true", "?invite=false"])
+async def test_a_file_tells_of_as_many_names_of_others_as_a_single_account_and_a_trial_of_no_more(
+    house: House, boss: Person, query: str
+) -> None:
+    elsewhere = await found(house.db, house.clock.now)
+    for other in ("zoe", "yan", "xia"):
+        await house.hire(other, organization_id=elsewhere)
+    gone = await house.hire("gone")
+    await house.ask("DELETE", f"/accounts/{gone.id}", token="boss")
+    await house.hire("ours")
+    await use_up(house, boss.organization_id, but=2)
+
+    rows = "gone,X\nzoe,X\nfree,X\nyan,X\nxia,X\nother,X\nours,X\n"
+    shown = await read_in(house, f"sign_in_name,display_name\n{rows}", query)
+
+    assert [(row[1], row[2], row[3]) for row in await rows_of(house, shown)] == [
+        ("gone", "refused", "sign_in_name_taken"),
+        ("zoe", "refused", "sign_in_name_taken"),
+        ("free", "created", None),
+        ("yan", "refused", "sign_in_name_taken"),
+        ("xia", "refused", "too_many_tries"),
+        ("other", "refused", "too_many_tries"),
+        ("ours", "changed", None),
+    ]
+    after = await read_in(house, "sign_in_name,display_name\nxia,X\nother,X\n", query, key="after")
+    assert {row[3] for row in await rows_of(house, after)} == {"too_many_tries"}
+
+
+async def test_a_single_account_and_a_renaming_are_counted_with_the_files(house: House, boss: Person) -> None:
+    elsewhere = await found(house.db, house.clock.now)
+    await house.hire("zoe", organization_id=elsewhere)
+    anna = await house.hire("anna")
+    await use_up(house, boss.organization_id, but=2)
+    shown = await house.ask("GET", f"/accounts/{anna.id}/profile", token="boss")
+    as_seen = {"If-Match": shown.headers["ETag"]}
+
+    async def rename(to: str) -> Answer:
+        body = {"sign_in_name": to}
+        return await house.ask("PATCH", f"/accounts/{anna.id}/profile", body, token="boss", headers=as_seen)
+
+    assert [(await name(house, one)).status for one in ("new", "anna")] == [201, 409], "one's own count for nothing"
+    assert (await name(house, "zoe")).json["code"] == "sign_in_name_taken"
+    assert (await rename("zoe")).json["code"] == "sign_in_name_taken"
+    refused = [await name(house, "zoe"), await name(house, "free"), await rename("zoe"), await rename("free")]
+    assert {(one.status, one.json["code"]) for one in refused} == {(429, "too_many_tries")}
+    counts = (await house.ask("GET", "/throttles", token="boss")).json["items"]
+    assert [(one["kind"], one["lane"], one["tries"]) for one in counts] == [("name_taken_1d", "organization", 100)]
+    await house.appoint("chief", organization_id=elsewhere)
+    assert (await name(house, "free", "chief")).status == 201, "each organization for itself"
+    house.clock.now += timedelta(days=1) - timedelta(microseconds=1)
+    await house.open_session(boss, "later", strength=2)
+    assert (await name(house, "anew", "later")).status == 429
+    house.clock.now += timedelta(microseconds=1)
+    assert (await name(house, "anew", "later")).status == 201
 
 
 # Stopped in the middle

@@ -10,16 +10,17 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from models import account, job, organization, profile, role, roster, sheet
+from models import account, job, organization, profile, role, roster, sheet, throttle
 from models.csv_text import Fault, Reader, Row
 from models.database import Transaction
-from models.errors import DomainError, Invalid, NotAllowed, SignInNameTaken
+from models.errors import DomainError, Invalid, NotAllowed, SignInNameTaken, TooManyTries
 from models.event import WORKER
 from models.job import Job, Told
 from models.profile import FIELDS, BrokenRule, Value
 from models.roster import SIGN_IN_NAME, Edit, New
 from models.sealed import Keyring
 from models.sheet import DUPLICATE, PART, Result, RowOutcome, Sheet
+from models.throttle import NAMES_TAKEN
 from models.vocabulary import LANGUAGES, JobState, Outcome, Reason
 from workers import jobs
 from workers.needs import Needs
@@ -50,6 +51,14 @@ class _Known:
     row: Any
     roles: tuple[str, ...]
     page: profile.Profile
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """Who is called as the rows say: the organization's own, None for one who is deleted, and anybody elsewhere."""
+
+    ours: Mapping[str, _Known | None]
+    elsewhere: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,7 @@ async def _work_off(needs: Needs, held: Job, batch: Sequence[Row]) -> bool:
         # From where somebody asked is sealed under their key, as ever.
         found = replace(found, actor=replace(found.actor, keys=needs.keys))
         read = [_read(row, found.head.columns) for row in batch]
-        known, asker = await _hold(tx, found, {one.name for one in read if isinstance(one, _Read)})
+        there, asker = await _hold(tx, found, {one.name for one in read if isinstance(one, _Read)})
         now = await tx.now()
         ended = asker is None or len(batch) < AT_ONCE
         if asker is None:
@@ -144,7 +153,7 @@ async def _work_off(needs: Needs, held: Job, batch: Sequence[Row]) -> bool:
             outcome = Outcome(JobState.FAILED, Reason.ROLE_WITHDRAWN)
             await jobs.end(tx, current, outcome, actor=WORKER, now=now, fence=True)
         else:
-            results = await _do(tx, needs.keys, found, asker, read, known, now)
+            results = await _do(tx, needs.keys, found, asker, read, there, now)
             position, line = (batch[-1].end, batch[-1].next_line) if batch else (found.size, found.line)
             await sheet.note(tx, found, results, position=found.size if ended else position, line=line)
             if ended:
@@ -157,8 +166,8 @@ async def _work_off(needs: Needs, held: Job, batch: Sequence[Row]) -> bool:
     return not ended
 
 
-async def _hold(tx: Transaction, found: Sheet, names: set[str]) -> tuple[Mapping[str, _Known | None], _Asker | None]:
-    """Whom the rows are about and who asked, held together in the one order; None for one whom nobody here may touch.
+async def _hold(tx: Transaction, found: Sheet, names: set[str]) -> tuple[_There, _Asker | None]:
+    """Whom the rows are about and who asked, held together in the one order.
 
     No asker: they may not do this any more.
     """
@@ -172,11 +181,13 @@ async def _hold(tx: Transaction, found: Sheet, names: set[str]) -> tuple[Mapping
         if one.id in held and held[one.id].deleted_at is None and one.id in pages
         else None
         for one in there
+        if one.organization_id == found.organization_id
     }
+    named = _There(known, frozenset(one.sign_in_name for one in there) - known.keys())
     asking, mine = held.get(found.account_id), roles.get(found.account_id, ())
     if asking is None or asking.blocked_at is not None or not role.holds(mine, role.CREATORS):
-        return known, None
-    return known, _Asker(asking, mine)
+        return named, None
+    return named, _Asker(asking, mine)
 
 
 async def _do(
@@ -185,10 +196,14 @@ async def _do(
     found: Sheet,
     asker: _Asker,
     read: Sequence[_Read | Result],
-    known: Mapping[str, _Known | None],
+    there: _There,
     now: datetime,
 ) -> list[Result]:
     names = {one.name for one in read if isinstance(one, _Read)}
+    # How many of others' names may still be told of: when none, every name that is not ours is refused alike.
+    counter, strange = str(found.organization_id), names - there.ours.keys()
+    room = await throttle.left(tx, NAMES_TAKEN, counter, now) if strange else 0
+    told = 0
     before = set(await sheet.names_before(tx, found.job_id, names))
     decided: list[Result | _Make | _Change] = []
     for one in read:
@@ -196,10 +211,14 @@ async def _do(
             decided.append(one)
         elif one.name in before:
             decided.append(Result(one.line, one.name, RowOutcome.REFUSED, DUPLICATE))
+        elif one.name in strange and told >= room:
+            before.add(one.name)
+            decided.append(Result(one.line, one.name, RowOutcome.REFUSED, TooManyTries.code))
         else:
             before.add(one.name)
+            told += one.name in there.elsewhere
             try:
-                decided.append(await _decide(tx, found, asker, one, known, now))
+                decided.append(await _decide(tx, found, asker, one, there, now))
             except DomainError as error:
                 decided.append(Result(one.line, one.name, RowOutcome.REFUSED, error.code, _errors(error)))
     made = await _make(tx, keys, found, [one for one in decided if isinstance(one, _Make)], now)
@@ -209,7 +228,9 @@ async def _do(
             results.append(wanted)
         elif isinstance(wanted, _Make):
             name = wanted.person.names.sign_in_name
+            # Since it was looked for, somebody else was faster.
             taken = name not in made
+            told += taken
             results.append(
                 Result(wanted.line, name, RowOutcome.REFUSED, SignInNameTaken.code)
                 if taken
@@ -219,6 +240,8 @@ async def _do(
             if not found.dry_run:
                 await roster.apply(tx, keys, wanted.known.row, wanted.edit, actor=found.actor, now=now)
             results.append(Result(wanted.line, wanted.known.row.sign_in_name, RowOutcome.CHANGED))
+    if told:
+        await throttle.take_many(tx, NAMES_TAKEN, counter, told, now)
     return results
 
 
@@ -242,15 +265,15 @@ async def _decide(
     found: Sheet,
     asker: _Asker,
     row: _Read,
-    known: Mapping[str, _Known | None],
+    there: _There,
     now: datetime,
 ) -> Result | _Make | _Change:
     """Raises DomainError, which is why the row is refused."""
-    if row.name not in known:
-        return await _new(tx, found, row, now)
-    whose = known[row.name]
-    if whose is None:
+    whose = there.ours.get(row.name)
+    if row.name in there.elsewhere or (whose is None and row.name in there.ours):
         raise SignInNameTaken
+    if whose is None:
+        return await _new(tx, found, row, now)
     given = roster.real_changes(whose.page, row.given)
     if not given:
         return Result(row.line, row.name, RowOutcome.UNCHANGED)
