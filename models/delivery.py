@@ -217,8 +217,10 @@ async def send(
     secret: Secret | None = None,
     link: Link | None = None,
     expires_at: datetime | None = None,
+    not_before: datetime | None = None,
 ) -> UUID:
-    """Leave it to the workers. They are rung when the transaction is kept, and not at all when it is not.
+    """Leave it to the workers. They are rung when the transaction is kept, and not at all when it is not; of what is to
+    go out `not_before` a moment the sweep rings then.
 
     `to` and `secret` (a code, or the token of `link`) are sealed, and erased when it is over. `key` names the text:
     `mail.<key>.subject` and `.text`, `sms.<key>`. Past `expires_at` it is not sent any more.
@@ -228,6 +230,7 @@ async def send(
     delivery_id = new_id(now)
     content = Secret(json.dumps([to, None if secret is None else secret.text()]).encode())
     end = now + LIFE if expires_at is None else expires_at
+    due_at = now + _ring_pause(0) if not_before is None else not_before
     values = {
         "id": delivery_id,
         "organization_id": organization_id,
@@ -239,13 +242,14 @@ async def send(
         "link": None if link is None else link.value,
         "content": keys.seal(content, purpose=PURPOSE, owner=(organization_id, delivery_id)),
         "state": DeliveryState.QUEUED.value,
-        "available_at": now,
-        "due_at": min(now + _ring_pause(0), end),
+        "available_at": now if not_before is None else not_before,
+        "due_at": min(due_at, end),
         "created_at": now,
         "expires_at": end,
     }
     tx.later(_INSERT, values)
-    tx.posted(delivery_id)
+    if not_before is None:
+        tx.posted(delivery_id)
     return delivery_id
 
 

@@ -6,7 +6,7 @@ parallel tries are a hundred counted tries.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -108,8 +108,17 @@ ENROLLMENTS: Final = (Budget("enrollment_1h", 20, timedelta(hours=1)),)
 NAMES_TAKEN: Final = Budget("name_taken_1d", 100, timedelta(days=1))
 """Sign-in names of which one organization is told that somebody elsewhere has them: names are the installation's, and
 who else has an account is not its administrators' to find out. By itself, by a file, or by a trial of one."""
-INVITATIONS: Final = (Budget("invitation_1d", 5, timedelta(days=1)),)
-"""To one address, whoever invites: a mailbox is not flooded in our name."""
+INVITATIONS: Final = Budget("invitation_1d", 5, timedelta(days=1))
+"""Of one organization to one address: what another one does to that address is neither felt nor seen."""
+INVITATION_MAILS: Final = Budget("invitation_mail_1d", 20, timedelta(days=1))
+"""To one address, whoever invites: a mailbox is not flooded in our name. What is more goes out later, and who invites
+is answered alike."""
+INVITATIONS_OF_INVITER: Final = (
+    Budget("invitation_inviter_1h", 50, timedelta(hours=1)),
+    Budget("invitation_inviter_1d", 200, timedelta(days=1)),
+)
+INVITATIONS_OF_ORGANIZATION: Final = (Budget("invitation_organization_1d", 1_000, timedelta(days=1)),)
+"""More than one inviter may, so that one alone shuts out no other."""
 RECOVERY_STARTS: Final = (Budget("recovery_start_1h", 5, timedelta(hours=1)),)
 RECOVERY_TOLD: Final = (Budget("recovery_told_1d", 3, timedelta(days=1)),)
 """How often somebody is written to because strangers ask for a reset that the account does not have."""
@@ -156,9 +165,14 @@ async def take_many(tx: Transaction, budget: Budget, who: str, many: int, now: d
 
 async def take(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> timedelta | None:
     """Take one of each budget. None: there was room; else how long until there is, and nothing was taken."""
+    return await take_each(tx, [(budget, who) for budget in budgets], now)
+
+
+async def take_each(tx: Transaction, wanted: Sequence[tuple[Budget, str]], now: datetime) -> timedelta | None:
+    """The same of budgets that are not one's; everybody names those that they share in one order."""
     rows = []
     wait = timedelta(0)
-    for budget in budgets:
+    for budget, who in wanted:
         key = f"{budget.name}:{who}"
         tries, since, shut_until = await _hold(tx, key, now)
         if not since <= now < since + budget.period:

@@ -21,7 +21,7 @@ from models.notification import Severity
 from models.organization import Belonging
 from models.sealed import Keyring
 from models.session import Who, by_id, hash_token
-from models.throttle import INVITATIONS
+from models.throttle import INVITATION_MAILS, INVITATIONS, INVITATIONS_OF_INVITER, INVITATIONS_OF_ORGANIZATION, Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,11 @@ async def invite(
     async with db.write() as tx:
         now = await administration.must_be(tx, who, role.INVITERS)
         hashed = of_address(server_key, to)
-        wait = await throttle.take(tx, INVITATIONS, hashed, now)
+        wait = await throttle.take_each(tx, _budgets(who, hashed), now)
         if wait is not None:
             return TooManyTries(wait)
+        # What others have sent there is not this organization's to know: it is answered alike, and the mail waits.
+        held_back = await throttle.take(tx, (INVITATION_MAILS,), hashed, now)
         made, token = await invitation.issue(
             tx,
             organization_id=who.organization_id,
@@ -64,6 +66,7 @@ async def invite(
             secret=token,
             link=Link.JOIN,
             expires_at=made.expires_at,
+            not_before=None if held_back is None else now + held_back,
             now=now,
         )
         await event.record(
@@ -75,6 +78,16 @@ async def invite(
             subject=("invitation", made.id),
         )
         return made
+
+
+def _budgets(who: Who, address_hash: str) -> list[tuple[Budget, str]]:
+    """The shared ones in one order."""
+    inviter, organization_id = str(who.account_id), str(who.organization_id)
+    return [
+        *((budget, inviter) for budget in INVITATIONS_OF_INVITER),
+        *((budget, organization_id) for budget in INVITATIONS_OF_ORGANIZATION),
+        (INVITATIONS, f"{organization_id}:{address_hash}"),
+    ]
 
 
 async def page(db: Database, who: Who, *, before: UUID | None, limit: int) -> tuple[list[Invitation], list[str]]:

@@ -14,6 +14,8 @@ from models.recovery_policy import ORDER
 from models.session import Who, hash_token
 from models.throttle import (
     ENROL_CODES,
+    INVITATIONS_OF_INVITER,
+    INVITATIONS_OF_ORGANIZATION,
     NAMES_TAKEN,
     PASSKEY,
     PASSWORD,
@@ -74,13 +76,14 @@ async def _counts(
     for key in await passkey.of_account(tx, account_id):
         counter = passkey_try.counter_of(key.credential_id, throttle_key)
         counts += await throttle.of_budgets(tx, PASSKEY, counter, now, f"passkey:{key.verification_id}")
-    counts += await throttle.of_budgets(tx, ENROL_CODES, str(account_id), now)
+    counts += await throttle.of_budgets(tx, (*ENROL_CODES, *INVITATIONS_OF_INVITER), str(account_id), now)
     return [*counts, *await _of_recovery(tx, who, now)]
 
 
 async def _of_organization(tx: Transaction, organization_id: UUID) -> list[Count]:
     """For those who may use it up."""
-    return await throttle.of_budgets(tx, (NAMES_TAKEN,), str(organization_id), await tx.now(), ORGANIZATION)
+    budgets = (*INVITATIONS_OF_ORGANIZATION, NAMES_TAKEN)
+    return await throttle.of_budgets(tx, budgets, str(organization_id), await tx.now(), ORGANIZATION)
 
 
 async def _of_recovery(tx: Transaction, who: str, now: datetime) -> list[Count]:

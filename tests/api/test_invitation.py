@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from models import invitation, organization
-from models.delivery import Delivery, Link, delivery
+from models import invitation, organization, throttle
+from models.delivery import Delivery, Link, claim, delivery
 from models.invitation import invitation as invitations
+from models.keyed import of_address
 from models.organization import membership
 from models.settings import INVITATION, INVITATION_KEPT
+from models.throttle import INVITATION_MAILS, INVITATIONS_OF_INVITER, INVITATIONS_OF_ORGANIZATION, Budget
 from models.verification import VerificationKind
 from tests.api.house import Answer, House, give_address
 from tests.api.test_leaving import leave, names, restore, there
@@ -258,6 +260,79 @@ async def test_one_address_is_written_to_five_times_a_day_at_most(house: House, 
 
     assert [answer.status for answer in answers] == [201] * 5 + [429]
     assert (await invite(house, "bert@example.org")).status == 201
+
+
+async def hostile(house: House, many: int, mail: str = MAIL) -> None:
+    """Other organizations write to the address as often as each of them may."""
+    for n in range(many):
+        other = await found(house.db, house.clock.now, name=f"Hostile {n}")
+        await house.appoint(f"hostile{n}", "guest_inviter", organization_id=other)
+        assert [(await invite(house, mail, f"hostile{n}")).status for _ in range(5)] == [201] * 5
+
+
+async def test_no_other_organization_uses_up_what_one_may_send_to_an_address(
+    house: House, anna: Person, ben: Person
+) -> None:
+    await hostile(house, 1)
+
+    answers = [await invite(house) for _ in range(6)]
+
+    assert [one.status for one in answers] == [201] * 5 + [429]
+    assert all(one.available_at <= house.clock.now for one in await letters(house)), "and its letters go out at once"
+
+
+@pytest.mark.parametrize("before", [19, 20])
+async def test_past_twenty_letters_a_day_to_an_address_the_next_one_waits_and_is_answered_alike(
+    house: House, anna: Person, ben: Person, before: int
+) -> None:
+    first = await invite(house, "cleo@example.org")
+    await hostile(house, 3)
+    began = house.clock.now - A_WHILE * 14
+    for n in range(before - 15):
+        async with house.db.write() as tx:
+            assert await throttle.take(tx, (INVITATION_MAILS,), hash_of(MAIL), await tx.now()) is None, n
+
+    answer = await invite(house)
+
+    assert (answer.status, answer.json.keys(), answer.json["state"]) == (201, first.json.keys(), "open")
+    *_, letter = await letters(house)
+    waits = before == 20
+    assert letter.available_at == (began + timedelta(days=1) if waits else house.clock.now)
+    assert letter.available_at < letter.expires_at
+    async with house.db.write() as tx:
+        assert (await claim(tx, letter.id, letter.available_at - MOMENT)) is None
+        assert (await claim(tx, letter.id, letter.available_at)) is not None
+
+
+def hash_of(mail: str) -> str:
+    return of_address(b"t" * 32, mail)
+
+
+@pytest.mark.parametrize(
+    ("budget", "shared"),
+    [(one, False) for one in INVITATIONS_OF_INVITER] + [(one, True) for one in INVITATIONS_OF_ORGANIZATION],
+    ids=lambda one: getattr(one, "name", ""),
+)
+async def test_an_inviter_and_an_organization_send_so_many_and_no_more(
+    house: House, beta: UUID, ben: Person, budget: Budget, shared: bool
+) -> None:
+    await house.appoint("cleo", "guest_inviter", organization_id=beta)
+    async with house.db.write() as tx:
+        now = await tx.now()
+        await throttle.take_many(tx, budget, str(beta if shared else ben.id), budget.limit - 1, now)
+
+    answers = [await invite(house, f"{n}@example.org") for n in range(2)]
+
+    assert [one.status for one in answers] == [201, 429]
+    assert (await invite(house, "2@example.org", "cleo")).status == (429 if shared else 201)
+    counts = (await house.ask("GET", "/throttles", token="ben")).json["items"]
+    full = [(one["kind"], one["lane"], one["tries"]) for one in counts if one["tries"] == one["limit"]]
+    assert full == [(budget.name, "organization" if shared else None, budget.limit)]
+    house.clock.now = now + budget.period - MOMENT
+    await house.open_session(ben, "late", strength=2)
+    assert (await house.ask("POST", "/invitations", {"mail": MAIL, "language": "nl"}, token="late")).status == 429
+    house.clock.now += MOMENT
+    assert (await house.ask("POST", "/invitations", {"mail": MAIL, "language": "nl"}, token="late")).status == 201
 
 
 async def test_whoever_joins_anew_has_nothing_of_before(house: House, anna: Person, beta: UUID, ben: Person) -> None:
