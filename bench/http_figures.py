@@ -318,9 +318,3 @@ def _flat(name: str, many: Sequence[float], few: Sequence[float]) -> Figure:
     ratio = Spread.of(many).median / Spread.of(few).median
     beside = {"ours, ms": Spread.of(many), "with 1,000, ms": Spread.of(few)}
     return Figure(name, Spread(ratio, ratio, ratio), "x with 1,000", "at most 1.5", ratio <= 1.5, beside)
-
-
-async def latency(port: int, data: Sequence[bytes], status: int) -> float:
-    """Median seconds of one request on an idle system."""
-    run = await drive(port, [data], status, ONE_CONNECTION)
-    return percentile(run.latencies, 0.5)

@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+Done = TypeVar("Done")
 
 PATIENCE: Final = 10.0
 """Seconds a transaction waits for its turn (a writer, a pooled connection) before it says that the database is away."""
@@ -58,6 +59,21 @@ NOW_COLUMN: Final = sa.func.clock_timestamp(type_=Moment).label("now")
 STATEMENT_NOW: Final = sa.func.statement_timestamp(type_=Moment)
 """For a WHERE, where only the database knows the time: one value for the whole statement, which an index can use."""
 
+
+class Timed:
+    """A hot statement that depends on the time, in two spellings: it is told, or looks at PostgreSQL's clock itself."""
+
+    __slots__ = ("_looks", "_told")
+
+    def __init__(self, write: Callable[[sa.ColumnElement[datetime]], sa.Executable]) -> None:
+        self._told = Hot(write(sa.bindparam("now", type_=Moment)))
+        self._looks = Hot(write(STATEMENT_NOW))
+
+    def question(self, now: datetime | None, values: Values) -> Question:
+        """`now`: None where `Transaction.known_now` is."""
+        return (self._looks, values) if now is None else (self._told, {**values, "now": now})
+
+
 _CLOCK: Final = Hot(sa.select(NOW_COLUMN))
 
 
@@ -70,7 +86,7 @@ class DatabaseDown(Exception):
 
 
 class Soon:
-    """An answer that comes with the next statement of its transaction."""
+    """An answer that comes with the next statement of its transaction, or with its COMMIT."""
 
     __slots__ = ("_answer",)
 
@@ -121,15 +137,19 @@ class Transaction:
         self._must_live()
         kept = len(self._later)
         sent, self._later = [*self._later, *questions], []
-        awaited, self._soon = self._soon, {}
         try:
             answers = await self._connection.ask(sent)
         except BaseException as error:
             self._failed = error
             raise
+        self.came(answers)
+        return answers[kept:]
+
+    def came(self, answers: Sequence[Answer]) -> None:
+        """Of all that was to be sent."""
+        awaited, self._soon = self._soon, {}
         for place, soon in awaited.items():
             soon.come(answers[place])
-        return answers[kept:]
 
     async def together_and_now(self, *questions: Question) -> list[Answer]:
         """And what time it is after all of them, which waits for their locks; `now` then asks nothing more."""
@@ -148,7 +168,7 @@ class Transaction:
         self._later.append((hot, values))
 
     def soon(self, hot: Hot, values: Values) -> Soon:
-        """A question that can wait for the next statement, and travels with it."""
+        """A question that can wait for the next statement, and travels with it; the last ones with COMMIT."""
         soon = self._soon[len(self._later)] = Soon()
         self.later(hot, values)
         return soon
@@ -193,6 +213,13 @@ class Transaction:
         if self._now is None:
             clock = await self.ask(_CLOCK, {})
             return self.heard_now(clock.one().now)
+        return self._now
+
+    @property
+    def known_now(self) -> datetime | None:
+        """None: only the database knows, and a statement that needs the time can look at its clock itself (`Timed`)."""
+        if self._now is None and self._clock is not None:
+            return self.heard_now(self._clock())
         return self._now
 
     def now_column(self) -> sa.ColumnElement[datetime]:
@@ -274,7 +301,7 @@ class Database:
             transaction.end()
             await connection.rollback()
             raise
-        await connection.commit(transaction.end())
+        transaction.came(await connection.commit(transaction.end()))
         for delivery_id in transaction.to_ring:
             self.ring(delivery_id)
         for job_id in transaction.to_run:
@@ -294,14 +321,14 @@ class Database:
             raise RuntimeError("a change where nothing is written")
 
 
-async def _to_the_end(work: Awaitable[object]) -> None:
+async def _to_the_end(work: Awaitable[Done]) -> Done:
     """Wait for it however often we are cancelled meanwhile; then be cancelled, whatever became of it.
 
     An error must not take the cancellation's place: who tries again after errors would never end.
     """
     future = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(future)
+        return await asyncio.shield(future)
     except asyncio.CancelledError as cancelled:
         while not future.done():
             with suppress(asyncio.CancelledError):
@@ -338,7 +365,7 @@ class _Connection(Protocol):
     def insert(self, table: sa.Table) -> "Insert": ...
 
     # Either one ends the transaction and frees the connection, even when cancelled or failing.
-    async def commit(self, later: Sequence[Question]) -> None: ...
+    async def commit(self, later: Sequence[Question]) -> list[Answer]: ...
     async def rollback(self) -> None: ...
 
     async def release(self) -> None: ...
@@ -456,9 +483,9 @@ class _SqliteConnection:
 
         return SqliteInsert(table)  # type: ignore[return-value] # what we use of it is spelled alike
 
-    async def commit(self, later: Sequence[Question]) -> None:
+    async def commit(self, later: Sequence[Question]) -> list[Answer]:
         try:
-            self._ask(later)
+            answers = self._ask(later)
         except BaseException:
             self._free()
             raise
@@ -472,6 +499,7 @@ class _SqliteConnection:
                 self._commit_nothing()
         except sqlite3.Error as error:
             _sqlite_down_or_again("COMMIT", error)
+        return answers
 
     def _commit_nothing(self) -> None:
         """In place: there is nothing to sync, so nothing to wait for."""
@@ -654,12 +682,12 @@ class _PostgreSQLConnection:
 
         return PostgreSQLInsert(table)
 
-    async def commit(self, later: Sequence[Question]) -> None:
-        await _to_the_end(self._commit(later))
+    async def commit(self, later: Sequence[Question]) -> list[Answer]:
+        return await _to_the_end(self._commit(later))
 
-    async def _commit(self, later: Sequence[Question]) -> None:
+    async def _commit(self, later: Sequence[Question]) -> list[Answer]:
         try:
-            await self._send(later, commit=True)
+            return await self._send(later, commit=True)
         except sa.exc.DBAPIError as error:
             _down_or_again(error)
         finally:

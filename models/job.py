@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from models import address, delivery, event, notification, passcode
 from models.base import Id, Json, Moment, metadata, partial_index, read_each
-from models.database import STATEMENT_NOW, Transaction
+from models.database import STATEMENT_NOW, Soon, Transaction
 from models.delivery import Person
 from models.errors import IllegalMove
 from models.event import Actor
-from models.hot import Hot
+from models.hot import Hot, Question
 from models.notification import Severity
 from models.sealed import Keyring
 from models.settings import CONFIRMATION, JOB_KEPT
@@ -167,6 +167,8 @@ class Job:
     wakes: int
     offers: int
     rings: int
+    moves: int
+    """Lines of the timeline so far."""
     lease_until: datetime | None
     available_at: datetime
     command_ref: str | None
@@ -198,6 +200,7 @@ class Job:
             wakes=row.wakes,
             offers=row.offers,
             rings=row.rings,
+            moves=row.moves,
             lease_until=row.lease_until,
             available_at=row.available_at,
             command_ref=row.command_ref,
@@ -372,6 +375,7 @@ async def ask(
         wakes=0,
         offers=0,
         rings=0,
+        moves=1,
         lease_until=None,
         available_at=now,
         command_ref=None,
@@ -389,19 +393,34 @@ async def ask(
     )
 
 
-async def claim(tx: Transaction, job_id: UUID, now: datetime | None = None) -> Job | None:
-    """Take the lease. None: somebody has it, it is not due, or the job has ended; a doubled message stops here.
-
-    Where the database has the clock it looks at it in the same breath, unless it is told what time it is.
-    """
-    if now is None and tx.knows_time:
-        now = await tx.now()
+def claim(tx: Transaction, job_id: UUID) -> Soon:
+    """Take the lease, on the way to COMMIT; `claimed` reads whether it was there to take."""
+    now = tx.known_now
     if now is None:
-        claimed = await tx.ask(_CLAIM_NOW, {"wanted": job_id})
-    else:
-        claimed = await tx.ask(_CLAIM, {"wanted": job_id, "now": now, "lease": now + LEASE})
-    row = claimed.one_or_none()
+        return tx.soon(_CLAIM_NOW, {"wanted": job_id})
+    return tx.soon(_CLAIM, {"wanted": job_id, "now": now, "lease": now + LEASE})
+
+
+def claimed(by: Soon) -> Job | None:
+    """None: somebody has it, it is not due, or the job has ended; a doubled message stops here."""
+    row = by.answer.one_or_none()
     return None if row is None else Job.of(row)
+
+
+_HOLD_RUN: Final = Hot(
+    sa.select(job.c.id)
+    .where(
+        job.c.id == sa.bindparam("held"),
+        job.c.attempt == sa.bindparam("held_attempt"),
+        job.c.state == sa.bindparam("held_state"),
+    )
+    .with_for_update()
+)
+
+
+def hold_run(held: Job) -> Question:
+    """Lock the job for its run. No row: this run has lost its lease."""
+    return _HOLD_RUN, {"held": held.id, "held_attempt": held.attempt, "held_state": held.state.value}
 
 
 async def release(
@@ -470,12 +489,14 @@ async def move(
     why: str | None,
     now: datetime,
     fence: bool = False,
+    locked: bool = False,
     values: Mapping[str, Any] | None = None,
     raised: str | None = None,
 ) -> bool:
     """The one function that moves. False: the job is no longer where `held` saw it, or (fence) the run is not the last.
 
-    `values` are written with it, and the column `raised` is counted up.
+    `locked`: `held` was read under its lock in this transaction, so that nothing can have moved it, and nobody need
+    wait to hear so. `values` are written with it, and the column `raised` is counted up.
 
     Raises IllegalMove for a move that the table does not have.
     """
@@ -488,14 +509,20 @@ async def move(
     bound |= {"held": held.id, "held_state": held.state.value}
     if fence:
         bound["held_attempt"] = held.attempt
-    moved = (await tx.ask(_moving(tuple(changes), raised, fence=fence), bound)).one_or_none()
-    if moved is None:
-        return False
+    moving = _moving(tuple(changes), raised, fence=fence)
+    if locked:
+        tx.later(moving, bound)
+        seq = held.moves + 1
+    else:
+        moved = (await tx.ask(moving, bound)).one_or_none()
+        if moved is None:
+            return False
+        seq = moved.moves
     _write_move(
         tx,
         held.id,
         held.organization_id,
-        seq=moved.moves,
+        seq=seq,
         at=now,
         from_state=held.state,
         to=to,
@@ -508,21 +535,21 @@ async def move(
 
 async def store_plan(
     tx: Transaction, held: Job, *, ref: str, sealed: bytes, now: datetime, by_courier: bool = False
-) -> bool:
+) -> None:
     """Planned, and waiting for the device. The wake that follows is presumed to work: if it does not, or the run dies
-    before it, the sweep wakes again after the first pause. False: this run had lost its lease.
+    before it, the sweep wakes again after the first pause. The job is locked (`hold_run`).
 
     `by_courier`: from here on the order may be with the courier, even if we die before we hear of it.
     """
     again = now + (COURIER_PAUSE if by_courier else wake_pause(0))
-    return await move(
+    await move(
         tx,
         held,
         JobState.WAITING,
         by="worker",
         why=None,
         now=now,
-        fence=True,
+        locked=True,
         values={
             "command_ref": ref,
             "plan": sealed,
@@ -552,7 +579,15 @@ async def renew(tx: Transaction, held: Job, now: datetime) -> bool:
 
 def after_plan(held: Job, ref: str, *, sent_at: datetime | None = None) -> Job:
     """What `store_plan` made of the row: waiting, and no lease, since the wake that follows is presumed to work."""
-    return replace(held, state=JobState.WAITING, command_ref=ref, wakes=1, lease_until=None, sent_at=sent_at)
+    return replace(
+        held,
+        state=JobState.WAITING,
+        moves=held.moves + 1,
+        command_ref=ref,
+        wakes=1,
+        lease_until=None,
+        sent_at=sent_at,
+    )
 
 
 async def send_anew(tx: Transaction, held: Job, now: datetime) -> bool:
@@ -572,10 +607,13 @@ async def keep_receipt(tx: Transaction, held: Job, receipt: str) -> None:
     await tx.execute(statement.values(receipt=receipt))
 
 
-async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt: str | None = None) -> bool:
+async def deliver(
+    tx: Transaction, held: Job, *, by: str, now: datetime, receipt: str | None = None, locked: bool = False
+) -> bool:
     """Hand the order over. An order that was handed over before and never answered is offered again.
 
-    `receipt`: how the other side named what it took from us, where it took the order itself and not just a wake.
+    `locked`: as in `move`. `receipt`: how the other side named what it took from us, where it took the order itself
+    and not just a wake.
     """
     again = now + wake_pause(min(held.offers, len(_WAKE_PAUSES) - 1))
     values: dict[str, Any] = {"available_at": again}
@@ -589,10 +627,12 @@ async def deliver(tx: Transaction, held: Job, *, by: str, now: datetime, receipt
         if held.offers >= OFFERS_TOLD:
             statement = sa.update(job).where(job.c.id == held.id, job.c.state == held.state.value)
             return (await tx.execute(statement.values(offers=job.c.offers + 1, **values))).rowcount == 1
-        if not await move(tx, held, JobState.WAITING, by=by, why=Reason.OFFERED_AGAIN, now=now):
+        if not await move(tx, held, JobState.WAITING, by=by, why=Reason.OFFERED_AGAIN, now=now, locked=locked):
             return False
-        held = replace(held, state=JobState.WAITING)
-    return await move(tx, held, JobState.DELIVERED, by=by, why=None, now=now, values=values, raised="offers")
+        held = replace(held, state=JobState.WAITING, moves=held.moves + 1)
+    return await move(
+        tx, held, JobState.DELIVERED, by=by, why=None, now=now, locked=locked, values=values, raised="offers"
+    )
 
 
 async def put_off(tx: Transaction, held: Job, *, by: str, why: str, now: datetime) -> bool:

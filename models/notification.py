@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
-from models.database import Transaction
+from models.database import Timed, Transaction
 from models.hot import Hot, Question
 from models.settings import NOTIFICATION_KEPT
 from models.vocabulary import new_id
@@ -193,32 +193,38 @@ async def page(
 
 
 # Asked at every nudge of every stream.
-_MINE: Final = sa.and_(
-    notification.c.organization_id == sa.bindparam("organization"),
-    notification.c.account_id == sa.bindparam("account"),
-    notification.c.expires_at > sa.bindparam("now"),
+def _mine(now: sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        notification.c.organization_id == sa.bindparam("organization"),
+        notification.c.account_id == sa.bindparam("account"),
+        notification.c.expires_at > now,
+    )
+
+
+_AFTER: Final = Timed(
+    lambda now: (
+        sa.select(notification)
+        .where(_mine(now), notification.c.seq > sa.bindparam("seq"))
+        .order_by(notification.c.seq)
+        .limit(sa.bindparam("most"))
+    )
 )
-_AFTER: Final = Hot(
-    sa.select(notification)
-    .where(_MINE, notification.c.seq > sa.bindparam("seq"))
-    .order_by(notification.c.seq)
-    .limit(sa.bindparam("most"))
-)
-_UNREAD: Final = Hot(
-    sa.select(sa.func.count().label("unread")).select_from(
-        sa.select(sa.literal(1)).where(_MINE, notification.c.read_at.is_(None)).limit(UNREAD_SHOWN + 1).subquery()
+_UNREAD: Final = Timed(
+    lambda now: sa.select(sa.func.count().label("unread")).select_from(
+        sa.select(sa.literal(1)).where(_mine(now), notification.c.read_at.is_(None)).limit(UNREAD_SHOWN + 1).subquery()
     )
 )
 
 
-def after_question(organization_id: UUID, account_id: UUID, seq: int, now: datetime, limit: int) -> Question:
+def after_question(organization_id: UUID, account_id: UUID, seq: int, now: datetime | None, limit: int) -> Question:
     """What a stream has not shown yet, oldest first."""
-    return _AFTER, {"organization": organization_id, "account": account_id, "seq": seq, "now": now, "most": limit}
+    whose = {"organization": organization_id, "account": account_id}
+    return _AFTER.question(now, {**whose, "seq": seq, "most": limit})
 
 
-def unread_question(organization_id: UUID, account_id: UUID, now: datetime) -> Question:
+def unread_question(organization_id: UUID, account_id: UUID, now: datetime | None) -> Question:
     """`unread`: at most one more than is shown."""
-    return _UNREAD, {"organization": organization_id, "account": account_id, "now": now}
+    return _UNREAD.question(now, {"organization": organization_id, "account": account_id})
 
 
 async def unread(tx: Transaction, organization_id: UUID, account_id: UUID, now: datetime) -> int:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
-from models.database import NOW_COLUMN, Transaction
+from models.database import NOW_COLUMN, Timed, Transaction
 from models.hot import Hot, Question
 from models.organization import membership, organization
 from models.profile import Section
@@ -552,7 +552,7 @@ async def touch(tx: Transaction, held: Session, life: SessionLife, now: datetime
     await tx.execute(sa.update(session).where(session.c.id == held.id, session.c.used_at < now).values(**values))
 
 
-def _living(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _living(which: sa.ColumnElement[bool], now: sa.ColumnElement[datetime]) -> sa.Select[Any]:
     return (
         sa.select(session.c.id, account.c.notification_seq)
         .join_from(session, account, account.c.id == session.c.account_id)
@@ -561,16 +561,16 @@ def _living(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
             session.c.state == SessionState.SIGNED_IN.value,
             session.c.generation == account.c.session_generation,
             session.c.ended_at.is_(None),
-            session.c.expires_at > sa.bindparam("now"),
-            session.c.idle_at > sa.bindparam("now"),
+            session.c.expires_at > now,
+            session.c.idle_at > now,
             account.c.blocked_at.is_(None),
         )
     )
 
 
 # Not Hot: how many ids there are changes its text.
-_LIVING_AMONG: Final = _living(session.c.id.in_(sa.bindparam("ids", expanding=True)))
-_LIVING: Final = Hot(_living(session.c.id == sa.bindparam("session")))
+_LIVING_AMONG: Final = _living(session.c.id.in_(sa.bindparam("ids", expanding=True)), sa.bindparam("now"))
+_LIVING: Final = Timed(lambda now: _living(session.c.id == sa.bindparam("session"), now))
 
 
 async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) -> dict[UUID, int]:
@@ -580,9 +580,9 @@ async def living_among(tx: Transaction, session_ids: list[UUID], now: datetime) 
     return {row.id: row.notification_seq for row in rows}
 
 
-def living_question(session_id: UUID, now: datetime) -> Question:
+def living_question(session_id: UUID, now: datetime | None) -> Question:
     """The same of one, for who asks other things in the same breath: no row, or `notification_seq`."""
-    return _LIVING, {"session": session_id, "now": now}
+    return _LIVING.question(now, {"session": session_id})
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

@@ -20,7 +20,7 @@ from models.database import NOW_COLUMN, Transaction
 from models.device import Device, device, offer
 from models.enrollment import Bond, enrollment
 from models.event import WORKER
-from models.hot import Hot
+from models.hot import Answer, Hot, Question
 from models.job import CRASHES, Job, Words
 from models.organization import OrganizationSettings, organization
 from models.vocabulary import JobState, Order, Outcome, Ownership, PlatformName, Reason, Secret, Task
@@ -81,7 +81,8 @@ class _Target:
 
 async def run_job(needs: Needs, job_id: UUID) -> None:
     async with needs.database.write() as tx:
-        held = await job.claim(tx, job_id)
+        claim = job.claim(tx, job_id)
+    held = job.claimed(claim)
     if held is None:
         return
     needs.fault.mark("claimed")
@@ -125,8 +126,16 @@ _TARGET: Final = Hot(_WHOM)
 _TARGET_AND_NOW: Final = Hot(_WHOM.add_columns(NOW_COLUMN))
 
 
+def _whom(tx: Transaction, held: Job) -> Question:
+    return _TARGET if tx.knows_time else _TARGET_AND_NOW, {"device": held.device_id}
+
+
 async def _target(needs: Needs, tx: Transaction, held: Job) -> _Target:
-    row = (await tx.ask(_TARGET if tx.knows_time else _TARGET_AND_NOW, {"device": held.device_id})).one()
+    return await _read(needs, tx, await tx.ask(*_whom(tx, held)))
+
+
+async def _read(needs: Needs, tx: Transaction, answer: Answer) -> _Target:
+    row = answer.one()
     found = Device.of(row)
     return _Target(
         held=found,
@@ -147,10 +156,11 @@ def _must_end(held: Job, target: _Target) -> Outcome | None:
 
 async def _plan(needs: Needs, held: Job) -> Planned | None:
     """Decide what a resend must not change, and store it. None: it ended here, or another run has it."""
-    outcome: Outcome | None = None
-    told: set[UUID] = set()
     async with needs.database.write() as tx:
-        target = await _target(needs, tx, held)
+        run, whom = await tx.together(job.hold_run(held), _whom(tx, held))
+        if not run.rows:
+            return None
+        target = await _read(needs, tx, whom)
         outcome = _must_end(held, target)
         if outcome is None and target.bond is not None and target.platform is not None:
             view = _view(needs, target.bond)
@@ -161,15 +171,13 @@ async def _plan(needs: Needs, held: Job) -> Planned | None:
             else:
                 sealed = job.seal_plan(needs.keys, held, plan.value)
                 courier = _courier(needs, target.platform.name)
-                stored = await job.store_plan(
+                await job.store_plan(
                     tx, held, ref=plan.ref, sealed=sealed, now=target.now, by_courier=courier is not None
                 )
-        if outcome is not None:
-            told = await _settled(needs, tx, held, outcome, target)
         needs.fault.mark("plan.before_commit")
-    for account_id in told:
-        needs.door.nudge(account_id)
-    if outcome is not None or not stored:
+    if outcome is not None:
+        # In a transaction of its own: an ending may need the bond, which is held before any job.
+        await _end(needs, held, outcome)
         return None
     planned = job.after_plan(held, plan.ref, sent_at=None if courier is None else target.now)
     return planned, _command(planned, plan.value), view, PlatformName(target.held.platform)
@@ -345,21 +353,18 @@ async def _rest(
 
 async def _end(needs: Needs, held: Job, outcome: Outcome) -> None:
     async with needs.database.write() as tx:
-        told = await _settled(needs, tx, held, outcome, await _target(needs, tx, held))
+        target = await _target(needs, tx, held)
+        told = await departure.settle(
+            tx,
+            held,
+            outcome,
+            of=target.held,
+            actor=WORKER,
+            words=target.words,
+            keys=needs.keys,
+            unread_passcode=target.settings.unread_passcode,
+            now=target.now,
+            fence=True,
+        )
     for account_id in told:
         needs.door.nudge(account_id)
-
-
-async def _settled(needs: Needs, tx: Transaction, held: Job, outcome: Outcome, target: _Target) -> set[UUID]:
-    return await departure.settle(
-        tx,
-        held,
-        outcome,
-        of=target.held,
-        actor=WORKER,
-        words=target.words,
-        keys=needs.keys,
-        unread_passcode=target.settings.unread_passcode,
-        now=target.now,
-        fence=True,
-    )

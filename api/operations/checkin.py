@@ -432,7 +432,8 @@ async def _settle_reports(talk: _Talk, check_in: CheckIn) -> None:
             if await job.put_off(
                 talk.tx, found, by=talk.actor.kind, why=outcome.reason or Reason.NOT_NOW, now=talk.now
             ):
-                talk.jobs.append(replace(found, state=JobState.WAITING, wakes=found.wakes + 1))
+                moves = found.moves + (found.state is not JobState.WAITING)
+                talk.jobs.append(replace(found, state=JobState.WAITING, wakes=found.wakes + 1, moves=moves))
             continue
         await _settle(talk, found, outcome)
 
@@ -504,8 +505,7 @@ async def _answer(talk: _Talk, check_in: CheckIn) -> DeviceReply:
         except Refused as refused:
             await _settle(talk, held, Outcome(JobState.FAILED, refused.reason))
             continue
-        if not await job.deliver(talk.tx, held, by=talk.actor.kind, now=talk.now):
-            continue
+        await job.deliver(talk.tx, held, by=talk.actor.kind, now=talk.now, locked=True)
         break
     else:
         answer = talk.platform.write(check_in, None, talk.view)

@@ -63,7 +63,7 @@ class News:
 async def news(db: Database, watch: Watch, seen: int | None, limit: int) -> News | None:
     """What was told since `seen` (None: nothing yet, begin here). None: the session has ended."""
     async with db.read() as tx:
-        now = await tx.now()
+        now = tx.known_now
         whose = watch.organization_id, watch.account_id
         # The count first: a line that is told meanwhile has a number above it, and is not passed over.
         living, told, unread = await tx.together(

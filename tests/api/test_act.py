@@ -15,6 +15,7 @@ from models.event import Actor
 from models.job import Words
 from models.settings import FRESH_PROOF
 from models.vocabulary import DEPARTURES, Act, JobState, Outcome, Reason, Secret
+from tests import runs
 from tests.api.house import PASSWORD, Answer, House
 from tests.people import Person, give_device
 
@@ -57,10 +58,10 @@ async def plan(house: House, job_id: str, *, hand_over: bool = False) -> None:
     """As a worker and a check-in would."""
     now = house.clock.now
     async with house.db.write() as tx:
-        held = await job.claim(tx, UUID(job_id), now)
+        held = await runs.claim(tx, UUID(job_id))
         assert held is not None
         sealed = job.seal_plan(house.keys, held, Secret(b"plan"))
-        await job.store_plan(tx, held, ref=job_id, sealed=sealed, now=now)
+        await runs.store_plan(tx, held, ref=job_id, sealed=sealed, now=now)
         held = await job.by_id(tx, held.id)
         assert held is not None
         if hand_over:

@@ -16,6 +16,7 @@ from models.enrollment import enrollment
 from models.vocabulary import Act, JobState, Queue, new_id
 from platforms.android.acts import Planned
 from platforms.base import Keys, Shared
+from tests import runs
 from tests.api.house import House
 from tests.people import Person, give_device
 from tests.platforms.android.world import DEVICE, HANDLER, NOW, OPERATION, PASSWORD, SIGNER, Signer, operation, push
@@ -77,10 +78,10 @@ async def order(house: House, anna: Person, phone: UUID) -> UUID:
             now=NOW,
             job_id=job_id,
         )
-        held = await job.claim(tx, job_id, NOW)
+        held = await runs.claim(tx, job_id)
         assert held is not None
         sealed = job.seal_plan(house.keys, held, Planned().write())
-        await job.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=NOW, by_courier=True)
+        await runs.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=NOW, by_courier=True)
         held = await job.by_id(tx, job_id)
         assert held is not None
         await job.deliver(tx, held, by="worker", now=NOW, receipt=OPERATION)

@@ -33,6 +33,7 @@ from platforms.base import (
     Shared,
 )
 from platforms.errors import KeysNeeded, Unreachable
+from tests import runs
 from tests.api.house import House
 from tests.clock import NOON
 from tests.people import Person, found, give_device
@@ -143,10 +144,10 @@ async def order(house: House, anna: Person, device_id: UUID, **values: object) -
             now=now,
             job_id=job_id,
         )
-        held = await job.claim(tx, job_id, now)
+        held = await runs.claim(tx, job_id)
         assert held is not None
         sealed = job.seal_plan(house.keys, held, Secret(b"plan"))
-        await job.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=now, by_courier=True)
+        await runs.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=now, by_courier=True)
         held = await job.by_id(tx, job_id)
         assert held is not None
         await job.deliver(tx, held, by="worker", now=now, receipt="operation-7")
@@ -440,10 +441,10 @@ async def handed_over(house: House, anna: Person, device_id: UUID, act: Act) -> 
             now=now,
             job_id=job_id,
         )
-        held = await job.claim(tx, job_id, now)
+        held = await runs.claim(tx, job_id)
         assert held is not None
         sealed = job.seal_plan(house.keys, held, Secret(b"plan"))
-        await job.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=now)
+        await runs.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=now)
         held = await job.by_id(tx, job_id)
         assert held is not None
         await job.deliver(tx, held, by="device", now=now)

@@ -28,6 +28,7 @@ from models.notification import notification
 from models.profile import profile
 from models.throttle import NAMES_TAKEN
 from models.vocabulary import JobState
+from tests import runs
 from tests.api.house import Answer, House
 from tests.api.test_edit import fill, show, sync, value
 from tests.people import Person, found
@@ -855,7 +856,7 @@ async def test_a_run_that_dies_leaves_no_row_out_and_does_none_twice(
 async def test_a_run_that_lost_its_lease_does_nothing(house: House, boss: Person) -> None:
     asked = await send(house, "sign_in_name,display_name\na,A\n")
     async with house.db.write() as tx:
-        stale = await job.claim(tx, UUID(asked.json["id"]), house.clock.now)
+        stale = await runs.claim(tx, UUID(asked.json["id"]))
     house.clock.now += LEASE
     assert stale is not None
     await work_off(house, asked.json["id"])

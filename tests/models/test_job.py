@@ -30,6 +30,7 @@ from models.job import CRASHES, ENDINGS, LEASE, LIFE, MOVES, OFFERS_TOLD, OPEN, 
 from models.sealed import Keyring, SealBroken
 from models.settings import DatabaseSettings
 from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Queue, Reason, Secret, new_id
+from tests import runs
 from tests.clock import NOON, Clock
 from tests.people import Person, found, give_device, hire
 
@@ -80,7 +81,7 @@ class Desk:
 
     async def claim(self, job_id: UUID) -> Job | None:
         async with self.db.write() as tx:
-            return await job.claim(tx, job_id, self.clock.now)
+            return await runs.claim(tx, job_id)
 
     async def claimed(self, job_id: UUID) -> Job:
         held = await self.claim(job_id)
@@ -90,7 +91,7 @@ class Desk:
     async def plan(self, held: Job) -> bool:
         sealed = job.seal_plan(self.keys, held, Secret(b"a plan"))
         async with self.db.write() as tx:
-            return await job.store_plan(tx, held, ref="ref", sealed=sealed, now=self.clock.now)
+            return await runs.store_plan(tx, held, ref="ref", sealed=sealed, now=self.clock.now)
 
     async def deliver(self, held: Job) -> bool:
         async with self.db.write() as tx:

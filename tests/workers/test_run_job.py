@@ -18,6 +18,7 @@ from models.sealed import Keyring
 from models.vocabulary import Act, JobState, PlatformName, Reason
 from platforms.base import Receipt
 from platforms.errors import Refused, Uncertain, Unreachable
+from tests import runs
 from tests.clock import NOON, Clock
 from tests.people import block, hire
 from tests.workers.shop import Shop, furnish
@@ -193,7 +194,7 @@ async def test_a_run_that_lost_its_lease_decides_nothing(shop: Shop) -> None:
     shop.clock.forward(LEASE)
     await shop.run(job_id)
     async with shop.db.write() as tx:
-        stored = await job.store_plan(tx, held, ref="old", sealed=b"old", now=shop.clock.now)
+        stored = await runs.store_plan(tx, held, ref="old", sealed=b"old", now=shop.clock.now)
 
     assert stored is False
     assert (await shop.see(job_id)).command_ref == "ref-1"

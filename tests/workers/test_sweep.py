@@ -27,6 +27,7 @@ from models.settings import (
     RECOVERY_WINDOW,
 )
 from models.vocabulary import Act, JobState, PasscodeKind, Queue, Reason, Secret, new_id
+from tests import runs
 from tests.clock import NOON, Clock
 from tests.people import give_device
 from tests.workers.shop import AUDIT_KEY, Shop, furnish
@@ -330,7 +331,7 @@ async def test_a_lease_over_the_end_is_waited_for_and_what_it_stores_still_ends(
     shop.clock.now = NOON + DAY
     await shop.sweep.jobs()
     async with shop.db.write() as tx:
-        assert await job.store_plan(tx, held, ref="late", sealed=b"late", now=shop.clock.now)
+        assert await runs.store_plan(tx, held, ref="late", sealed=b"late", now=shop.clock.now)
 
     await shop.sweep.jobs()
 
@@ -345,7 +346,7 @@ async def test_a_run_that_died_over_the_end_ends_with_its_lease(shop: Shop) -> N
 
     await shop.sweep.jobs()
     async with shop.db.write() as tx:
-        stored = await job.store_plan(tx, held, ref="late", sealed=b"late", now=shop.clock.now)
+        stored = await runs.store_plan(tx, held, ref="late", sealed=b"late", now=shop.clock.now)
 
     assert stored is False
     await shop.ended(job_id, JobState.EXPIRED, Reason.UNREACHABLE, "job.reset_passcode.expired")
