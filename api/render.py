@@ -394,7 +394,11 @@ def _branding(decided: Decided) -> schemas.OrganizationBranding:
 
 def approval(shown: approvals.Shown) -> schemas.Approval:
     held = shown.approval
-    actions: list[Literal["approve", "refuse", "withdraw"]] = ["approve", "refuse"] if shown.may_decide else []
+    may: dict[Literal["approve", "refuse", "withdraw"], bool] = {
+        "approve": shown.may_approve,
+        "refuse": shown.may_refuse,
+        "withdraw": shown.may_withdraw,
+    }
     return schemas.Approval(
         id=held.id,
         act=held.act,
@@ -415,7 +419,7 @@ def approval(shown: approvals.Shown) -> schemas.Approval:
         decided_by=held.decided_by,
         reason=held.reason,
         job_id=held.job_id,
-        available_actions=["withdraw"] if shown.may_withdraw else actions,
+        available_actions=[one for one, allowed in may.items() if allowed],
     )
 
 

@@ -5,7 +5,8 @@
     refused    another administrator said no
     withdrawn  whoever asked took it back
     lapsed     nobody said anything in time
-    void       something else decided: the device went or changed hands, its owner was blocked, the act is not offered
+    void       something else decided: the device went or changed hands, its owner left or was blocked, the act is not
+               offered at the yes
 
 It is no job and no state of one: before the yes nothing of it concerns the device, so that a lost phone can be locked
 while it waits. One of a kind waits per device.
@@ -20,7 +21,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import event, notification
+from models import account, event, notification
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.device import device
@@ -220,6 +221,37 @@ async def lapse(tx: Transaction, held: Approval, *, actor: Actor, now: datetime)
     return await end(tx, held, ApprovalState.LAPSED, actor=actor, now=now)
 
 
+async def end_of_device(tx: Transaction, device_id: UUID, why: str, *, actor: Actor, now: datetime) -> set[UUID]:
+    """The device is no longer what it was asked of. The accounts to nudge; the bond is held."""
+    return await _void_all(tx, approval.c.device_id == device_id, why, actor=actor, now=now)
+
+
+async def end_of_account(
+    tx: Transaction, account_id: UUID, places: Sequence[UUID], why: str, *, actor: Actor, now: datetime
+) -> set[UUID]:
+    """Whoever asked can ask for nothing there any more. The accounts to nudge; theirs is held."""
+    mine = sa.and_(approval.c.organization_id.in_(places), approval.c.account_id == account_id)
+    return await _void_all(tx, mine, why, actor=actor, now=now)
+
+
+async def _void_all(
+    tx: Transaction, which: sa.ColumnElement[bool], why: str, *, actor: Actor, now: datetime
+) -> set[UUID]:
+    """As few as a person's devices have acts."""
+    waiting = sa.select(approval).where(which, _WAITS).order_by(approval.c.account_id, approval.c.id)
+    told = set()
+    for held in [Approval.of(row) for row in await tx.execute(waiting)]:
+        await account.lock(tx, held.account_id)
+        late = held.seen_at(now) is ApprovalState.LAPSED
+        if (
+            await lapse(tx, held, actor=actor, now=now)
+            if late
+            else await end(tx, held, ApprovalState.VOID, actor=actor, now=now, why=why)
+        ):
+            told.add(held.account_id)
+    return told
+
+
 async def called(tx: Transaction, held: Approval) -> str:
     """The device's name."""
     name: str = (await tx.execute(sa.select(device.c.name).where(device.c.id == held.device_id))).scalar_one()
@@ -311,8 +343,9 @@ async def page(
     state: ApprovalState | None,
     before: UUID | None,
     limit: int,
+    now: datetime,
 ) -> list[Approval]:
-    """Newest first. Without an account: all of the organization's."""
+    """Newest first. Without an account: all of the organization's. What waits is what can still be decided."""
     statement = (
         sa.select(approval)
         .where(approval.c.organization_id == organization_id)
@@ -322,7 +355,7 @@ async def page(
     if account_id is not None:
         statement = statement.where(approval.c.account_id == account_id)
     if state is ApprovalState.SUBMITTED:
-        statement = statement.where(_WAITS)
+        statement = statement.where(_WAITS, approval.c.lapses_at >= now)
     elif state is not None:
         statement = statement.where(approval.c.state == state.value)
     if before is not None:

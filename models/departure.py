@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from models import account, enrollment, event, job, organization, passcode, re_sign_in
+from models import account, approval, enrollment, event, job, organization, passcode, re_sign_in
 from models.database import Transaction
 from models.device import Device, DeviceState, set_state
 from models.event import Actor
@@ -117,6 +117,7 @@ async def cut_off(
     )
     await re_sign_in.cancel_live(tx, held.account_id, held.organization_id, why, now, actor=actor, device_id=held.id)
     await passcode.destroy_of_device(tx, held.organization_id, held.id, why, now)
+    told += await approval.end_of_device(tx, held.id, why, actor=actor, now=now)
     await set_state(tx, held.id, DeviceState.DISABLED)
     await event.record(
         tx,
@@ -149,6 +150,7 @@ async def leave(
     )
     await passcode.destroy_of_device(tx, gone.organization_id, gone.id, Reason.DEVICE_LEFT, now)
     await enrollment.end_of_device(tx, gone.id, now)
+    told += await approval.end_of_device(tx, gone.id, Reason.DEVICE_LEFT, actor=actor, now=now)
     await set_state(tx, gone.id, DeviceState.LEFT)
     await event.record(
         tx,

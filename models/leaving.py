@@ -13,7 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models import app, delivery, event, job, organization, re_sign_in, session, sign_out
+from models import app, approval, delivery, event, job, organization, re_sign_in, session, sign_out
 from models.account import account
 from models.base import Id, Json, Moment, metadata
 from models.database import Transaction
@@ -26,7 +26,7 @@ from models.organization import membership
 from models.role import Role
 from models.sealed import Keyring
 from models.settings import MEMBERSHIP_KEPT
-from models.vocabulary import DEPARTURES, Queue, Task, new_id
+from models.vocabulary import DEPARTURES, Queue, Reason, Task, new_id
 
 former_membership = sa.Table(
     "former_membership",
@@ -150,6 +150,7 @@ async def leave(
     )
     await session.end_in(tx, organization_id, held.id, now)
     await re_sign_in.cancel_live(tx, held.id, organization_id, "left", now, actor=actor)
+    await approval.end_of_account(tx, held.id, [organization_id], Reason.OWNER_LEFT, actor=actor, now=now)
     await _sign_out_of_apps(tx, organization_id, held.id, by=by, now=now)
     await event.record(
         tx,

@@ -58,7 +58,7 @@ from models.re_sign_in import ReSignIn, ReSignInState
 from models.recovery import RecoveryState
 from models.sealed import Keyring
 from models.settings import UNREAD_PASSCODE_DEFAULT
-from models.vocabulary import DEPARTURES, Queue, Secret, Task
+from models.vocabulary import DEPARTURES, Queue, Reason, Secret, Task
 from workers import jobs
 from workers.queue import Errand, QueueDoor, QueueDown
 
@@ -364,10 +364,12 @@ async def _give_up_pending(tx: Transaction, now: datetime, limit: int) -> int:
     bonds = await enrollment.given_up(tx, now, limit)
     asked = sa.exists().where(job.job.c.device_id == device.c.id)
     others = sa.exists().where(re_sign_in.re_sign_in.c.device_id == device.c.id)
+    approved = sa.exists().where(approval.approval.c.device_id == device.c.id)
     for bond in bonds:
         await enrollment.end(tx, bond.id, now)
+        await approval.end_of_device(tx, bond.device_id, Reason.DEVICE_LEFT, actor=SWEEP, now=now)
         bound = sa.select(sa.func.count()).where(enrollment.enrollment.c.device_id == bond.device_id)
-        known = sa.select(sa.or_(asked, others)).where(device.c.id == bond.device_id)
+        known = sa.select(sa.or_(asked, others, approved)).where(device.c.id == bond.device_id)
         if (await tx.execute(known)).scalar_one() or (await tx.execute(bound)).scalar_one() > 1:
             statement = sa.update(device).where(
                 device.c.id == bond.device_id, device.c.state == DeviceState.PENDING.value

@@ -14,6 +14,7 @@ async def page(call: Call[None, schemas.ApprovalQuery]) -> Reply:
     query = call.query
     found = await approval.page(
         call.needs.database,
+        call.needs.platforms,
         call.person,
         state=None if query.state is None else ApprovalState(query.state),
         everyone=query.everyone,
@@ -32,7 +33,7 @@ async def show(call: Call[None, None]) -> Reply:
 
 
 async def _shown(call: Call[Any, None]) -> Reply:
-    shown = await approval.show(call.needs.database, call.person, call.id("approval_id"))
+    shown = await approval.show(call.needs.database, call.needs.platforms, call.person, call.id("approval_id"))
     return Reply(200, render.approval(shown))
 
 

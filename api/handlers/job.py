@@ -33,7 +33,7 @@ def ask(act: Act) -> Callable[[Call[None, None]], Awaitable[Reply]]:
         if isinstance(asked, acts.Submitted):
             # The sweep tells those who can approve.
             needs.door.nudge(who.account_id)
-            shown = await approval.show(needs.database, who, asked.approval.id)
+            shown = await approval.show(needs.database, needs.platforms, who, asked.approval.id)
             location = f"/api/v1/approvals/{shown.approval.id}"
             return Reply(201, render.approval(shown), headers={"Location": location})
         if asked.made:

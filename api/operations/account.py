@@ -14,6 +14,7 @@ from api.passwords import Hasher
 from models import (
     account,
     address,
+    approval,
     delivery,
     device,
     event,
@@ -199,6 +200,7 @@ async def shut(tx: Transaction, keys: Keyring, held: Any, why: str, *, actor: Ac
     await access_pass.end_all(tx, whose, generation, actor=actor, now=now)
     outcome = Outcome(JobState.CANCELLED, Reason.ACCOUNT_BLOCKED)
     places = await organization.places_of(tx, account_id)
+    await approval.end_of_account(tx, account_id, places, Reason.ACCOUNT_BLOCKED, actor=actor, now=now)
     for theirs in [one for place in places for one in await device.names_of_account(tx, place, account_id)]:
         # What a worker holds at this moment ends with its next run; what a device has is left to its answer.
         for asked in await job.open_of_device(tx, theirs.id, hold=True, waiting=False):

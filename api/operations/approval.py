@@ -38,7 +38,8 @@ class Shown:
     state: ApprovalState
     asker: Any
     device: Any
-    may_decide: bool
+    may_approve: bool
+    may_refuse: bool
     may_withdraw: bool
 
 
@@ -58,7 +59,14 @@ class Over:
 
 
 async def page(
-    db: Database, who: Who, *, state: ApprovalState | None, everyone: bool, before: UUID | None, limit: int
+    db: Database,
+    platforms: Platforms,
+    who: Who,
+    *,
+    state: ApprovalState | None,
+    everyone: bool,
+    before: UUID | None,
+    limit: int,
 ) -> list[Shown]:
     """Newest first. `everyone`: the administrators' view of their organization."""
     if everyone and not role.holds(who.roles, role.ACTORS):
@@ -71,14 +79,15 @@ async def page(
             state=state,
             before=before,
             limit=limit,
+            now=await tx.now(),
         )
-        return await _shown(tx, who, found)
+        return await _shown(tx, platforms, who, found)
 
 
-async def show(db: Database, who: Who, approval_id: UUID) -> Shown:
+async def show(db: Database, platforms: Platforms, who: Who, approval_id: UUID) -> Shown:
     async with db.read() as tx:
         held = await _seen(tx, who, approval_id)
-        return (await _shown(tx, who, [held]))[0]
+        return (await _shown(tx, platforms, who, [held]))[0]
 
 
 async def _seen(tx: Transaction, who: Who, approval_id: UUID) -> Approval:
@@ -92,16 +101,14 @@ async def _seen(tx: Transaction, who: Who, approval_id: UUID) -> Approval:
     return held
 
 
-async def _shown(tx: Transaction, who: Who, found: Sequence[Approval]) -> list[Shown]:
+async def _shown(tx: Transaction, platforms: Platforms, who: Who, found: Sequence[Approval]) -> list[Shown]:
     if not found:
         return []
     people, things = account.account, device
     askers = sa.select(people.c.id, people.c.sign_in_name, people.c.display_name).where(
         people.c.id.in_({one.account_id for one in found})
     )
-    devices = sa.select(things.c.id, things.c.name, things.c.platform, things.c.ownership).where(
-        things.c.id.in_({one.device_id for one in found})
-    )
+    devices = SELECT_FOR_OFFERS.where(things.c.id.in_({one.device_id for one in found}))
     who_asked = {row.id: row for row in await tx.execute(askers)}
     what = {row.id: row for row in await tx.execute(devices)}
     roles = await organization.roles_of_all(tx, who.organization_id, list(who_asked))
@@ -111,13 +118,16 @@ async def _shown(tx: Transaction, who: Who, found: Sequence[Approval]) -> list[S
         state, mine = one.seen_at(now), one.account_id == who.account_id
         open_to = state is ApprovalState.SUBMITTED
         reaches = role.may(role.APPROVE, who.roles, roles.get(one.account_id, ()))
+        row = what[one.device_id]
         shown.append(
             Shown(
                 one,
                 state,
                 who_asked[one.account_id],
-                what[one.device_id],
-                may_decide=open_to and not mine and reaches,
+                row,
+                # What the organization hides meanwhile can only be refused: it may be shown again in time.
+                may_approve=open_to and not mine and reaches and _offer(platforms, one, row).available,
+                may_refuse=open_to and not mine and reaches,
                 may_withdraw=open_to and mine,
             )
         )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from api.call import Needs
 from api.operations import enrollment as enrollments
-from models import departure, enrollment, event, job, passcode, seen_message, throttle
+from models import approval, departure, enrollment, event, job, passcode, seen_message, throttle
 from models.account import account
 from models.base import Labelled, labelled
 from models.database import Transaction
@@ -332,6 +332,7 @@ async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
             await _tell_operator(talk, check_in.address, known)
         return Refusal.NOT_BOUND
     await enrollment.end(talk.tx, earlier.id, talk.now)
+    await _void_approvals(talk, known.id)
     talk.changes["device_id"] = known.id
     invited, talk.held = talk.held, replace(known, state=talk.held.state)
     talk.jobs = await job.open_of_device(talk.tx, known.id, hold=True)
@@ -341,6 +342,11 @@ async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
     await talk.tx.execute(sa.delete(device).where(device.c.id == invited.id))
     talk.bond = replace(talk.bond, device_id=known.id)
     return None
+
+
+async def _void_approvals(talk: _Talk, device_id: UUID) -> None:
+    """They were asked for the life that ends here."""
+    talk.nudge |= await approval.end_of_device(talk.tx, device_id, Reason.DEVICE_LEFT, actor=talk.actor, now=talk.now)
 
 
 async def _apply(talk: _Talk, check_in: CheckIn) -> None:
@@ -356,6 +362,7 @@ async def _apply(talk: _Talk, check_in: CheckIn) -> None:
             talk.tx, talk.bond.organization_id, talk.bond.device_id, Reason.DEVICE_LEFT, talk.now
         )
         talk.jobs = []
+        await _void_approvals(talk, talk.bond.device_id)
     if check_in.state is not None and check_in.state.value != talk.bond.state and not talk.goes:
         talk.changes["state"] = check_in.state.value
         if check_in.state is EnrollmentState.ENROLLED:

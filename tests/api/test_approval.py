@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from models import account, enrollment, organization
-from models.approval import approval
-from models.device import DeviceState, device
-from models.event import event
+from models import account, departure, enrollment, organization
+from models import approval as approvals
+from models.approval import ApprovalState, approval
+from models.device import Device, DeviceState, device
+from models.event import SWEEP, event
 from models.fault import Fault
 from models.job import job
 from models.settings import ACTS_PER_DEVICE_AND_DAY, APPROVAL_KEPT, APPROVAL_WAIT, FRESH_PROOF, RECENT_PROOF
@@ -416,8 +417,6 @@ async def test_the_sweep_tells_those_who_can_approve_once_and_ends_what_nobody_d
 
 
 async def test_what_ended_is_kept_for_thirty_days(house: House, anna: Person, phone: UUID) -> None:
-    from models import approval as approvals
-
     await decide(house, await ask(house, phone), "withdraw", "anna")
 
     async def erase() -> int:
@@ -492,6 +491,146 @@ async def test_what_it_was_asked_for_is_looked_at_again(
     assert await jobs(house) == []
     assert await house.told(anna) == ["approval.remove.void"]
     assert (await house.events(anna))["device:approval:void", "success", why] == 1
+
+
+async def _be_blocked(house: House, anna: Person, phone: UUID) -> Answer:
+    return await house.ask("POST", f"/accounts/{anna.id}/block", WHY, token="boss")
+
+
+async def _be_deleted(house: House, anna: Person, phone: UUID) -> Answer:
+    return await house.ask("DELETE", f"/accounts/{anna.id}", token="boss")
+
+
+async def _close(house: House, anna: Person, phone: UUID) -> Answer:
+    return await house.ask("POST", "/account/close", {"confirm": True}, token="anna")
+
+
+async def _disable_it(house: House, anna: Person, phone: UUID) -> Answer:
+    return await house.ask("POST", f"/devices/{phone}/disable", {"confirm": True}, token="anna")
+
+
+async def _take_it_away(house: House, anna: Person, phone: UUID) -> Answer:
+    """As when it says farewell, or a wipe of it succeeded."""
+    async with house.db.write() as tx:
+        of = Device.of((await tx.execute(sa.select(device).where(device.c.id == phone))).one())
+        await departure.leave(tx, of, actor=SWEEP, keys=house.keys, now=house.clock.now)
+    return await house.ask("GET", "/sessions/current", token="anna")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "why"),
+    [
+        (_be_blocked, "account_blocked"),
+        (_be_deleted, "account_blocked"),
+        (_close, "account_blocked"),
+        (_disable_it, "device_disabled"),
+        (_take_it_away, "device_left"),
+    ],
+)
+async def test_it_ends_with_what_it_was_asked_for_and_nobody_has_to_try_it_first(
+    house: House, boss: Person, anna: Person, phone: UUID, meanwhile: Any, why: str
+) -> None:
+    await house.hire("second", roles=("global_administrator",))
+    asked = [await ask(house, phone, "remove"), await ask(house, phone, "wipe")]
+    elsewhere = await ask(house, await give_device(house.db, boss, house.clock.now), token="boss")
+    assert asked[1].status == 401, "a wipe takes more, and is not asked for here"
+
+    done = await meanwhile(house, anna, phone)
+
+    assert done.status < 300, done.json
+    (row,) = await house.rows(sa.select(approval).where(approval.c.account_id == anna.id))
+    assert (row.state, row.why, row.due_at, row.ended_at) == ("void", why, None, house.clock.now)
+    assert (await house.events(anna))["device:approval:void", "success", why] == 1
+    assert "approval.remove.void" in await house.told(anna)
+    listed = (await house.ask("GET", "/approvals?everyone=true&state=submitted", token="boss")).json["items"]
+    assert [one["id"] for one in listed] == [elsewhere.json["id"]], "what is somebody else's waits on"
+
+
+async def test_it_ends_when_whoever_asked_leaves_the_organization_and_there_alone(house: House, boss: Person) -> None:
+    house.platform.offered = dict.fromkeys(Act)
+    other = await found(house.db, house.clock.now, STRICT, name="Other")
+    guest = await house.hire("guest", organization_id=other)
+    await welcome(house.db, house.organization_id, guest, house.clock.now)
+    asked = []
+    for organization_id, token in ((house.organization_id, "here"), (other, "home")):
+        person = replace(guest, organization_id=organization_id)
+        await house.open_session(person, token)
+        asked.append(await ask(house, await give_device(house.db, person, house.clock.now), token=token))
+    assert [one.status for one in asked] == [201, 201]
+
+    left = await house.ask(
+        "POST",
+        f"/organizations/{house.organization_id}/leave",
+        {"confirm": True},
+        token="here",
+        headers={"Idempotency-Key": "leave"},
+    )
+
+    assert left.status == 202
+    rows = await house.rows(sa.select(approval).order_by(approval.c.id))
+    assert {(row.organization_id, row.state, row.why) for row in rows} == {
+        (house.organization_id, "void", "owner_left"),
+        (other, "submitted", None),
+    }
+    assert (await see(house, asked[0], "boss"))["state"] == "void"
+
+
+async def test_what_is_hidden_meanwhile_can_be_refused_and_not_approved(
+    house: House, boss: Person, anna: Person, phone: UUID
+) -> None:
+    asked = await ask(house, phone)
+    await _hide(house, anna, phone)
+
+    (listed,) = (await house.ask("GET", "/approvals?everyone=true&state=submitted", token="boss")).json["items"]
+
+    assert listed["available_actions"] == ["refuse"]
+    assert (await see(house, asked, "boss"))["available_actions"] == ["refuse"]
+    assert (await decide(house, asked, "refuse")).status == 200
+
+
+async def test_what_lapsed_is_not_among_what_waits_before_the_sweep_comes(
+    house: House, boss: Person, anna: Person, phone: UUID
+) -> None:
+    await ask(house, phone)
+
+    async def waiting() -> int:
+        async with house.db.read() as tx:
+            found = await approvals.page(
+                tx,
+                organization_id=house.organization_id,
+                account_id=None,
+                state=ApprovalState.SUBMITTED,
+                before=None,
+                limit=10,
+                now=house.clock.now,
+            )
+        return len(found)
+
+    house.clock.forward(APPROVAL_WAIT)
+    assert await waiting() == 1, "the last moment is included"
+    house.clock.forward(MOMENT)
+    assert await waiting() == 0
+
+
+async def test_a_block_and_a_yes_at_once_end_it_once(house: House, boss: Person, chief: Person, anna: Person) -> None:
+    for n in range(3):
+        bert = await house.hire(f"bert{n}")
+        await house.open_session(bert, f"bert{n}")
+        phone = await give_device(house.db, bert, house.clock.now)
+        asked = await ask(house, phone, token=f"bert{n}")
+
+        yes, block = await asyncio.gather(
+            decide(house, asked, "approve", "chief"),
+            house.ask("POST", f"/accounts/{bert.id}/block", WHY, token="boss"),
+        )
+
+        assert (block.status, yes.status) in {(200, 200), (200, 409)}, (block.json, yes.json)
+        made = await house.rows(sa.select(job.c.state).where(job.c.device_id == phone))
+        (row,) = await house.rows(sa.select(approval.c.state).where(approval.c.account_id == bert.id))
+        if yes.status == 200:
+            assert (row.state, [one.state for one in made]) == ("approved", ["cancelled"])
+        else:
+            assert (row.state, made) == ("void", [])
 
 
 async def test_a_yes_waits_for_what_is_under_way(house: House, boss: Person, anna: Person, phone: UUID) -> None:
