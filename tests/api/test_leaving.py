@@ -22,6 +22,7 @@ from models.session import session
 from models.settings import FRESH_PROOF, MEMBERSHIP_KEPT
 from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret, Task, new_id
 from platforms.base import CheckIn, EnrollmentState, Refusal, Report
+from tests import runs
 from tests.api.house import Answer, House
 from tests.api.test_belonging import switch
 from tests.api.test_checkin import ADDRESS, Spoken, talk
@@ -641,11 +642,12 @@ async def test_a_device_that_cannot_be_wiped_is_trusted_as_long_as_it_has_an_own
     if not gone:
         await welcome(house.db, beta, anna, house.clock.now)
     async with house.db.write() as tx:
-        held = await jobs.claim(tx, wipe, house.clock.now)
+        held = await runs.claim(tx, wipe)
         assert held is not None
         sealed = jobs.seal_plan(house.keys, held, Secret(b"plan"))
-        await jobs.store_plan(tx, held, ref="wipe-1", sealed=sealed, now=house.clock.now, by_courier=False)
-        house.clock.forward(timedelta(seconds=1))
+        await runs.store_plan(tx, held, ref="wipe-1", sealed=sealed, now=house.clock.now, by_courier=False)
+    house.clock.forward(timedelta(seconds=1))
+    async with house.db.write() as tx:
         lock = await jobs.ask(
             tx,
             organization_id=beta,
@@ -659,10 +661,10 @@ async def test_a_device_that_cannot_be_wiped_is_trusted_as_long_as_it_has_an_own
             now=house.clock.now,
             job_id=new_id(house.clock.now),
         )
-        held = await jobs.claim(tx, lock.id, house.clock.now)
+        held = await runs.claim(tx, lock.id)
         assert held is not None
         sealed = jobs.seal_plan(house.keys, held, Secret(b"plan"))
-        await jobs.store_plan(tx, held, ref="lock-1", sealed=sealed, now=house.clock.now, by_courier=False)
+        await runs.store_plan(tx, held, ref="lock-1", sealed=sealed, now=house.clock.now, by_courier=False)
     spoken = Spoken(house, monkeypatch)
     failed = Outcome(JobState.FAILED, Reason.PLATFORM_UNSUPPORTED)
     spoken.check_in = CheckIn(wants_order=True)
