@@ -146,7 +146,9 @@ KEPT: Final[Mapping[str, Kept]] = {
         }
     ),
     # What cannot be found by its person, and is gone by itself before or soon after
-    "throttle": Kept(throttle.KEEP, "the last try", stays={"key tries since shut_until erase_at": "goes by itself"}),
+    "throttle": Kept(
+        throttle.KEEP, "the last try", stays={"key tries since shut_until erase_at shut_of": "goes by itself"}
+    ),
     "recovery": Kept(
         settings.RECOVERY_KEPT,
         "its end",

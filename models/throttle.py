@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import sqlalchemy as sa
 
-from models.base import Moment, metadata
+from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.errors import FOR_EVER
 from models.vocabulary import EPOCH
@@ -26,6 +27,8 @@ throttle = sa.Table(
     sa.Column("since", Moment, nullable=False),
     sa.Column("shut_until", Moment, nullable=False),
     sa.Column("erase_at", Moment, nullable=False, index=True),
+    sa.Column("shut_of", Id, nullable=True, comment="whose door this shut for good, until they are told of it"),
+    partial_index("ix_throttle_shut_of", "shut_of", where="shut_of IS NOT NULL"),
 )
 
 KEEP: Final = timedelta(days=2)
@@ -206,13 +209,44 @@ async def give_back(tx: Transaction, budgets: tuple[Budget, ...], who: str) -> N
 
 async def count_failure_first(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> timedelta | None:
     """Count a try as failed before it is verified. None: it may be verified; else how long the door stays shut."""
+    return (await count_failure(tx, lockout, who, now))[0]
+
+
+async def count_failure(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> tuple[timedelta | None, bool]:
+    """The same, and whether this is the failure that shuts the door for good."""
     key = f"{lockout.name}:{who}"
     tries, since, shut_until = await _hold(tx, key, now)
     if now < shut_until:
-        return shut_until - now
+        return shut_until - now, False
     tries += 1
     await _write(tx, key, tries, since, now + lockout.pause(tries), now)
-    return None
+    return None, tries == lockout.most
+
+
+async def shut_for_good(tx: Transaction, lockout: Lockout, who: str, account_id: UUID | None) -> None:
+    """Whom the sweep is to tell of it. None: nobody has that name, at the same cost."""
+    statement = sa.update(throttle).where(throttle.c.key == f"{lockout.name}:{who}")
+    await tx.execute(statement.values(shut_of=sa.literal(account_id, Id)))
+
+
+@dataclass(frozen=True, slots=True)
+class ShutDoor:
+    """That nobody was told of yet."""
+
+    key: str
+    account_id: UUID
+
+
+async def shut_doors(tx: Transaction, limit: int) -> list[ShutDoor]:
+    statement = sa.select(throttle.c.key, throttle.c.shut_of).where(throttle.c.shut_of.is_not(None)).limit(limit)
+    return [ShutDoor(row.key, row.shut_of) for row in await tx.execute(statement)]
+
+
+async def told_of(tx: Transaction, door: ShutDoor, now: datetime) -> bool:
+    """Once. False: it was told, or opened meanwhile."""
+    statement = sa.update(throttle).where(throttle.c.key == door.key, throttle.c.shut_of == door.account_id)
+    until = (await tx.execute(statement.values(shut_of=None).returning(throttle.c.shut_until))).scalar_one_or_none()
+    return until is not None and now < until
 
 
 async def shut_for(tx: Transaction, lockout: Lockout | Block, who: str, now: datetime) -> timedelta | None:

@@ -58,7 +58,8 @@ from models.re_sign_in import ReSignIn, ReSignInState
 from models.recovery import RecoveryState
 from models.sealed import Keyring
 from models.settings import UNREAD_PASSCODE_DEFAULT
-from models.vocabulary import DEPARTURES, Queue, Reason, Secret, Task
+from models.throttle import ShutDoor
+from models.vocabulary import DEPARTURES, Queue, Reason, Secret, Task, new_id
 from workers import jobs
 from workers.queue import Errand, QueueDoor, QueueDown
 
@@ -97,6 +98,7 @@ class Sweep:
             self.windows,
             self.approvals,
             self.recoveries,
+            self.shut_doors,
             self.notices,
         )
 
@@ -237,6 +239,48 @@ class Sweep:
             now = await tx.now()
             for flow in await recovery.due(tx, now, self.at_once):
                 await recovery.move(tx, flow, RecoveryState.EXPIRED, actor=SWEEP, now=now)
+
+    async def shut_doors(self) -> None:
+        """Wrong passwords have shut somebody out: their owner is told, and whoever can open it again.
+
+        Here, and not where it happens: there it would take longer for a name that somebody has.
+        """
+        async with self.database.read() as tx:
+            found = await throttle.shut_doors(tx, self.at_once)
+        await each(*(partial(self._tell_of_door, door) for door in found))
+
+    async def _tell_of_door(self, door: ShutDoor) -> None:
+        async with self.database.write() as tx:
+            home = await account.home_of(tx, door.account_id)
+            theirs = await organization.roles_of(tx, home, door.account_id)
+            able = await organization.who_may(tx, home, role.RESET, theirs)
+            helpers = [one for one in able if one != door.account_id][:TOLD_AT_ONCE]
+            rows = {one: await account.lock(tx, one) for one in sorted({door.account_id, *helpers})}
+            now = await tx.now()
+            owner = rows[door.account_id]
+            if not await throttle.told_of(tx, door, now) or owner is None or owner.deleted_at is not None:
+                return
+            await event.record(
+                tx, organization_id=home, action="account:password:shut", actor=SWEEP, now=now, account_id=owner.id
+            )
+            key, severity = "password.shut", Severity.WARNING
+            await delivery.notify(
+                tx, keys=self.keys, account=Person(owner.id, home), key=key, params={}, now=now, severity=severity
+            )
+            for one in [] if owner.is_operator else helpers:
+                await notification.tell(
+                    tx,
+                    organization_id=home,
+                    account_id=one,
+                    subject_id=new_id(now),
+                    key="password.shut_of_somebody",
+                    params={"account": owner.sign_in_name},
+                    severity=severity,
+                    now=now,
+                )
+            self.fault.mark("sweep.before_commit")
+        for one in rows:
+            self.door.nudge(one)
 
     async def notices(self) -> None:
         """Terms of use that will ask people anew are announced to them, once to each."""

@@ -7,9 +7,12 @@ import sqlalchemy as sa
 
 from api.operations import passkey_try
 from models import passkey, throttle, verification
-from models.vocabulary import new_id
+from models.delivery import Delivery, Link, delivery
+from models.fault import Fault
+from models.vocabulary import Secret, new_id
 from tests.api.house import Answer, House
 from tests.people import Person
+from workers.sweep import Sweep
 
 COOKIE = "__Host-latchkey-browser"
 
@@ -120,6 +123,99 @@ async def test_b6_what_no_time_opens_names_no_time_and_says_what_to_do(house: Ho
     assert "retry_after" not in shut.json
     assert "Retry-After" not in shut.headers
     assert "contact your helpdesk" in shut.json["detail"]
+
+
+async def shut(house: House, name: str) -> None:
+    """A hundred wrong passwords in a row, as slowly as they are let in; and some more that are not."""
+    for n in range(throttle.PASSWORD.most):
+        body = {"account": name, "password": "wrong"}
+        assert (await house.ask("POST", "/sessions", body, address=f"198.51.{n}.1")).status == 401
+        house.clock.forward(3600)
+    for n in range(3):
+        refused = await house.ask("POST", "/sessions", {"account": name, "password": "wrong"}, address=f"198.52.{n}.1")
+        assert refused.status == 429
+
+
+class Bell:
+    def __init__(self) -> None:
+        self.nudged: list[UUID] = []
+
+    def nudge(self, account_id: UUID) -> None:
+        self.nudged.append(account_id)
+
+
+def sweep(house: House, bell: Bell) -> Sweep:
+    return Sweep(house.db, house.keys, Secret(b"a" * 32), bell, Fault())  # type: ignore[arg-type] # a bell is all it needs
+
+
+async def test_b6_whoever_was_shut_out_by_a_hundred_wrong_passwords_is_told_once_and_so_are_those_who_can_open_it(
+    house: House,
+) -> None:
+    anna, otto = await house.hire("anna@example.org"), await house.hire("otto@example.org")
+    able = await house.appoint("helpdesk@example.org", "helpdesk_administrator")
+    boss, reader = (
+        await house.appoint("boss@example.org"),
+        await house.appoint("reader@example.org", "directory_reader"),
+    )
+    bell = Bell()
+    for name in ("nobody@example.org", anna.name):
+        await shut(house, name)
+        for _ in range(2):
+            await sweep(house, bell).shut_doors()
+
+    assert await house.told(anna) == ["password.shut"]
+    assert (await house.told(able), await house.told(boss)) == (["password.shut_of_somebody"],) * 2
+    assert (await house.told(otto), await house.told(reader)) == ([], [])
+    assert sorted(bell.nudged) == sorted([anna.id, able.id, boss.id])
+    letters = [Delivery.of(row) for row in await house.rows(sa.select(delivery))]
+    assert [(one.key, one.link, one.open(house.keys)[0]) for one in letters] == [
+        ("password.shut", Link.NOT_ME, "anna@example.org")
+    ]
+    assert (await house.events(anna))["account:password:shut", "success", None] == 1
+
+
+async def test_b6_a_door_that_was_opened_before_anybody_was_told_is_no_news(house: House) -> None:
+    anna, boss = await house.hire("anna@example.org"), await house.appoint()
+    await shut(house, anna.name)
+    path = f"/accounts/{anna.id}/password-unlock"
+    await house.open_session(boss, "again", strength=2)
+    assert (await house.ask("POST", path, {"reason": "ticket 4711"}, token="again")).status == 204
+
+    await sweep(house, Bell()).shut_doors()
+
+    assert await house.told(anna) == ["account.unlocked_by_administrator"]
+    assert await house.told(boss) == []
+
+
+async def test_b6_the_ninety_ninth_wrong_password_tells_nobody_and_the_hundredth_that_is_right_neither(
+    house: House,
+) -> None:
+    anna = await house.hire("anna@example.org")
+    for n in range(throttle.PASSWORD.most - 1):
+        await house.ask("POST", "/sessions", {"account": anna.name, "password": "x"}, address=f"198.51.{n}.1")
+        house.clock.forward(3600)
+
+    assert (await house.sign_in(anna)).status == 201
+    await sweep(house, Bell()).shut_doors()
+
+    assert await house.told(anna) == []
+
+
+async def test_b5_the_try_that_shuts_the_door_answers_alike_whoever_has_the_name(house: House) -> None:
+    """Whoever is to be told is told later, by the sweep: nothing is sealed or looked up while somebody waits."""
+    await house.hire("anna@example.org")
+    seen = {}
+    for name in ("anna@example.org", "nobody@example.org"):
+        for n in range(throttle.PASSWORD.most - 1):
+            await house.ask("POST", "/sessions", {"account": name, "password": "x"}, address=f"198.51.{n}.1")
+            house.clock.forward(3600)
+        before = await house.rows(sa.select(delivery))
+        body = {"account": name, "password": "wrong"}
+        answer = await house.ask("POST", "/sessions", body, address="198.52.1.1")
+        seen[name] = (answer.status, answer.json["code"], answer.json["detail"])
+        assert await house.rows(sa.select(delivery)) == before
+
+    assert len(set(seen.values())) == 1
 
 
 async def test_b6_an_administrator_opens_an_account_that_wrong_passwords_shut_in_every_browser(house: House) -> None:

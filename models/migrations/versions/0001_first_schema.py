@@ -44,9 +44,18 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("since", Moment, nullable=False),
         sa.Column("shut_until", Moment, nullable=False),
         sa.Column("erase_at", Moment, nullable=False),
+        sa.Column("shut_of", Id, nullable=True, comment="whose door this shut for good, until they are told of it"),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_throttle")),
     )
     op.create_index(op.f("ix_throttle_erase_at"), "throttle", ["erase_at"], unique=False)
+    op.create_index(
+        "ix_throttle_shut_of",
+        "throttle",
+        ["shut_of"],
+        unique=False,
+        postgresql_where=sa.text("shut_of IS NOT NULL"),
+        sqlite_where=sa.text("shut_of IS NOT NULL"),
+    )
     op.create_table(
         "seen_message",
         sa.Column("platform", sa.Text, nullable=False),
