@@ -3,6 +3,7 @@
 import json
 import re
 import string
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,101 @@ async def test_texts_are_served_with_a_mark_that_saves_the_second_fetch(house: H
 
 async def test_a_language_that_we_do_not_speak_is_not_found(house: House) -> None:
     assert (await house.ask("GET", "/texts/fr")).status == 404
+
+
+A15: Mapping[str, Sequence[str]] = {
+    "password change": ["password.changed"],
+    "password reset": ["password.reset", "password.reset_started", "password.temporary"],
+    "method change": [
+        "security.method_added",
+        "security.email_added",
+        "security.method_removed",
+        "security.recovery_codes_removed",
+        "security.access_pass_issued",
+        "security.access_pass_ended",
+        "security.access_pass_used",
+        "security.passkey_copied",
+    ],
+    "default change": ["security.default_changed"],
+    "address change": ["security.email_added", "security.method_removed", "account.renamed"],
+    "recovery codes made or used": [
+        "security.recovery_codes_made",
+        "security.recovery_code_used",
+        "security.recovery_codes_low",
+    ],
+    "new-device sign-in": ["sign_in.new_browser"],
+    "second factor failed after right password": ["sign_in.second_factor_failed"],
+    "password shut": ["password.shut", "account.unlocked", "account.unlocked_by_administrator"],
+    "passcode reset done": ["job.reset_passcode.succeeded"],
+    "passcode revealed": ["passcode.revealed"],
+    "sign-out everywhere": [
+        "session.signed_out_everywhere",
+        "session.signed_out_elsewhere",
+        "session.revoked_everywhere",
+    ],
+    "role change": ["account.roles_changed", "organization.roles_changed"],
+    "admin edit of authentication contact": ["security.contact_set", "security.contact_taken"],
+    "org left": ["organization.left", "organization.removed"],
+}
+"""What a person must hear of, and the lines under the flag that tell it. A reset of a passcode that is asked for has
+its line when it has ended."""
+MAILED_OTHERWISE = {
+    "job.reset_passcode.succeeded": "passcode.reset_done",
+    "password.reset_started": "password.reset_link",
+}
+NOT_MINE = {
+    "en": r"(it|this) was not you|did not (ask|expect)|do not know why|if they|If nobody expected",
+    "nl": r"(dit|deze) niet|verwacht|niet om gevraagd|weet u niet",
+}
+NEXT = {
+    "en": r"change (your password|the passcode)|contact your helpdesk|ask their helpdesk|say so|look at your"
+    r"|choose Sign out|change it|make new ones|see that you",
+    "nl": r"(?i)wijzig|helpdesk|meld|controleer|bekijk|kies Overal|maak nieuwe",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", A15)
+def test_a15_each_line_says_what_to_do_if_it_was_not_ones_own_doing(kind: str, language: str) -> None:
+    lines = catalog(FOLDERS[0], language)
+
+    for key in A15[kind]:
+        assert re.search(NOT_MINE[language], lines[key]), key
+        assert re.search(NEXT[language], lines[key]), key
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a15_a_platforms_line_of_a_passcode_that_was_reset_says_so_too(language: str) -> None:
+    lines = {
+        key: text
+        for folder in FOLDERS[2:]
+        for key, text in catalog(folder, language).items()
+        if ".reset_passcode.succeeded" in key
+    }
+
+    assert len(lines) >= 4
+    for key, text in lines.items():
+        assert re.search(NOT_MINE[language], text), key
+        assert re.search(NEXT[language], text), key
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a15_each_of_them_has_a_mail_and_its_link_tells_all_that_it_does(language: str) -> None:
+    letters = catalog(LETTERS, language)
+    flags = {MAILED_OTHERWISE.get(key, key) for keys in A15.values() for key in keys}
+
+    assert {f"mail.{key}.{part}" for key in flags for part in ("subject", "text")} <= letters.keys()
+    for verb in {"en": ("signed out everywhere", "password stops"), "nl": ("overal afgemeld", "wachtwoord werkt")}[
+        language
+    ]:
+        assert verb in letters["letter.link.not_me"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_for_another_password_is_alike_whoever_had_its_link_sent(language: str) -> None:
+    """An administrator, or "that was not me"."""
+    lines = catalog(FOLDERS[0], language)
+
+    for key in (key for key in lines if key.startswith("reset_password.")):
+        assert not re.search("administrator|beheerder", lines[key]), key
+    assert re.search({"en": "newest mail", "nl": "nieuwste"}[language], lines["reset_password.gone"])
