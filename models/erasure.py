@@ -24,6 +24,7 @@ from models import (
     departure,
     enrollment,
     event,
+    export,
     job,
     leaving,
     notification,
@@ -39,6 +40,7 @@ from models import (
     sent_code,
     session,
     settings,
+    sheet,
     sign_in,
     terms,
     throttle,
@@ -203,9 +205,9 @@ KEPT: Final[Mapping[str, Kept]] = {
     "job_move": Kept(settings.JOB_KEPT, "the job's end", goes=True),
     "passcode": Kept(settings.JOB_KEPT, "the job's end; the passcode itself is destroyed long before", goes=True),
     "sign_out_call": Kept(settings.JOB_KEPT, "the job's end", goes=True),
-    "sheet": Kept(settings.JOB_KEPT, "the job's end", goes=True),
-    "sheet_part": Kept(settings.JOB_KEPT, "the job's end", goes=True),
-    "sheet_row": Kept(settings.JOB_KEPT, "the job's end", goes=True),
+    "sheet": Kept(settings.SHEET_REPORT_KEPT, "the job's end", goes=True),
+    "sheet_part": Kept(settings.SHEET_FILE_KEPT, "the job's end; what was read in goes with that", goes=True),
+    "sheet_row": Kept(settings.SHEET_REPORT_KEPT, "the job's end; whom it names can be erased before", goes=True),
     "export": Kept(settings.EXPORT_KEPT, "its being ready", goes=True),
     "export_part": Kept(settings.EXPORT_KEPT, "the file's being ready", goes=True),
     "app_use": Kept(settings.APP_USE_KEPT, "the last launch", goes=True),
@@ -289,7 +291,10 @@ async def erase(tx: Transaction, account_id: UUID, *, keys: Keyring, limit: int)
         if one.state is not DeviceState.LEFT:
             await departure.leave(tx, one, actor=SWEEP, keys=keys, now=now)
     await _blank_devices(tx, [one.id for one in theirs])
-    if not await _erase_many(tx, account_id, places, limit):
+    if (
+        not await _erase_many(tx, account_id, places, limit)
+        or await sheet.forget(tx, held.sign_in_name, limit) >= limit
+    ):
         return False
     own = sa.select(verification.verification.c.id).where(verification.verification.c.account_id == account_id)
     for parted in (access_pass.access_pass.c.verification_id, recovery_code.recovery_code.c.verification_id):
@@ -331,6 +336,11 @@ async def _erase_many(tx: Transaction, account_id: UUID, places: Sequence[UUID],
     jobs, letters = job.job.c, delivery.delivery.c
     asked = sa.select(jobs.id).where(jobs.organization_id.in_(places), jobs.account_id == account_id).limit(limit)
     job_ids = list((await tx.execute(asked)).scalars())
+    files = await sheet.empty(tx, job_ids, limit)
+    if files < limit:
+        files += await export.empty(tx, job_ids, limit - files)
+    if files >= limit:
+        return False
     await job.erase(tx, job_ids)
     sent = (
         sa.select(letters.id).where(letters.organization_id.in_(places), letters.account_id == account_id).limit(limit)

@@ -416,6 +416,13 @@ async def of_account(tx: Transaction, organization_id: UUID, account_id: UUID) -
     return [Export.of(row) for row in await tx.execute(statement.order_by(export.c.job_id.desc()))]
 
 
+async def empty(tx: Transaction, job_ids: Sequence[UUID], limit: int) -> int:
+    """Of what these jobs made, so many parts at most: then the jobs can go, without taking all of it along at once."""
+    some = sa.select(export_part.c.job_id, export_part.c.number).where(export_part.c.job_id.in_(job_ids)).limit(limit)
+    named = sa.tuple_(export_part.c.job_id, export_part.c.number).in_(some)
+    return (await tx.execute(sa.delete(export_part).where(named))).rowcount
+
+
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
     """Parts first, so many at a time; then what had them."""
     over = export.c.gone_at <= now

@@ -61,6 +61,11 @@ ANSWER_FLOOR: Final = timedelta(milliseconds=500)
 # How long rows are kept after their end. The record (`models/event.py`) is never shortened.
 EXPORT_KEPT: Final = timedelta(hours=24)
 """How long a file of one's own data can be read; its last moment not included."""
+SHEET_FILE_KEPT: Final = timedelta(hours=24)
+"""How long a file of accounts that was made can be fetched; its last moment not included. One that is read in goes when
+it was read."""
+SHEET_REPORT_KEPT: Final = timedelta(days=30)
+"""Of what became of each row, from the job's end."""
 NOTIFICATION_KEPT: Final = timedelta(days=30)
 """From the last telling."""
 SIGN_IN_KEPT: Final = timedelta(days=30)

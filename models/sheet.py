@@ -6,13 +6,14 @@ has done nothing, and the next one goes on behind the last row that was kept.
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from models import person_key
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.csv_text import Head
 from models.database import Database, Transaction
@@ -20,6 +21,8 @@ from models.event import Actor
 from models.job import Job, Told
 from models.profile import FIELDS, Editor
 from models.roster import SIGN_IN_NAME
+from models.sealed import Keyring, SealBroken
+from models.settings import SHEET_FILE_KEPT, SHEET_REPORT_KEPT
 from models.vocabulary import JobState, Outcome, Task
 
 COLUMNS: Final = (
@@ -34,9 +37,7 @@ LONGEST: Final = 16 * 1024 * 1024
 """Bytes of a file that is read in."""
 PART: Final = 64 * 1024
 """Bytes of it that are read at once."""
-FILE_KEPT: Final = timedelta(hours=24)
-"""A file that was made can be fetched for so long."""
-REPORT_KEPT: Final = timedelta(days=30)
+PURPOSE: Final = "sheet"
 
 sheet = sa.Table(
     "sheet",
@@ -65,7 +66,7 @@ sheet_part = sa.Table(
     metadata,
     sa.Column("job_id", Id, sa.ForeignKey("sheet.job_id", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False, comment="under the key of whoever asked"),
     comment="the file itself; erased when it was read, or can be fetched no more",
 )
 
@@ -79,7 +80,7 @@ sheet_row = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=True),
     sa.Column("errors", Json, nullable=False, comment="fields and rules; never what was typed"),
-    sa.Index("ix_sheet_row_name", "job_id", "name"),
+    sa.Index("ix_sheet_row_name", "name", "job_id"),
     sa.Index("ix_sheet_row_outcome", "job_id", "outcome", "number"),
 )
 
@@ -199,14 +200,21 @@ async def begin(
     )
 
 
-async def keep_file(tx: Transaction, job_id: UUID, content: bytes) -> None:
+async def keep_file(tx: Transaction, keys: Keyring, job_id: UUID, account_id: UUID, content: bytes) -> None:
     """One that is to be read in."""
     for number, at in enumerate(range(0, len(content), PART)):
-        await keep_part(tx, job_id, number, content[at : at + PART])
+        await _keep_part(tx, keys, job_id, account_id, number, content[at : at + PART])
 
 
-async def keep_part(tx: Transaction, job_id: UUID, number: int, content: bytes) -> None:
-    await tx.execute(sa.insert(sheet_part).values(job_id=job_id, number=number, content=content))
+async def _keep_part(
+    tx: Transaction, keys: Keyring, job_id: UUID, account_id: UUID, number: int, content: bytes
+) -> None:
+    """Sealed under the key of whoever asked, with whom it goes. Raises LookupError: they are there no more."""
+    key = await person_key.take(tx, keys, account_id)
+    if key is None:
+        raise LookupError("there is nobody to keep it for")
+    sealed = key.seal(content, purpose=PURPOSE, owner=(job_id, str(number)))
+    await tx.execute(sa.insert(sheet_part).values(job_id=job_id, number=number, content=sealed))
 
 
 async def by_job(tx: Transaction, job_id: UUID) -> Sheet | None:
@@ -214,18 +222,24 @@ async def by_job(tx: Transaction, job_id: UUID) -> Sheet | None:
     return None if row is None else Sheet.of(row)
 
 
-async def part(tx: Transaction, job_id: UUID, number: int) -> bytes | None:
-    statement = sa.select(sheet_part.c.content).where(sheet_part.c.job_id == job_id, sheet_part.c.number == number)
-    content: bytes | None = (await tx.execute(statement)).scalar_one_or_none()
-    return content
+async def part(tx: Transaction, keys: Keyring, held: Sheet, number: int) -> bytes | None:
+    """None: there is no such part, or none any more. Raises SealBroken."""
+    statement = sa.select(sheet_part.c.content).where(sheet_part.c.job_id == held.job_id, sheet_part.c.number == number)
+    sealed = (await tx.execute(statement)).scalar_one_or_none()
+    if sealed is None:
+        return None
+    key = (await person_key.find(tx, keys, [held.account_id])).get(held.account_id)
+    if key is None:
+        raise SealBroken
+    return key.open(sealed, purpose=PURPOSE, owner=(held.job_id, str(number)))
 
 
-async def file(db: Database, job_id: UUID) -> AsyncIterator[bytes]:
+async def file(db: Database, keys: Keyring, held: Sheet) -> AsyncIterator[bytes]:
     """Part by part: nobody holds the whole."""
     number = 0
     while True:
         async with db.read() as tx:
-            content = await part(tx, job_id, number)
+            content = await part(tx, keys, held, number)
         if content is None:
             return
         if content:
@@ -269,9 +283,11 @@ async def note(
     return counts
 
 
-async def note_part(tx: Transaction, held: Sheet, content: bytes, *, accounts: int, last_name: str | None) -> None:
+async def note_part(
+    tx: Transaction, keys: Keyring, held: Sheet, content: bytes, *, accounts: int, last_name: str | None
+) -> None:
     """Of a file that is made: the next part of it."""
-    await keep_part(tx, held.job_id, held.parts, content)
+    await _keep_part(tx, keys, held.job_id, held.account_id, held.parts, content)
     await _set(
         tx, held.job_id, parts=held.parts + 1, position=held.position + accounts, last_name=last_name or held.last_name
     )
@@ -287,11 +303,11 @@ async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> 
         return None
     succeeded = outcome.state is JobState.SUCCEEDED
     if held.kind is Task.EXPORT_ACCOUNTS:
-        until = now + FILE_KEPT
+        until = now + SHEET_FILE_KEPT
         await _close(tx, held.id, keep_parts=succeeded, erase_at=until)
         params = {"accounts": found.position, "until": until.isoformat(timespec="seconds")}
         return Told(f"job.{held.kind}.{outcome.state}", params)
-    await _close(tx, held.id, keep_parts=False, erase_at=now + REPORT_KEPT)
+    await _close(tx, held.id, keep_parts=False, erase_at=now + SHEET_REPORT_KEPT)
     counts = {one.value: found.counts.get(one.value, 0) for one in RowOutcome}
     tried = "tried" if succeeded else "trial_stopped"
     return Told(f"job.{held.kind}.{tried if found.dry_run else outcome.state}", {"rows": found.rows, **counts})
@@ -318,21 +334,40 @@ async def page(
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
     """The report and what is left of the file first, so many rows at a time; then what had them."""
     over = sheet.c.erase_at <= now
-    erased = 0
-    for table in (sheet_row, sheet_part):
-        old = (
-            sa.select(table.c.job_id, table.c.number)
-            .join(sheet, sheet.c.job_id == table.c.job_id)
-            .where(over)
-            .limit(limit - erased)
-        )
-        named = sa.tuple_(table.c.job_id, table.c.number).in_(old)
-        erased += (await tx.execute(sa.delete(table).where(named))).rowcount
-        if erased >= limit:
-            return erased
+    erased = await _empty(tx, over, limit)
+    if erased >= limit:
+        return erased
     # Only those that nothing hangs on any more are reached: what a sheet takes along has no limit.
     empty = sa.select(sheet.c.job_id).where(over).limit(limit - erased).scalar_subquery()
     return erased + (await tx.execute(sa.delete(sheet).where(sheet.c.job_id.in_(empty)))).rowcount
+
+
+async def empty(tx: Transaction, job_ids: Sequence[UUID], limit: int) -> int:
+    """Of what these jobs had, so many rows at most: then the jobs can go, without taking thousands along at once."""
+    return await _empty(tx, sheet.c.job_id.in_(job_ids), limit)
+
+
+async def _empty(tx: Transaction, which: sa.ColumnElement[bool], limit: int) -> int:
+    erased = 0
+    for table in (sheet_row, sheet_part):
+        some = (
+            sa.select(table.c.job_id, table.c.number)
+            .join(sheet, sheet.c.job_id == table.c.job_id)
+            .where(which)
+            .limit(limit - erased)
+        )
+        named = sa.tuple_(table.c.job_id, table.c.number).in_(some)
+        erased += (await tx.execute(sa.delete(table).where(named))).rowcount
+        if erased >= limit:
+            break
+    return erased
+
+
+async def forget(tx: Transaction, name: str, limit: int) -> int:
+    """Whoever was called so is erased: reports of any organization say what became of a row, and no longer of whose."""
+    some = sa.select(sheet_row.c.job_id, sheet_row.c.number).where(sheet_row.c.name == name).limit(limit)
+    named = sa.tuple_(sheet_row.c.job_id, sheet_row.c.number).in_(some)
+    return (await tx.execute(sa.update(sheet_row).where(named).values(name=None))).rowcount
 
 
 async def _set(tx: Transaction, job_id: UUID, **values: Any) -> None:

@@ -14,6 +14,7 @@ _AS_FILE = {"Content-Type": f"{CSV}; charset=utf-8"}
 async def read_in(call: Call[bytes, schemas.ImportQuery]) -> Reply:
     asked = await roster_file.read_in(
         call.needs.database,
+        call.needs.keys,
         call.person,
         call.body,
         dry_run=call.query.dry_run,
@@ -65,5 +66,7 @@ async def show_export(call: Call[None, None]) -> Reply:
 
 
 async def file(call: Call[None, None]) -> Reply:
-    content = await roster_file.file(call.needs.database, call.person, call.id("account_export_id"), actor=call.actor)
+    content = await roster_file.file(
+        call.needs.database, call.needs.keys, call.person, call.id("account_export_id"), actor=call.actor
+    )
     return Reply(200, content, headers={**_AS_FILE, "Content-Disposition": 'attachment; filename="accounts.csv"'})

@@ -14,6 +14,7 @@ from models.database import Database, Transaction
 from models.errors import ActionInProgress, Invalid, KeyRequired, KeyReused, NotFound
 from models.event import Actor
 from models.job import Job
+from models.sealed import Keyring
 from models.session import Who
 from models.sheet import COLUMNS, REQUIRED, RowOutcome, Sheet
 from models.vocabulary import JobState, Queue, Task, new_id
@@ -37,7 +38,7 @@ class Shown:
 
 
 async def read_in(
-    db: Database, who: Who, content: bytes, *, dry_run: bool, invite: bool, key: str | None, actor: Actor
+    db: Database, keys: Keyring, who: Who, content: bytes, *, dry_run: bool, invite: bool, key: str | None, actor: Actor
 ) -> Asked:
     """Raises Invalid for what is wrong with the file as a whole; each row has its own say later."""
     # Nobody has a file read who may not send one; and no account is held while it is.
@@ -64,7 +65,7 @@ async def read_in(
                 dry_run=dry_run,
                 invite=invite,
             )
-            await sheet.keep_file(tx, asked.job.id, content)
+            await sheet.keep_file(tx, keys, asked.job.id, who.account_id, content)
             await _record(tx, who, asked.job, "begin", actor=actor, facts={"dry_run": dry_run, "invite": invite})
         return asked
 
@@ -158,7 +159,7 @@ def _line(row: Any, error: dict[str, str]) -> tuple[str, ...]:
     return (str(row.line), row.name or "", row.outcome, row.reason or "", error.get("field", ""), said)
 
 
-async def file(db: Database, who: Who, job_id: UUID, *, actor: Actor) -> AsyncIterator[bytes]:
+async def file(db: Database, keys: Keyring, who: Who, job_id: UUID, *, actor: Actor) -> AsyncIterator[bytes]:
     """Everybody the organization knows: it takes the proof that every act on them takes, and is written down."""
     async with db.write() as tx:
         await administration.must_be(tx, who, role.CREATORS)
@@ -166,7 +167,7 @@ async def file(db: Database, who: Who, job_id: UUID, *, actor: Actor) -> AsyncIt
         if shown.job.state is not JobState.SUCCEEDED:
             raise NotFound
         await _record(tx, who, shown.job, "fetch", actor=actor)
-    return sheet.file(db, job_id)
+    return sheet.file(db, keys, shown.sheet)
 
 
 async def _ours(tx: Transaction, who: Who, job_id: UUID, task: Task) -> Shown:

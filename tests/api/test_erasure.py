@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from models import account, event, leaving, sign_in
+from models import account, event, leaving, sheet, sign_in
+from models import job as jobs
 from models.base import metadata
+from models.csv_text import Head
 from models.device import device
 from models.event import Actor
 from models.fault import Fault
@@ -18,7 +20,7 @@ from models.job import job
 from models.settings import ACCOUNT_KEPT, MEMBERSHIP_KEPT
 from models.terms import hash_of
 from models.verification import VerificationKind
-from models.vocabulary import Secret
+from models.vocabulary import Queue, Secret, Task, new_id
 from tests.api.house import House, give_address
 from tests.people import Person, found, give_device, give_terms, welcome
 from tests.workers.shop import Bell
@@ -225,6 +227,77 @@ async def test_one_who_left_much_is_erased_in_bounded_steps(house: House) -> Non
 
     assert rounds > 1
     assert await found_in(house) == set()
+
+
+async def have_files(house: House, person: Person, *, rows: int, parts: int, names: str) -> None:
+    """A report and a file of accounts that this administrator asked for."""
+    now = house.clock.now
+    async with house.db.write() as tx:
+        asked = await jobs.ask(
+            tx,
+            job_id=new_id(now),
+            organization_id=person.organization_id,
+            account_id=person.id,
+            device_id=None,
+            act=Task.IMPORT_ACCOUNTS,
+            queue=Queue.BULK,
+            by="administrator",
+            idempotency_key=None,
+            request_hash=None,
+            now=now,
+        )
+        await sheet.begin(
+            tx,
+            job_id=asked.id,
+            organization_id=person.organization_id,
+            account_id=person.id,
+            head=Head(",", sheet.COLUMNS, 0),
+            size=0,
+            actor=Actor("account", person.id),
+            now=now,
+        )
+        await sheet.keep_file(tx, house.keys, asked.id, person.id, b"x" * (sheet.PART * parts))
+        begun = await sheet.by_job(tx, asked.id)
+        assert begun is not None
+        results = [sheet.Result(line, names, sheet.RowOutcome.REFUSED, sheet.DUPLICATE) for line in range(rows)]
+        await sheet.note(tx, begun, results, position=0, line=2)
+
+
+async def test_one_who_had_long_files_made_is_erased_in_bounded_steps(house: House) -> None:
+    anna = await house.hire("anna")
+    await delete(house, anna)
+    house.clock.forward(ACCOUNT_KEPT + MOMENT)
+    await have_files(house, anna, rows=5, parts=3, names="bert")
+    files = (sheet.sheet_row, sheet.sheet_part)
+
+    async def left() -> int:
+        return sum([len(await house.rows(sa.select(table.c.number))) for table in files])
+
+    seen = [await left()]
+    while await sweep_of(house, at_once=2).people():
+        seen.append(await left())
+
+    assert seen == [8, 6, 4, 2, 0]
+    assert await house.rows(sa.select(sheet.sheet.c.job_id)) == []
+    (row,) = await house.rows(sa.select(account.account.c.erased_at).where(account.account.c.id == anna.id))
+    assert row.erased_at == house.clock.now
+
+
+async def test_a_report_of_somebody_else_forgets_whom_a_row_was_about(house: House) -> None:
+    anna = await house.hire("anna.wiederhold@example.org")
+    await delete(house, anna)
+    house.clock.forward(ACCOUNT_KEPT + MOMENT)
+    beta = await found(house.db, house.clock.now, name="Beta")
+    await have_files(
+        house, await house.hire("chief", organization_id=beta), rows=5, parts=0, names="anna.wiederhold@example.org"
+    )
+
+    while await sweep_of(house, at_once=2).people():
+        pass
+
+    assert await found_in(house) == set()
+    rows = await house.rows(sa.select(sheet.sheet_row.c.outcome, sheet.sheet_row.c.name))
+    assert rows == [("refused", None)] * 5
 
 
 async def test_two_sweeps_at_once_erase_somebody_once(house: House) -> None:

@@ -26,6 +26,7 @@ from models.fault import Fault
 from models.job import LEASE, Job
 from models.notification import notification
 from models.profile import profile
+from models.sealed import SealBroken
 from models.throttle import NAMES_TAKEN
 from models.vocabulary import JobState
 from tests import runs
@@ -38,6 +39,7 @@ from workers.needs import Needs
 from workers.run_job import run_job
 from workers.sweep import Sweep
 
+HEADINGS = "sign_in_name,display_name,department\n"
 HEAD = "sign_in_name,display_name,department"
 SYNCED_SECTIONS = {
     name: {"master": "directory", "last_synced_at": "2026-03-01T11:00:00+00:00"}
@@ -401,6 +403,31 @@ async def test_every_account_of_the_organization_is_written_and_no_other(
     (told,) = await house.rows(sa.select(notification).where(notification.c.account_id == boss.id))
     assert (told.key, told.params["accounts"]) == ("job.export_accounts.succeeded", 7)
     assert (await house.events())["account:export_accounts:fetch", "success", None] == 1
+
+
+async def test_what_lies_there_of_a_file_is_sealed_and_opens_in_its_place_alone(house: House, boss: Person) -> None:
+    lines = "".join(f"p{n},Person {n},Care\n" for n in range(3_000))
+    asked = await send(house, HEADINGS + lines)
+    made = await house.ask("POST", "/account-exports", token="boss", headers={"Idempotency-Key": "e"})
+    await work_off(house, made.json["id"])
+    parts = await house.rows(sa.select(sheet.sheet_part).order_by(sheet.sheet_part.c.number))
+
+    async def opened(job_id: str, number: int) -> bytes | None:
+        async with house.db.read() as tx:
+            held = await sheet.by_job(tx, UUID(job_id))
+            assert held is not None
+            return await sheet.part(tx, house.keys, held, number)
+
+    assert not [one for one in parts if b"boss" in one.content or b"Person" in one.content or b"sign_in" in one.content]
+    assert await opened(asked.json["id"], 0) == (HEADINGS + lines).encode()[: sheet.PART]
+    assert b"boss" in (await opened(made.json["id"], 0) or b"")
+    (mine,) = [one for one in parts if one.job_id == UUID(asked.json["id"]) and one.number == 0]
+    async with house.db.write() as tx:
+        await tx.execute(sa.update(sheet.sheet_part).values(content=mine.content))
+    assert await opened(asked.json["id"], 0) is not None
+    for job_id, number in ((asked.json["id"], 1), (made.json["id"], 0)):
+        with pytest.raises(SealBroken):
+            await opened(job_id, number)
 
 
 async def test_what_was_made_is_fetched_with_a_proof_for_a_day(house: House, boss: Person) -> None:

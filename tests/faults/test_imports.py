@@ -55,7 +55,7 @@ async def begin(house: Installation) -> job.Job:
             now=now,
             invite=True,
         )
-        await sheet.keep_file(tx, asked.id, content)
+        await sheet.keep_file(tx, house.keys, asked.id, boss.id, content)
         return asked
 
     return await house.insist(work, write=True)

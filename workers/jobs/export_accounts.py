@@ -45,7 +45,7 @@ async def _write_some(needs: Needs, held: Job) -> bool:
             if found.last_name is None:
                 content = BOM + write([COLUMNS]) + content
             last = people[-1][0].sign_in_name if people else None
-            await sheet.note_part(tx, found, content, accounts=len(people), last_name=last)
+            await sheet.note_part(tx, needs.keys, found, content, accounts=len(people), last_name=last)
             outcome, ended = Outcome(JobState.SUCCEEDED), len(people) < AT_ONCE
         if ended:
             await jobs.end(tx, current, outcome, actor=WORKER, now=now, fence=True)

@@ -117,7 +117,7 @@ async def _rows(needs: Needs, found: Sheet) -> AsyncIterator[Row]:
     number, skip = divmod(found.position, PART)
     while True:
         async with needs.database.read() as tx:
-            content = await sheet.part(tx, found.job_id, number)
+            content = await sheet.part(tx, needs.keys, found, number)
         if content is None:
             break
         for row in reader.feed(content[skip:]):

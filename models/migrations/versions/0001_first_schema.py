@@ -1137,7 +1137,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         "sheet_part",
         sa.Column("job_id", Id, nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
-        sa.Column("content", sa.LargeBinary, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False, comment="under the key of whoever asked"),
         sa.ForeignKeyConstraint(
             ["job_id"], ["sheet.job_id"], name=op.f("fk_sheet_part_job_id_sheet"), ondelete="CASCADE"
         ),
@@ -1158,7 +1158,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         ),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_sheet_row")),
     )
-    op.create_index("ix_sheet_row_name", "sheet_row", ["job_id", "name"], unique=False)
+    op.create_index("ix_sheet_row_name", "sheet_row", ["name", "job_id"], unique=False)
     op.create_index("ix_sheet_row_outcome", "sheet_row", ["job_id", "outcome", "number"], unique=False)
     op.create_table(
         "signing_key",
