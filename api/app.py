@@ -142,12 +142,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
         if who is not None:
             request[ACCOUNT_ID] = who.account_id
             request[LANGUAGE] = who.language
-        here = guards.address(
-            # A proxy may add a line of its own to a line that the client sent: they are one list.
-            request.remote,
-            ",".join(headers.getall("X-Forwarded-For", [])) or None,
-            needs.settings.trusted_proxies,
-        )
+        here = _from_where(request, needs.settings)
         actor = Actor(
             "anonymous" if who is None else "account",
             None if who is None else who.account_id,
@@ -297,6 +292,12 @@ def _invalid(error: msgspec.ValidationError) -> Invalid:
     return Invalid(errors=[{"field": field, "rule": rule}])
 
 
+def _from_where(request: web.Request, settings: ApiSettings) -> guards.Address | None:
+    # A proxy may add a line of its own to a line that the client sent: they are one list.
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", [])) or None
+    return guards.address(request.remote, forwarded, settings.trusted_proxies)
+
+
 def _client(user_agent: str | None) -> str | None:
     """What is stored and shown: printable, and not without end."""
     if not user_agent:
@@ -342,7 +343,10 @@ def device_endpoint(
                 certificate=_certificate(request, needs.settings),
                 query=request.rel_url.raw_query_string,
             )
-            reply = await checkin.talk(needs, platform, frozen, request[REQUEST_ID])
+            here = _from_where(request, needs.settings)
+            reply = await checkin.talk(
+                needs, platform, frozen, request[REQUEST_ID], address=None if here is None else str(here)
+            )
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
     return answer

@@ -9,7 +9,10 @@ from msgspec import UNSET, UnsetType
 
 from api import passkeys, schemas
 from api.operations import approval as approvals
+from api.operations import device as devices
+from api.operations import disabling
 from api.operations.account import Known
+from api.operations.activity import Recognized
 from api.operations.code_send import CodeSent
 from api.operations.contact import ContactBegun
 from api.operations.edit import Result
@@ -20,11 +23,11 @@ from api.operations.terms import Answered, Reading
 from api.operations.terms_keeping import Kept
 from api.passkeys import Party
 from api.texts import Texts
-from models import role
+from models import place, role
 from models.app import App
 from models.browser import Browser
 from models.delivery import Attempt, Delivery
-from models.device import LEAST_PROOF, LEAST_STRENGTH, ActOffer, Device
+from models.device import LEAST_PROOF, LEAST_STRENGTH, Device
 from models.event import Line
 from models.export import Export
 from models.invitation import Invitation
@@ -371,6 +374,7 @@ def organization_settings(decided: Decided) -> schemas.OrganizationSettings:
         ],
         unread_passcode_seconds=int(rules.unread_passcode.total_seconds()),
         readable_passcode_seconds=int(rules.readable_passcode.total_seconds()),
+        device_quota="unlimited" if rules.device_quota is None else rules.device_quota,
         leaving_allowed=leaving.allowed,
         privacy_contact=_organization_contact(leaving.contact),
         sign_out_proof=rules.sign_out_proof.value,  # type: ignore[arg-type] # one of the two
@@ -597,15 +601,8 @@ def re_sign_in_opened(window: ReSignIn, now: datetime, token: str) -> schemas.Re
     )
 
 
-def device(
-    held: Device,
-    acts: Iterable[ActOffer],
-    passcode_until: datetime | None,
-    reached: Reach | None,
-    newest_lock: Job | None,
-    *,
-    may_rename: bool,
-) -> schemas.Device:
+def device(shown: devices.Shown) -> schemas.Device:
+    held, known, until = shown.device, shown.known, shown.passcode_until
     return schemas.Device(
         id=held.id,
         name=held.name,
@@ -622,20 +619,71 @@ def device(
                 strength=one.strength,
                 needs_approval=one.needs_approval,
             )
-            for one in acts
+            for one in shown.acts
         ],
-        passcode=None if passcode_until is None else schemas.PasscodeWaiting(available_until=passcode_until),
+        passcode=None if until is None else schemas.PasscodeWaiting(available_until=until),
+        os_name=held.os_name,
         os_version=held.os_version,
+        maker=held.maker,
         model=held.model,
         serial=held.serial,
+        join=_join(known),
+        managed=known.managed,
+        compliant=None if known.management is None else known.management.compliant,
+        enabled=held.is_enabled,
+        registered_at=known.registered_at,
         created_at=held.created_at,
-        reach=_reach(reached),
-        lock=None if newest_lock is None else lock(newest_lock),
-        rename=schemas.Renaming(available=may_rename, reason=None if may_rename else Reason.HIDDEN_BY_ADMIN),
+        activity=schemas.DeviceActivity(
+            check_in=_check_in(held), sign_in=_sign_in_on(known.sign_in), command=_command(known.command)
+        ),
+        reach=_reach(shown.reach),
+        lock=None if shown.lock is None else lock(shown.lock),
+        rename=schemas.Renaming(
+            available=shown.may_rename, reason=None if shown.may_rename else Reason.HIDDEN_BY_ADMIN
+        ),
     )
 
 
-def known_device(held: Device) -> schemas.KnownDevice:
+def _join(known: Recognized) -> Literal["registered", "joined", "hybrid"] | None:
+    return None if known.management is None else known.management.join.value
+
+
+def _check_in(held: Device) -> schemas.LastCheckIn | None:
+    if held.last_seen_at is None:
+        return None
+    return schemas.LastCheckIn(at=held.last_seen_at, address=held.seen_from, network=_network(held.seen_from))
+
+
+def _sign_in_on(opened: Session | None) -> schemas.LastSignIn | None:
+    if opened is None:
+        return None
+    browser = place.browser(opened.client)
+    return schemas.LastSignIn(
+        at=opened.signed_in_at,
+        address=opened.address,
+        network=_network(opened.address),
+        browser=None if browser == place.UNKNOWN else browser,
+    )
+
+
+def _network(address: str | None) -> str | None:
+    return None if address is None else place.network(address)
+
+
+def _command(asked: Job | None) -> schemas.LastCommand | None:
+    if asked is None:
+        return None
+    return schemas.LastCommand(
+        job_id=asked.id,
+        act=asked.act,
+        state=asked.state,
+        reason=asked.reason,
+        at=asked.created_at if asked.ended_at is None else asked.ended_at,
+    )
+
+
+def known_device(seen: disabling.Seen) -> schemas.KnownDevice:
+    held, known = seen.device, seen.known
     return schemas.KnownDevice(
         id=held.id,
         name=held.name,
@@ -643,9 +691,17 @@ def known_device(held: Device) -> schemas.KnownDevice:
         ownership=held.ownership,
         state=held.state.value,
         last_seen_at=held.last_seen_at,
+        os_name=held.os_name,
         os_version=held.os_version,
+        maker=held.maker,
         model=held.model,
         serial=held.serial,
+        join=_join(known),
+        managed=known.managed,
+        compliant=None if known.management is None else known.management.compliant,
+        enabled=held.is_enabled,
+        registered_at=known.registered_at,
+        last_sign_in_at=None if known.sign_in is None else known.sign_in.signed_in_at,
         created_at=held.created_at,
     )
 

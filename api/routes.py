@@ -786,6 +786,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "POST",
+        f"{_V1}/accounts/{{account_id}}/devices/{{device_id}}/disable",
+        Guard.ADMINISTRATOR,
+        device.disable_for,
+        "Trust somebody's device no more: what was asked of it ends, and who signed in on it is signed out",
+        {200: schemas.KnownDevice},
+        body=schemas.Reason,
+        errors=(*_ON_SOMEBODY, NotOffered, ActionInProgress),
+        example={"reason": "found on a train, ticket 4711"},
+    ),
+    Route(
+        "POST",
         f"{_V1}/accounts/{{account_id}}/devices/{{device_id}}/enable",
         Guard.ADMINISTRATOR,
         device.enable,

@@ -27,6 +27,7 @@ from models.password_policy import BANNED_WORDS, SHORTEST_WORD
 from models.recovery_policy import Purpose
 from models.role import Role
 from models.roster import EDITED_AT_ONCE
+from models.settings import DEVICES_PER_ACCOUNT_MOST
 from models.terms import LANGUAGES_AT_MOST, LONGEST_TEXT, TAG
 from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof, Task
 
@@ -762,6 +763,25 @@ class KnownDevicesQuery(Paging, frozen=True, kw_only=True):
     include: Annotated[Literal["disabled"] | None, Meta(description="Those that are trusted no more, too.")] = None
 
 
+JoinKind = Annotated[
+    Literal["registered", "joined", "hybrid"] | None,
+    Meta(
+        description="A device of its person's own, brought along; the organization's; or one that is joined to a "
+        "directory in the house as well. Null: nothing is known of its platform."
+    ),
+]
+Compliant = Annotated[
+    bool | None,
+    Meta(
+        description="Whether it says that it keeps to its rules. Null: nothing tells us, as on every platform where we "
+        "set none."
+    ),
+]
+Managed = Annotated[bool, Meta(description="Whether it hears of what is asked of it.")]
+Enabled = Annotated[bool, Meta(description="Not: somebody disabled it, or it has left.")]
+RegisteredAt = Annotated[Moment | None, Meta(description="When it was enrolled; null: it has not finished.")]
+
+
 class KnownDevice(Answer, frozen=True, kw_only=True):
     """A device as the administrators of its organization see it."""
 
@@ -771,9 +791,19 @@ class KnownDevice(Answer, frozen=True, kw_only=True):
     ownership: Ownership
     state: Literal["pending", "active", "disabled", "left"]
     last_seen_at: Moment | None
+    os_name: str | None
     os_version: str | None
+    maker: str | None
     model: str | None
     serial: str | None
+    join: JoinKind
+    managed: Managed
+    compliant: Compliant
+    enabled: Enabled
+    registered_at: RegisteredAt
+    last_sign_in_at: Annotated[
+        Moment | None, Meta(description="In your organization, on this device, as its client said; known for a month.")
+    ]
     created_at: Moment
 
 
@@ -956,6 +986,9 @@ class OrganizationSettings(Answer, frozen=True, kw_only=True):
     acts: list[ActSettings]
     unread_passcode_seconds: int
     readable_passcode_seconds: int
+    device_quota: Annotated[
+        int | Literal["unlimited"], Meta(description="How many devices one person may have, invited ones among them.")
+    ]
     leaving_allowed: bool
     privacy_contact: OrganizationContact
     sign_out_proof: Annotated[Literal["none", "fresh"], Meta(description="What signing out everywhere takes.")]
@@ -1057,6 +1090,14 @@ class OrganizationSettingsChanged(Given, frozen=True, kw_only=True):
     ) = UNSET
     readable_passcode_seconds: (
         Annotated[Seconds, Meta(description="How long it can be read from its first reading on: 300 to 1800.")]
+        | UnsetType
+        | None
+    ) = UNSET
+    device_quota: (
+        Annotated[
+            Annotated[int, Meta(ge=1, le=DEVICES_PER_ACCOUNT_MOST)] | Literal["unlimited"],
+            Meta(description="How many devices one person may have. Who has more keeps them; null: 50."),
+        ]
         | UnsetType
         | None
     ) = UNSET
@@ -1609,6 +1650,39 @@ class Lock(Answer, frozen=True, kw_only=True):
     job_id: UUID
 
 
+class LastCheckIn(Answer, frozen=True, kw_only=True):
+    at: Moment
+    address: Annotated[
+        str | None, Meta(description="From which it called; null where its platform's company calls for it.")
+    ]
+    network: Annotated[str | None, Meta(description="The place, as coarsely as it can be told.")]
+
+
+class LastSignIn(Answer, frozen=True, kw_only=True):
+    at: Moment
+    address: str | None
+    network: Annotated[str | None, Meta(description="The place, as coarsely as it can be told.")]
+    browser: Annotated[str | None, Meta(description="As it calls itself, where we know it.")]
+
+
+class LastCommand(Answer, frozen=True, kw_only=True):
+    job_id: UUID
+    act: Act
+    state: JobState
+    reason: str | None
+    at: Annotated[Moment, Meta(description="When it ended; while it has not, when it was asked for.")]
+
+
+class DeviceActivity(Answer, frozen=True, kw_only=True):
+    """What it did last: is it yours, and was that you?"""
+
+    check_in: Annotated[LastCheckIn | None, Meta(description="To the minute.")]
+    sign_in: Annotated[
+        LastSignIn | None, Meta(description="The newest on it, as its client said; they are known for a month.")
+    ]
+    command: Annotated[LastCommand | None, Meta(description="What was asked of it last, and how that ended.")]
+
+
 class Device(Answer, frozen=True, kw_only=True):
     id: UUID
     name: str
@@ -1618,10 +1692,18 @@ class Device(Answer, frozen=True, kw_only=True):
     last_seen_at: Moment | None
     acts: list[ActOffer]
     passcode: PasscodeWaiting | None
+    os_name: str | None
     os_version: str | None
+    maker: str | None
     model: str | None
     serial: str | None
+    join: JoinKind
+    managed: Managed
+    compliant: Compliant
+    enabled: Enabled
+    registered_at: RegisteredAt
     created_at: Moment
+    activity: DeviceActivity
     reach: Annotated[Reach | None, Meta(description="How it is reached, while it is enrolled.")]
     lock: Annotated[Lock | None, Meta(description="How the newest remote lock goes, unless it was taken back.")]
     rename: Annotated[Renaming, Meta(description="Whether you may give it a name of your own.")]

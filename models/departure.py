@@ -99,11 +99,12 @@ async def cut_off(
     by: str,
     keys: Keyring,
     now: datetime,
+    words: str | None = None,
 ) -> set[UUID]:
     """The device is trusted no more: its jobs, windows and passcodes end. The accounts to nudge.
 
     Its bond stays, so that trust can come back to the same device. A job that a worker holds at this moment ends with
-    its next run. The bond and the account are held.
+    its next run. The bond and the account are held. `words`: an administrator's own, why.
     """
     told = await job.end_for_device(
         tx,
@@ -128,6 +129,7 @@ async def cut_off(
         account_id=held.account_id,
         subject=("device", held.id),
         facts=None if why is Reason.DEVICE_DISABLED else {"why": why},
+        private=None if words is None else {"reason": words},
     )
     return set(told)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from models.base import Id, Moment, metadata
 from models.database import Transaction
-from models.errors import HiddenByAdmin, NotOffered
+from models.errors import DeviceQuota, HiddenByAdmin, NotOffered
 from models.organization import OrganizationSettings
 from models.organization_policy import RENAME, contact_block
 from models.vocabulary import DEPARTURES, Act, Ownership, Proof, Reason
@@ -30,9 +30,12 @@ device = sa.Table(
     sa.Column("ownership", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("os_version", sa.Text, nullable=True),
+    sa.Column("os_name", sa.Text, nullable=True),
+    sa.Column("maker", sa.Text, nullable=True),
     sa.Column("model", sa.Text, nullable=True),
     sa.Column("serial", sa.Text, nullable=True),
     sa.Column("last_seen_at", Moment, nullable=True),
+    sa.Column("seen_from", sa.Text, nullable=True, comment="the address it called from then, where it calls itself"),
     sa.Column("created_at", Moment, nullable=False),
     sa.Index("ix_device_account", "organization_id", "account_id", "id"),
 )
@@ -78,10 +81,13 @@ class Device:
     platform: str
     ownership: Ownership
     state: DeviceState
+    os_name: str | None
     os_version: str | None
+    maker: str | None
     model: str | None
     serial: str | None
     last_seen_at: datetime | None
+    seen_from: str | None
     created_at: datetime
 
     @classmethod
@@ -94,12 +100,19 @@ class Device:
             platform=row.platform,
             ownership=Ownership(row.ownership),
             state=DeviceState(row.state),
+            os_name=row.os_name,
             os_version=row.os_version,
+            maker=row.maker,
             model=row.model,
             serial=row.serial,
             last_seen_at=row.last_seen_at,
+            seen_from=row.seen_from,
             created_at=row.created_at,
         )
+
+    @property
+    def is_enabled(self) -> bool:
+        return self.state not in {DeviceState.DISABLED, DeviceState.LEFT}
 
     @property
     def mark(self) -> str:
@@ -201,6 +214,15 @@ async def count_of_account(tx: Transaction, organization_id: UUID, account_id: U
         device.c.state.in_([DeviceState.ACTIVE.value, DeviceState.PENDING.value]),
     )
     return int((await tx.execute(statement)).scalar_one())
+
+
+async def must_have_room(
+    tx: Transaction, organization_id: UUID, account_id: UUID, settings: OrganizationSettings
+) -> None:
+    """For one more. The account is held, so that two who come at once are one after the other. Raises DeviceQuota."""
+    quota = settings.device_quota
+    if quota is not None and await count_of_account(tx, organization_id, account_id) >= quota:
+        raise DeviceQuota(limit=quota, contact=contact_block(settings.contact))
 
 
 async def names_of_account(tx: Transaction, organization_id: UUID, account_id: UUID) -> list[Any]:

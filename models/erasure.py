@@ -136,7 +136,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "device": Kept(
         stays={
             "id organization_id account_id": _AN_ID,
-            "name os_version model serial last_seen_at": "blank",
+            "name os_name os_version maker model serial last_seen_at seen_from": "blank",
             "platform ownership state created_at": _OURS,
         }
     ),
@@ -321,7 +321,8 @@ async def _devices(tx: Transaction, account_id: UUID, places: Sequence[UUID]) ->
 
 async def _blank_devices(tx: Transaction, device_ids: Sequence[UUID]) -> None:
     blank = sa.update(device).where(device.c.id.in_(device_ids))
-    await tx.execute(blank.values(name="", os_version=None, model=None, serial=None, last_seen_at=None))
+    told = ("os_name", "os_version", "maker", "model", "serial", "last_seen_at", "seen_from")
+    await tx.execute(blank.values(name="", **dict.fromkeys(told)))
     bonds = enrollment.enrollment
     unbound = sa.update(bonds).where(bonds.c.device_id.in_(device_ids))
     await tx.execute(

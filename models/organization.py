@@ -20,8 +20,8 @@ from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
 from models.hot import Hot
-from models.organization_policy import Leaving, readable_passcode, unread_passcode
-from models.settings import READABLE_PASSCODE
+from models.organization_policy import Leaving, device_quota, readable_passcode, unread_passcode
+from models.settings import DEVICES_PER_ACCOUNT, READABLE_PASSCODE
 from models.vocabulary import Act, Ownership, Proof, new_id
 
 organization = sa.Table(
@@ -136,6 +136,8 @@ class OrganizationSettings:
     second_approver: frozenset[Act] = frozenset()
     """What a second person must approve (models/approval.py)."""
     leaving: Leaving = field(default_factory=lambda: Leaving(True, {}))
+    device_quota: int | None = DEVICES_PER_ACCOUNT
+    """How many devices one person may have; None: any number."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "OrganizationSettings":
@@ -153,6 +155,7 @@ class OrganizationSettings:
             sign_out_proof=Proof(settings.get("sign_out_proof", Proof.NONE)),
             second_approver=frozenset(Act(act) for act in settings.get("second_approver", ())),
             leaving=Leaving.of(settings),
+            device_quota=device_quota(settings),
         )
 
     @property
@@ -175,6 +178,11 @@ class OrganizationSettings:
 async def settings_of(tx: Transaction, organization_id: UUID) -> OrganizationSettings:
     statement = sa.select(organization.c.settings).where(organization.c.id == organization_id)
     return OrganizationSettings.of((await tx.execute(statement)).scalar_one())
+
+
+async def name_of(tx: Transaction, organization_id: UUID) -> str:
+    statement = sa.select(organization.c.name).where(organization.c.id == organization_id)
+    return str((await tx.execute(statement)).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +236,14 @@ async def places_of(tx: Transaction, account_id: UUID) -> list[UUID]:
 async def is_member(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:
     statement = sa.select(membership.c.account_id).where(
         membership.c.organization_id == organization_id, membership.c.account_id == account_id
+    )
+    return (await tx.execute(statement)).one_or_none() is not None
+
+
+async def is_guest(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:
+    """A member who is at home elsewhere."""
+    statement = sa.select(membership.c.account_id).where(
+        membership.c.organization_id == organization_id, membership.c.account_id == account_id, membership.c.guest
     )
     return (await tx.execute(statement)).one_or_none() is not None
 
@@ -347,6 +363,15 @@ async def count_active(tx: Transaction, organization_id: UUID, wanted: role.Role
         .where(membership.c.organization_id == organization_id, _HAS_ROLES, account.c.blocked_at.is_(None))
     )
     return sum(wanted.value in row.roles for row in await tx.execute(statement))
+
+
+async def ruled_by(tx: Transaction, account_id: UUID) -> list[UUID]:
+    """The organizations in which somebody is a global administrator, in one order for all who hold them."""
+    statement = sa.select(membership.c.organization_id, membership.c.roles).where(
+        membership.c.account_id == account_id, _HAS_ROLES
+    )
+    rows = await tx.execute(statement)
+    return sorted(row.organization_id for row in rows if role.Role.GLOBAL_ADMINISTRATOR.value in row.roles)
 
 
 async def may_recover(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:

@@ -18,15 +18,18 @@ from models.organization_policy import (
     APPROVABLE,
     BRANDING,
     CONTACT,
+    DEVICES,
     PASSCODE,
     PRIVACY,
     PRIVACY_CONTACT,
     STRENGTH_MOST,
+    UNLIMITED,
     Branding,
     BrokenRule,
     BrokenRules,
     Hidden,
     Leaving,
+    Read,
 )
 from models.vocabulary import Act, Proof
 
@@ -49,6 +52,7 @@ class Change:
     privacy: Mapping[str, Any] = field(default_factory=dict)
     branding: Mapping[str, Any] = field(default_factory=dict)
     passcode: Mapping[str, Any] = field(default_factory=dict)
+    devices: Mapping[str, Any] = field(default_factory=dict)
     sign_out_proof: Proof | None = None
     leaving_allowed: bool | None = None
     privacy_contact: Mapping[str, Any] = field(default_factory=dict)
@@ -59,7 +63,7 @@ class Change:
     def apply(self, held: Settings, platforms: Collection[str]) -> dict[str, Any]:
         """The settings as they are then. Raises Invalid with every broken rule."""
         after, errors = dict(held), []
-        for read in (self._texts, self._passcode, self._leaving, self._hidden, self._acts):
+        for read in (self._texts, self._passcode, self._devices, self._leaving, self._hidden, self._acts):
             try:
                 after = read(after, platforms)
             except BrokenRules as broken:
@@ -84,9 +88,11 @@ class Change:
         return after
 
     def _passcode(self, held: Settings, _: Collection[str]) -> dict[str, Any]:
-        mine = {name: held[name] for name in PASSCODE if name in held}
-        others = {name: value for name, value in held.items() if name not in PASSCODE}
-        return others | organization_policy.merged(mine, self.passcode, PASSCODE, "")
+        return _merged_flat(held, self.passcode, PASSCODE)
+
+    def _devices(self, held: Settings, _: Collection[str]) -> dict[str, Any]:
+        """Whoever has more by then keeps them, and gets no other."""
+        return _merged_flat(held, self.devices, DEVICES)
 
     def _leaving(self, held: Settings, _: Collection[str]) -> dict[str, Any]:
         """Nobody is kept without being told whom to turn to."""
@@ -147,6 +153,13 @@ class Change:
         return sorted(wanted)
 
 
+def _merged_flat(held: Settings, given: Settings, how: Mapping[str, Read]) -> dict[str, Any]:
+    """Of what lies in no group of its own."""
+    mine = {name: held[name] for name in how if name in held}
+    others = {name: value for name, value in held.items() if name not in how}
+    return others | organization_policy.merged(mine, given, how, "")
+
+
 def _proof(act: Act, value: Proof | None) -> str | None:
     if value is None:
         return None
@@ -194,7 +207,15 @@ class Decided:
         return None if life is None else int(life.total_seconds())
 
 
-_NOBODYS_SECRET: Final = ("acts.", "hidden_acts", "hidden_sections", "leaving_allowed", "sign_out_proof", *PASSCODE)
+_NOBODYS_SECRET: Final = (
+    "acts.",
+    "hidden_acts",
+    "hidden_sections",
+    "leaving_allowed",
+    "sign_out_proof",
+    *PASSCODE,
+    *DEVICES,
+)
 """Of these the record keeps what they were and are; of the others, which may name a person, that they changed."""
 
 
@@ -211,6 +232,7 @@ def leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
     yield "sign_out_proof", rules.sign_out_proof.value
     yield "unread_passcode_seconds", int(rules.unread_passcode.total_seconds())
     yield "readable_passcode_seconds", int(rules.readable_passcode.total_seconds())
+    yield "device_quota", UNLIMITED if rules.device_quota is None else rules.device_quota
     yield "hidden_sections", sorted(rules.hidden_sections)
     yield "hidden_acts", sorted("/".join(one) for one in rules.hidden_acts)
     for act in Act:

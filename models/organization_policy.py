@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from models.address import mail_address
 from models.settings import (
+    DEVICES_PER_ACCOUNT,
+    DEVICES_PER_ACCOUNT_MOST,
     READABLE_PASSCODE,
     READABLE_PASSCODE_LEAST,
     UNREAD_PASSCODE_DEFAULT,
@@ -119,6 +121,17 @@ def _seconds(given: int | None, *, least: timedelta, most: timedelta) -> int | N
     return given
 
 
+UNLIMITED: Final = "unlimited"
+
+
+def _quota(given: int | str | None) -> int | str | None:
+    if given in {None, UNLIMITED}:
+        return given
+    if not isinstance(given, int) or not 1 <= given <= DEVICES_PER_ACCOUNT_MOST:
+        raise BrokenRule(f"from 1 to {DEVICES_PER_ACCOUNT_MOST}, or {UNLIMITED}")
+    return given
+
+
 class Header(StrEnum):
     """What stands at the top of the portal."""
 
@@ -163,6 +176,8 @@ PASSCODE: Final[Mapping[str, Read]] = {
     "unread_passcode_seconds": partial(_seconds, least=UNREAD_PASSCODE_LEAST, most=UNREAD_PASSCODE_LIMIT),
     "readable_passcode_seconds": partial(_seconds, least=READABLE_PASSCODE_LEAST, most=READABLE_PASSCODE),
 }
+
+DEVICES: Final[Mapping[str, Read]] = {"device_quota": _quota}
 
 
 def merged(held: Mapping[str, Any], given: Mapping[str, Any], how: Mapping[str, Read], place: str) -> dict[str, Any]:
@@ -337,3 +352,9 @@ def readable_passcode(settings: Mapping[str, Any]) -> timedelta:
     """How long from its first reading on."""
     seconds = settings.get("readable_passcode_seconds", READABLE_PASSCODE.total_seconds())
     return min(timedelta(seconds=seconds), READABLE_PASSCODE)
+
+
+def device_quota(settings: Mapping[str, Any]) -> int | None:
+    """How many devices one person may have; None: any number."""
+    quota = settings.get("device_quota", DEVICES_PER_ACCOUNT)
+    return None if quota == UNLIMITED else int(quota)

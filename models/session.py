@@ -44,7 +44,7 @@ session = sa.Table(
     sa.Column("client", sa.Text, nullable=True),
     sa.Column("device_id", Id, nullable=True, comment="the device of the account on which it was opened"),
     sa.Index("ix_session_account", "organization_id", "account_id", "generation", "id"),
-    partial_index("ix_session_device", "device_id", where="device_id IS NOT NULL"),
+    partial_index("ix_session_device", "device_id", "signed_in_at", where="device_id IS NOT NULL"),
 )
 
 

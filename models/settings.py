@@ -95,6 +95,8 @@ ENROLLMENT_PENDING: Final = timedelta(days=7)
 """A device that began to enrol and has been silent for so long will not finish."""
 
 DEVICES_PER_ACCOUNT: Final = 50
+DEVICES_PER_ACCOUNT_MOST: Final = 100
+"""An organization may set it from one to this, or set none."""
 ACTS_PER_DEVICE_AND_DAY: Final = 10
 ENROLLMENT_LINK: Final = timedelta(minutes=15)
 NOT_ME_LINK: Final = timedelta(hours=72)

@@ -71,12 +71,18 @@ class SignIn:
     @property
     def advice(self) -> str:
         """Whose password was right must not read that it was wrong: on a device that is disabled, it was."""
-        return f"sign_in.{DeviceDisabled.code if self.reason == DeviceDisabled.code else self.outcome}"
+        return f"sign_in.{DeviceDisabled.code if self._was_right else self.outcome}"
 
     @property
     def can_be_disowned(self) -> bool:
-        """Whoever did not even pass the first step has got nothing that must be taken from him."""
-        return self.outcome not in {Outcome.PASSWORD_FAILED, Outcome.PASSKEY_FAILED}
+        """Whoever did not even pass the first step has got nothing that must be taken from him. Whoever was turned
+        away for the device alone has passed it."""
+        return self._was_right or self.outcome not in {Outcome.PASSWORD_FAILED, Outcome.PASSKEY_FAILED}
+
+    @property
+    def _was_right(self) -> bool:
+        """But for the device."""
+        return self.reason == DeviceDisabled.code
 
 
 async def note(

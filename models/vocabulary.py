@@ -77,6 +77,17 @@ class Ownership(StrEnum):
     CORPORATE = "corporate"
 
 
+class Join(StrEnum):
+    """How a device belongs to the organization."""
+
+    REGISTERED = "registered"
+    """A person's own, brought along: part of it is managed, or it can be taken away again at any time."""
+    JOINED = "joined"
+    """The organization's, managed as a whole."""
+    HYBRID = "hybrid"
+    """Joined to a directory in the house as well."""
+
+
 class PasscodeKind(StrEnum):
     """What came of a passcode reset."""
 

@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from models.vocabulary import Act, JobState, Order, Outcome, Ownership, PasscodeKind, PlatformName, Secret
+from models.vocabulary import Act, JobState, Join, Order, Outcome, Ownership, PasscodeKind, PlatformName, Secret
 
 
 class EnrollmentState(StrEnum):
@@ -75,6 +75,8 @@ class Caller:
     reply: DeviceReply | None = None
     message_id: str | None = None
     """Where the other side sends a message more than once: heard again, it is refused as SEEN."""
+    relayed: bool = False
+    """The platform's company tells of it: the place from which that calls says nothing of the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,15 @@ class Facts:
     os_version: str | None
     state: EnrollmentState
     traits: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """How a device came in, and whether it keeps to the rules that it was given there."""
+
+    join: Join
+    compliant: bool | None = None
+    """None: nothing tells us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,9 @@ class CheckIn:
     """The device begins a new life: what was asked of the old one ends."""
     memory: Secret | None = None
     traits: Mapping[str, str] | None = None
+    os_name: str | None = None
     os_version: str | None = None
+    maker: str | None = None
     model: str | None = None
     serial: str | None = None
     reports: tuple[Report, ...] = ()
@@ -301,6 +314,9 @@ class PlatformHandler(Protocol):
 
     def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
         """What a person who waits may be told. `facts.traits` as the device's last words left them."""
+
+    def management(self, facts: Facts) -> Management:
+        """What a person may be told of how it is managed. `facts.traits` as the device's last words left them."""
 
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """Decide once what a resend must not change. Raises Refused."""

@@ -19,6 +19,7 @@ from models.vocabulary import (
     EPOCH,
     Act,
     JobState,
+    Join,
     Order,
     Outcome,
     Ownership,
@@ -39,6 +40,7 @@ from platforms.base import (
     Enrollment,
     EnrollmentState,
     Facts,
+    Management,
     PasscodeRule,
     Plan,
     Reach,
@@ -125,6 +127,9 @@ class System(StrEnum):
     OTHER = "other"
 
 
+_OS_NAMES: Final = {System.PHONE_8_1: "Windows Phone", System.MOBILE_10: "Windows 10 Mobile"}
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What became of an order: an answer of these platforms."""
@@ -208,6 +213,11 @@ class WindowsPhone:
             if count == 0 or age < past:
                 return Reach(Road.POLL, last_seen_at + pause)
         return Reach(Road.POLL)
+
+    def management(self, facts: Facts) -> Management:
+        """Whoever's it is, a phone that belongs to a directory is joined. It is given no rules to keep to."""
+        joined = facts.traits.get(JOIN) == "yes" or facts.ownership is Ownership.CORPORATE
+        return Management(Join.JOINED if joined else Join.REGISTERED)
 
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """The name alone: the phone makes the PIN, and everything else follows from what it runs when it calls."""
@@ -304,7 +314,8 @@ class WindowsPhone:
         if turn.unenrolled:
             bound = enrollment.address is not None
             return CheckIn(message=turn, state=EnrollmentState.LEFT if bound else None, reports=reports)
-        return CheckIn(message=_know(turn, turn.information), reports=reports, model=turn.information.get("Mod"))
+        told = turn.information
+        return CheckIn(message=_know(turn, told), reports=reports, maker=told.get("Man"), model=told.get("Mod"))
 
     def _goes_on(self, turn: Turn, caller: Caller, enrollment: Enrollment) -> CheckIn:
         if turn.unenrolled and enrollment.address is not None:
@@ -335,6 +346,7 @@ class WindowsPhone:
             address=caller.address if enrollment.address is None else None,
             state=EnrollmentState.ENROLLED if enrollment.state is not EnrollmentState.ENROLLED else None,
             traits=traits,
+            os_name=_OS_NAMES.get(system),
             os_version=version or None,
             reachable_anew=newly,
             wants_order=_may_order(turn),

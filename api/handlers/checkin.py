@@ -11,10 +11,12 @@ from platforms.base import DeviceReply, DeviceRequest, PlatformHandler, Refusal
 log = logging.getLogger("api")
 
 
-async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, request_id: str) -> DeviceReply:
+async def talk(
+    needs: Needs, platform: PlatformHandler, request: DeviceRequest, request_id: str, *, address: str | None
+) -> DeviceReply:
     """Never raises: a device that is told of an error of ours in another way than "later" may give up for good."""
     try:
-        return await checkin.talk(needs, platform, request, request_id)
+        return await checkin.talk(needs, platform, request, request_id, address=address)
     except DatabaseDown:
         log.warning("busy", extra={"reason": "DatabaseDown", "platform": platform.name})
     except Exception as error:  # noqa: BLE001 - as the docstring says

@@ -48,20 +48,38 @@ async def page_of(call: Call[None, schemas.KnownDevicesQuery]) -> Reply:
     query = call.query
     found = await disabling.page(
         call.needs.database,
+        call.needs.platforms,
         call.person,
         call.id("account_id"),
         disabled=query.include == "disabled",
         after=query.cursor,
         limit=query.limit,
     )
-    cursor = render.next_cursor([one.id for one in found], query.limit)
+    cursor = render.next_cursor([one.device.id for one in found], query.limit)
     return Reply(200, schemas.KnownDevicePage(items=[render.known_device(one) for one in found], next_cursor=cursor))
+
+
+async def disable_for(call: Call[schemas.Reason, None]) -> Reply:
+    needs = call.needs
+    disabled, told = await disabling.disable_for(
+        needs.database,
+        needs.keys,
+        needs.platforms,
+        call.person,
+        call.id("account_id"),
+        call.id("device_id"),
+        reason=call.body.reason,
+        actor=call.actor,
+    )
+    for one in told:
+        needs.door.nudge(one)
+    return Reply(200, render.known_device(disabled))
 
 
 async def enable(call: Call[None, None]) -> Reply:
     needs, account_id = call.needs, call.id("account_id")
     enabled = await disabling.enable(
-        needs.database, needs.keys, call.person, account_id, call.id("device_id"), actor=call.actor
+        needs.database, needs.keys, needs.platforms, call.person, account_id, call.id("device_id"), actor=call.actor
     )
     needs.door.nudge(account_id)
     return Reply(200, render.known_device(enabled))
@@ -72,4 +90,4 @@ def _shown(one: device.Shown) -> Reply:
 
 
 def _device(one: device.Shown) -> schemas.Device:
-    return render.device(one.device, one.acts, one.passcode_until, one.reach, one.lock, may_rename=one.may_rename)
+    return render.device(one)

@@ -13,7 +13,7 @@ from models.errors import NotFound
 from models.organization import BannedWords
 from models.organization_change import ActChange, Change, Decided
 from models.organization_picture import PictureKind
-from models.organization_policy import PASSCODE, Hidden
+from models.organization_policy import DEVICES, PASSCODE, Hidden
 from models.vocabulary import Proof
 
 _GROUPS: Final = ("contact", "privacy", "branding", "privacy_contact")
@@ -99,6 +99,7 @@ def _wanted(given: schemas.OrganizationSettingsChanged) -> Change:
         leaving_allowed=sent.get("leaving_allowed"),
         sign_out_proof=None if "sign_out_proof" not in sent else Proof(sent["sign_out_proof"]),
         passcode={name: value for name, value in sent.items() if name in PASSCODE},
+        devices={name: value for name, value in sent.items() if name in DEVICES},
         acts=[_act(one) for one in sent.get("acts", ())],
     )
 

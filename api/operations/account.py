@@ -137,11 +137,12 @@ async def block(db: Database, keys: Keyring, who: Who, account_id: UUID, *, reas
     async with db.write() as tx:
         target = await administration.reached(tx, who, account_id, role.SENSITIVE)
         if target.held.blocked_at is None:
-            await _must_leave_a_global(tx, who, target)
+            orphaned = await _leaves_without_a_global(tx, who, target)
             await account.block(tx, account_id, target.now)
             await shut(tx, keys, target.held, "blocked", actor=actor, now=target.now)
             await _record(tx, who, account_id, "access:block", actor=actor, now=target.now, reason=reason)
             await _tell(tx, keys, target, "account.blocked")
+            await _tell_orphaned(tx, keys, orphaned, target, actor=actor)
         return await _known(tx, who.organization_id, account_id, target.now)
 
 
@@ -173,11 +174,12 @@ async def delete(db: Database, keys: Keyring, who: Who, account_id: UUID, *, act
         target = await administration.reached(tx, who, account_id, role.SENSITIVE, deleted=True)
         if target.held.deleted_at is not None:
             return
-        await _must_leave_a_global(tx, who, target)
+        orphaned = await _leaves_without_a_global(tx, who, target)
         await account.delete(tx, target.held, target.now)
         await shut(tx, keys, target.held, "deleted", actor=actor, now=target.now)
         await _record(tx, who, account_id, "life:delete", actor=actor, now=target.now)
         await _tell(tx, keys, target, "account.deleted")
+        await _tell_orphaned(tx, keys, orphaned, target, actor=actor)
 
 
 async def restore(db: Database, keys: Keyring, who: Who, account_id: UUID, *, actor: Actor) -> Known:
@@ -253,6 +255,54 @@ async def _must_leave_a_global(tx: Transaction, who: Who, target: Target) -> Non
     await organization.hold_roles(tx, who.organization_id)
     if await organization.count_active(tx, who.organization_id, Role.GLOBAL_ADMINISTRATOR) < 2:
         raise LastAdministrator
+
+
+async def _leaves_without_a_global(tx: Transaction, who: Who, target: Target) -> list[UUID]:
+    """Whoever is shut out at home is so everywhere: the other organizations that lose their last global administrator.
+
+    None of them may keep a home from shutting out its own (decision 0017), but each is counted like home, and held: of
+    two who go at once, one at home there and one a guest, the other organization's own administrator stays. Raises
+    LastAdministrator where it is home that would lose its last.
+    """
+    if target.held.blocked_at is not None:
+        return []
+    orphaned = []
+    for place in await organization.ruled_by(tx, target.held.id):
+        await organization.hold_roles(tx, place)
+        if await organization.count_active(tx, place, Role.GLOBAL_ADMINISTRATOR) > 1:
+            continue
+        if place == who.organization_id:
+            raise LastAdministrator
+        orphaned.append(place)
+    return orphaned
+
+
+async def _tell_orphaned(
+    tx: Transaction, keys: Keyring, places: Sequence[UUID], target: Target, *, actor: Actor
+) -> None:
+    """Each organization's own record, and whoever has a say there. By mail alone: their accounts are not held, and
+    could not be any more without a wait that nobody might end. Who did it is another organization's affair."""
+    for place in places:
+        await event.record(
+            tx,
+            organization_id=place,
+            action="organization:administration:orphan",
+            actor=Actor(actor.kind, request_id=actor.request_id),
+            now=target.now,
+            account_id=target.held.id,
+        )
+        name = await organization.name_of(tx, place)
+        for one in await organization.administrators_of(tx, place):
+            if one != target.held.id:
+                await delivery.mail_notice(
+                    tx,
+                    keys=keys,
+                    account=Person(one, place),
+                    key="organization.ownerless",
+                    params={"organization": name},
+                    now=target.now,
+                    not_me=False,
+                )
 
 
 # What each has in common

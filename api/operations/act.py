@@ -98,7 +98,7 @@ def offers_of(
     """Every act there is, each with a reason where it is not available. `busy`: kinds with an open job."""
     held = Device.of(row)
     platform = platforms.get(PlatformName(held.platform))
-    capabilities: Mapping[Act, str | None] = {} if platform is None else platform.offers(_facts(row))
+    capabilities: Mapping[Act, str | None] = {} if platform is None else platform.offers(facts_of(row))
     return [
         offer(
             held,
@@ -116,10 +116,10 @@ def reach_of(platforms: Platforms, row: Any, now: datetime) -> Reach | None:
     platform = platforms.get(PlatformName(row.platform))
     if platform is None or row.bond_state != EnrollmentState.ENROLLED:
         return None
-    return platform.reach(_facts(row), row.last_seen_at, now)
+    return platform.reach(facts_of(row), row.last_seen_at, now)
 
 
-def _facts(row: Any) -> Facts:
+def facts_of(row: Any) -> Facts:
     return Facts(
         ownership=Ownership(row.ownership),
         os_version=row.os_version,

@@ -97,7 +97,10 @@ class _Talk:
         )
 
 
-async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, request_id: str) -> DeviceReply:
+async def talk(
+    needs: Needs, platform: PlatformHandler, request: DeviceRequest, request_id: str, *, address: str | None = None
+) -> DeviceReply:
+    """`address`: from where it is asked."""
     try:
         caller = await _identify(needs, platform, request)
         if isinstance(caller, Refusal):
@@ -109,7 +112,7 @@ async def talk(needs: Needs, platform: PlatformHandler, request: DeviceRequest, 
             return opened.reply if isinstance(opened, Welcome) else platform.refuse(opened)
         async with needs.database.write() as tx:
             heard = await _hear(needs, platform, tx, caller, request_id)
-            reply = platform.refuse(heard) if isinstance(heard, Refusal) else await _converse(heard, caller)
+            reply = platform.refuse(heard) if isinstance(heard, Refusal) else await _converse(heard, caller, address)
             needs.fault.mark("checkin.before_commit")
     except Unreadable:
         return platform.refuse(Refusal.UNREADABLE)
@@ -145,7 +148,7 @@ async def _identify(needs: Needs, platform: PlatformHandler, request: DeviceRequ
         return Refusal.TRY_LATER
 
 
-async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
+async def _converse(heard: _Talk, caller: Caller, address: str | None) -> DeviceReply:
     """Raises Unreadable."""
     check_in = heard.platform.read(caller, heard.view, heard.now)
     if not check_in.proven:
@@ -167,7 +170,7 @@ async def _converse(heard: _Talk, caller: Caller) -> DeviceReply:
     await _mistrust(heard)
     reply = await _answer(heard, check_in)
     await _mistrust(heard)
-    await _keep(heard, check_in)
+    await _keep(heard, check_in, None if caller.relayed else address)
     return reply
 
 
@@ -537,12 +540,14 @@ def _keep_bond(talk: _Talk) -> None:
         _write_down(talk.tx, enrollment.enrollment, talk.bond.id, talk.changes)
 
 
-async def _keep(talk: _Talk, check_in: CheckIn) -> None:
+async def _keep(talk: _Talk, check_in: CheckIn, address: str | None) -> None:
     """Write down what changed of the bond and of the device, and nothing where nothing did."""
     if not talk.goes:
         _keep_bond(talk)
     said = {
+        "os_name": check_in.os_name,
         "os_version": check_in.os_version,
+        "maker": check_in.maker,
         "model": check_in.model,
         "serial": check_in.serial,
     }
@@ -551,6 +556,6 @@ async def _keep(talk: _Talk, check_in: CheckIn) -> None:
     values: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     seen = talk.held.last_seen_at
     if seen is None or talk.now - seen >= SEEN_COARSELY:
-        values["last_seen_at"] = talk.now
+        values |= {"last_seen_at": talk.now, "seen_from": address}
     if values:
         _write_down(talk.tx, device, talk.bond.device_id, values)

@@ -8,7 +8,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from api.operations import activity
 from api.operations.act import Platforms, offers_of, reach_of, select_for_offers
+from api.operations.activity import Recognized
 from api.operations.session import hold_account
 from models import approval, event
 from models.database import Database, Transaction
@@ -19,7 +21,7 @@ from models.job import OPEN, Job, job
 from models.organization import OrganizationSettings
 from models.passcode import passcode
 from models.session import Who
-from models.vocabulary import Act, JobState, Reason
+from models.vocabulary import JobState, Reason
 from platforms.base import Reach
 
 
@@ -32,11 +34,12 @@ class Shown:
     lock: Job | None
     """The newest, unless it was taken back."""
     may_rename: bool
+    known: Recognized
 
 
 async def page(db: Database, platforms: Platforms, who: Who, *, after: UUID | None, limit: int) -> list[Shown]:
     statement = (
-        select_for_offers(who)
+        _of_owner(who)
         .where(device.c.state.in_([DeviceState.ACTIVE.value, DeviceState.PENDING.value]))
         .order_by(device.c.id)
         .limit(limit)
@@ -49,7 +52,7 @@ async def page(db: Database, platforms: Platforms, who: Who, *, after: UUID | No
 
 async def show(db: Database, platforms: Platforms, who: Who, device_id: UUID) -> Shown:
     async with db.read() as tx:
-        rows = (await tx.execute(select_for_offers(who).where(device.c.id == device_id))).all()
+        rows = (await tx.execute(_of_owner(who).where(device.c.id == device_id))).all()
         if not rows:
             raise NotFound
         return (await _shown(tx, platforms, who, rows))[0]
@@ -68,7 +71,7 @@ async def rename(
     """A label of ours: nothing is asked of the device. `matches`: whether a mark is the one it was made from."""
     async with db.write() as tx:
         _, now = await hold_account(tx, who)
-        rows = (await tx.execute(select_for_offers(who).where(device.c.id == device_id))).all()
+        rows = (await tx.execute(_of_owner(who).where(device.c.id == device_id))).all()
         if not rows:
             raise NotFound
         held = Device.of(rows[0])
@@ -114,11 +117,7 @@ async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> 
     for row in await tx.execute(open_jobs):
         busy.setdefault(row.device_id, set()).add(row.kind)
     until = {row.device_id: row.readable_until for row in await tx.execute(codes) if row.now <= row.readable_until}
-    locks = {
-        held.device_id: held
-        for held in [Job.of(row) for row in await tx.execute(_newest_locks(ids))]
-        if held.state is not JobState.CANCELLED
-    }
+    known = await activity.of_rows(tx, platforms, rows)
     waiting = await approval.waiting_of(tx, ids)
     now = await tx.now()
     settings = {row.organization_id: OrganizationSettings.of(row.settings) for row in rows}
@@ -131,8 +130,9 @@ async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> 
             ],
             until.get(row.id),
             reach_of(platforms, row, now),
-            locks.get(row.id),
+            _unless_taken_back(known[row.id].lock),
             may_rename(Device.of(row), settings[row.organization_id]),
+            known[row.id],
         )
         for row in rows
     ]
@@ -142,17 +142,9 @@ def _awaiting(one: ActOffer) -> ActOffer:
     return replace(one, reason=Reason.AWAITING_APPROVAL) if one.available and one.needs_approval else one
 
 
-def _newest_locks(device_ids: list[UUID]) -> sa.Select[Any]:
-    newest = (
-        sa.select(job.c.id)
-        .where(
-            job.c.organization_id == device.c.organization_id,
-            job.c.device_id == device.c.id,
-            job.c.kind == Act.REMOTE_LOCK.value,
-        )
-        .order_by(job.c.id.desc())
-        .limit(1)
-        .correlate(device)
-        .scalar_subquery()
-    )
-    return sa.select(job).where(job.c.id.in_(sa.select(newest).where(device.c.id.in_(device_ids))))
+def _of_owner(who: Who) -> sa.Select[Any]:
+    return select_for_offers(who).add_columns(*activity.FOR_OWNER)
+
+
+def _unless_taken_back(lock: Job | None) -> Job | None:
+    return None if lock is None or lock.state is JobState.CANCELLED else lock

@@ -10,11 +10,11 @@ from api.operations.session import hold_account
 from models import device, enrollment, event, organization, throttle
 from models.database import Database
 from models.device import DeviceState
-from models.errors import DeviceQuota, DomainError, Invalid, TooManyTries
+from models.errors import DomainError, Invalid, TooManyTries
 from models.event import Actor
 from models.sealed import Keyring
 from models.session import Who, hash_token, new_token
-from models.settings import DEVICES_PER_ACCOUNT, ENROLLMENT_LINK
+from models.settings import ENROLLMENT_LINK
 from models.throttle import ENROLLMENTS
 from models.vocabulary import Ownership, PlatformName, Reason, Secret, new_id
 from platforms.base import PlatformHandler, Refusal, Welcome
@@ -47,8 +47,8 @@ async def invite(
         raise Invalid(errors=[{"field": "name", "rule": "Not a name"}])
     async with db.write() as tx:
         _, now = await hold_account(tx, who)
-        if await device.count_of_account(tx, who.organization_id, who.account_id) >= DEVICES_PER_ACCOUNT:
-            raise DeviceQuota(limit=DEVICES_PER_ACCOUNT)
+        settings = await organization.settings_of(tx, who.organization_id)
+        await device.must_have_room(tx, who.organization_id, who.account_id, settings)
         wait = await throttle.take(tx, ENROLLMENTS, str(who.account_id), now)
         if wait is not None:
             return TooManyTries(wait)

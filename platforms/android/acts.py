@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Self
 
-from models.vocabulary import Act, Reason, Secret
+from models.vocabulary import Act, Join, Ownership, Reason, Secret
 from platforms.android import passcode
 from platforms.android.passcode import Scope
 from platforms.android.wire import Device, seconds
+from platforms.base import Facts, Management
 
 # What a person's button may look at without a secret.
 MODE: Final = "mode"
@@ -25,6 +26,7 @@ SEPARATE_LOCK: Final = "separate_lock"
 TOKEN: Final = "reset_token"
 UNLOCKED: Final = "unlocked"
 PASSCODE: Final = "passcode"
+COMPLIANT: Final = "compliant"
 
 FULLY_MANAGED: Final = "DEVICE_OWNER"
 WORK_PROFILE: Final = "PROFILE_OWNER"
@@ -75,7 +77,17 @@ def traits(device: Device) -> dict[str, str]:
         found[OWNERSHIP] = device.ownership
     if device.api_level is not None:
         found[API_LEVEL] = str(device.api_level)
+    if device.compliant is not None:
+        found[COMPLIANT] = "yes" if device.compliant else "no"
     return found
+
+
+def management(facts: Facts) -> Management:
+    """A work profile on a person's own phone leaves the phone theirs."""
+    known = facts.traits
+    own = known.get(OWNERSHIP) == PERSONAL if OWNERSHIP in known else facts.ownership is Ownership.PERSONAL
+    compliant = {"yes": True, "no": False}.get(known.get(COMPLIANT, ""))
+    return Management(Join.REGISTERED if own and known.get(MODE) != FULLY_MANAGED else Join.JOINED, compliant)
 
 
 def scope_of(mode: str | None) -> Scope:

@@ -33,6 +33,7 @@ from platforms.base import (
     Enrollment,
     EnrollmentState,
     Facts,
+    Management,
     PasscodeRule,
     Plan,
     Reach,
@@ -47,6 +48,7 @@ from platforms.errors import Refused, Unreadable
 log = logging.getLogger("platforms.android")
 
 NAME: Final = PlatformName("android")
+OS_NAME: Final = "Android"
 MAX_LINK: Final = 256
 
 OUTRUN: Final = timedelta(minutes=5)
@@ -118,6 +120,9 @@ class AndroidHandler:
     def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
         return Reach(Road.COURIER)
 
+    def management(self, facts: Facts) -> Management:
+        return acts.management(facts)
+
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """The passcode is made here, once: however often the order goes out, it carries this one."""
         if enrollment.state is not EnrollmentState.ENROLLED:
@@ -180,6 +185,7 @@ class AndroidHandler:
             address=address,
             enrollment_id=None if isinstance(said, wire.Operation) else _named_bond(said),
             message_id=push.message_id,
+            relayed=True,
         )
 
     def read(self, caller: Caller, enrollment: Enrollment, now: datetime) -> CheckIn:
@@ -263,7 +269,9 @@ def _read_device(device: wire.Device, published_at: datetime, enrollment: Enroll
         anew=first,
         memory=newest.write(),
         traits=known,
+        os_name=OS_NAME,
         os_version=device.os_version,
+        maker=device.maker,
         model=device.model,
         serial=device.serial,
         # A refresh is over by it. A farewell is no report.

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from models.vocabulary import Act, Order, Outcome, Ownership, PlatformName, Reason
+from platforms.android import acts
 from platforms.android.handler import NAME, REFUSALS
 from platforms.base import (
     Answer,
@@ -17,6 +18,7 @@ from platforms.base import (
     DeviceRequest,
     Enrollment,
     Facts,
+    Management,
     Plan,
     Reach,
     Receipt,
@@ -53,6 +55,9 @@ class SwitchedOff:
 
     def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
         return Reach(Road.COURIER)
+
+    def management(self, facts: Facts) -> Management:
+        return acts.management(facts)
 
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         raise Refused(Reason.PLATFORM_UNSUPPORTED)

@@ -62,10 +62,13 @@ class Device:
     policies: tuple[PasswordPolicy, ...] = ()
     hints: frozenset[str] = frozenset()
     """Why the device does not comply, in its own words."""
+    compliant: bool | None = None
+    """None: it was not given a policy yet."""
     token_data: str | None = field(default=None, repr=False)
     """What the enrolment link said: it may be a secret of ours."""
     formerly: tuple[str, ...] = ()
     os_version: str | None = None
+    maker: str | None = None
     model: str | None = None
     serial: str | None = None
 
@@ -203,15 +206,24 @@ def parse_device(value: object) -> Device:
         reported_at=moment(value.get("lastStatusReportTime")),
         policies=tuple(_policies(value.get("appliedPasswordPolicies"))),
         hints=frozenset(_hints(value.get("nonComplianceDetails"))),
+        compliant=_compliant(value),
         # Ours are plain letters; what is none could not even be compared.
         token_data=token_data
         if isinstance(token_data, str) and len(token_data) <= 1024 and token_data.isascii()
         else None,
         formerly=tuple(_former(value.get("previousDeviceNames"))),
         os_version=_text(software.get("androidVersion")),
+        maker=_text(hardware.get("manufacturer")) or _text(hardware.get("brand")),
         model=_model(_text(hardware.get("brand")), _text(hardware.get("model"))),
         serial=_text(hardware.get("serialNumber")),
     )
+
+
+def _compliant(value: Mapping[str, Any]) -> bool | None:
+    """What is false is left out: without a moment at which it got its policy, that says nothing."""
+    if value.get("policyCompliant") is True:
+        return True
+    return None if moment(value.get("lastPolicySyncTime")) is None else False
 
 
 def _policies(value: object) -> Iterator[PasswordPolicy]:

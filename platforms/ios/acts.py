@@ -6,8 +6,8 @@ https://developer.apple.com/documentation/devicemanagement/commands-and-queries
 from collections.abc import Mapping
 from typing import Final
 
-from models.vocabulary import Act, JobState, Outcome, Reason
-from platforms.base import EnrollmentState, Facts
+from models.vocabulary import Act, JobState, Join, Outcome, Ownership, Reason
+from platforms.base import EnrollmentState, Facts, Management
 from platforms.errors import Refused
 from platforms.ios import passcode, wire
 from platforms.ios.memory import Memory
@@ -51,6 +51,12 @@ def why_not(act: Act, facts: Facts) -> Reason | None:
     if act is Act.RESTART and facts.traits.get(SUPERVISED) != "yes":
         return Reason.NOT_SUPERVISED
     return None
+
+
+def management(facts: Facts) -> Management:
+    """Of compliance a device tells nothing that it was not asked, and no rules of ours are on it."""
+    own = facts.traits.get(BY_PERSON) == "yes" or facts.ownership is Ownership.PERSONAL
+    return Management(Join.REGISTERED if own else Join.JOINED)
 
 
 def _granted(facts: Facts) -> int:

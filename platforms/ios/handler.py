@@ -24,6 +24,7 @@ from platforms.base import (
     Enrollment,
     EnrollmentState,
     Facts,
+    Management,
     PasscodeRule,
     Plan,
     Reach,
@@ -41,6 +42,7 @@ from platforms.ios.memory import MAX_POSTPONED, Memory, milliseconds
 from platforms.ios.settings import IdentityProof, IosSettings
 
 NAME: Final = PlatformName("ios")
+MAKER: Final = "Apple"
 MAX_LINK: Final = 256
 
 Proof = TypeVar("Proof", str, bytes)
@@ -85,6 +87,9 @@ class IosHandler:
 
     def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
         return Reach(Road.PUSH)
+
+    def management(self, facts: Facts) -> Management:
+        return acts.management(facts)
 
     def plan(self, order: Order, enrollment: Enrollment) -> Plan:
         """The unlock token stays where it is: the newest one goes into the bytes when they are handed out."""
@@ -200,6 +205,8 @@ class IosHandler:
             message=message,
             memory=newest.write() if newest != memory else None,
             traits=None if known is None else _traits(sender, newest),
+            os_name=None if known is None else _os_name(known.model),
+            maker=None if known is None else MAKER,
             os_version=None if known is None else known.os_version,
             model=None if known is None else known.model,
             serial=None if known is None else known.serial,
@@ -269,6 +276,8 @@ def _authenticate(message: wire.Authenticate, sender: wire.Sender, enrollment: E
         anew=True,
         memory=memory.write(),
         traits=_traits(sender, memory),
+        os_name=_os_name(message.model),
+        maker=MAKER,
         os_version=message.os_version,
         model=message.model,
         serial=message.serial,
@@ -314,6 +323,13 @@ def _informed(memory: Memory, known: wire.Information | None) -> Memory:
         return memory
     supervised = memory.supervised if known.supervised is None else known.supervised
     return replace(memory, supervised=supervised, name=known.name or memory.name)
+
+
+def _os_name(model: str | None) -> str | None:
+    """One system under two names, which people know by what they hold."""
+    if model is None:
+        return None
+    return "iPadOS" if model.startswith("iPad") else "iOS"
 
 
 def _traits(sender: wire.Sender, memory: Memory) -> dict[str, str]:

@@ -22,8 +22,8 @@ from models.sealed import Keyring
 from models.session import SessionState, hash_token
 from models.settings import SESSION_ABSOLUTE
 from models.verification import VerificationKind
-from models.vocabulary import Act, PlatformName, new_id
-from platforms.base import Facts, Reach, Road
+from models.vocabulary import Act, Join, Ownership, PlatformName, new_id
+from platforms.base import Facts, Management, Reach, Road
 from tests.clock import Clock
 from tests.people import Person, give_totp, hire
 
@@ -43,9 +43,13 @@ class Pocket:
 
     def __init__(self) -> None:
         self.offered: dict[Act, str | None] = {Act.RESET_PASSCODE: None, Act.WIPE: None, Act.REMOTE_LOCK: None}
+        self.compliant: bool | None = None
 
     def offers(self, facts: Facts) -> Mapping[Act, str | None]:
         return self.offered
+
+    def management(self, facts: Facts) -> Management:
+        return Management(Join.JOINED if facts.ownership is Ownership.CORPORATE else Join.REGISTERED, self.compliant)
 
     def reach(self, facts: Facts, last_seen_at: datetime | None, now: datetime) -> Reach:
         return Reach(Road.POLL, now + timedelta(hours=8))

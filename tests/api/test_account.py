@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from models.re_sign_in import re_sign_in
 from models.session import session
 from models.vocabulary import Act, Queue, new_id
 from tests.api.house import Answer, House
-from tests.people import Person, found, give_device
+from tests.people import Person, found, give_device, welcome
 
 NEW = "plain otter walks along the dyke"
 GLOBAL = "global_administrator"
@@ -389,6 +390,94 @@ async def test_two_others_who_take_the_last_globals_at_once_leave_one(house: Hou
     answers = await asyncio.gather(grant(house, boss, token="one"), grant(house, other, token="two"))
 
     assert sorted(answer.status for answer in answers) == [200, 409]
+
+
+# A guest who rules elsewhere
+
+
+async def guest_who_rules(house: House, name: str = "gina") -> tuple[UUID, Person]:
+    """Another organization, and somebody of ours who is its global administrator."""
+    beta = await found(house.db, house.clock.now, name="Beta")
+    gina = await house.hire(f"{name}@example.org")
+    await welcome(house.db, beta, gina, house.clock.now, roles=(GLOBAL,))
+    return beta, gina
+
+
+async def orphaned(house: House) -> list[Any]:
+    return [line.row for line in await house.lines("organization:administration:orphan")]
+
+
+@pytest.mark.parametrize("act", ["block", "delete"])
+async def test_home_shuts_out_its_own_and_whom_they_ruled_hears_of_it(house: House, boss: Person, act: str) -> None:
+    """No other tenant keeps a home from it (decision 0017), or whoever is given a role there could not be stopped."""
+    beta, gina = await guest_who_rules(house)
+    await house.open_session(gina, "gina")
+    keeper = await house.appoint("keeper@beta.example", "privileged_role_administrator", organization_id=beta)
+    await house.hire("nobody@beta.example", organization_id=beta)
+
+    done = await (do(house, "block", gina) if act == "block" else delete(house, gina))
+
+    assert done.status in {200, 204}
+    assert not await alive(house, "gina")
+    (line,) = await orphaned(house)
+    assert (line.organization_id, line.account_id, line.actor_id) == (beta, gina.id, None)
+    mails = await house.rows(sa.select(delivery).where(delivery.c.key == "organization.ownerless"))
+    assert [(mail.account_id, mail.params["organization"], mail.link) for mail in mails] == [(keeper.id, "Beta", None)]
+    again = await (do(house, "block", gina) if act == "block" else delete(house, gina))
+    assert again.status in {200, 204}
+    assert len(await orphaned(house)) == 1
+
+
+async def test_where_another_global_is_left_nobody_is_told(house: House, boss: Person) -> None:
+    beta, gina = await guest_who_rules(house)
+    await house.appoint("other", organization_id=beta)
+
+    assert (await do(house, "block", gina)).status == 200
+
+    assert await orphaned(house) == []
+
+
+async def test_the_last_at_home_is_not_shut_out_whatever_they_rule_elsewhere(house: House) -> None:
+    beta = await found(house.db, house.clock.now, name="Beta")
+    last = await house.appoint("last")
+    await welcome(house.db, beta, last, house.clock.now, roles=(GLOBAL,))
+    await house.appoint("keeper", "privileged_authentication_administrator")
+
+    refused = await do(house, "block", last, token="keeper")
+
+    assert (refused.status, refused.json["code"]) == (409, "last_administrator")
+    assert await orphaned(house) == []
+
+
+async def test_a_guest_who_is_shut_out_at_home_while_the_other_last_one_is_demoted_leaves_one(
+    house: House, boss: Person
+) -> None:
+    """Counted at once, each would be the other's reason to go: both hold the organization that they count in."""
+    beta, gina = await guest_who_rules(house)
+    other = await house.appoint("other", organization_id=beta)
+    await house.appoint("keeper", "privileged_role_administrator", organization_id=beta)
+
+    demoted, blocked = await asyncio.gather(grant(house, other, token="keeper"), do(house, "block", gina))
+
+    assert blocked.status == 200
+    lost = await orphaned(house)
+    assert (demoted.status, len(lost)) in {(409, 0), (200, 1)}, "refused, or known to have left nobody"
+
+
+async def test_a_guest_who_is_being_shut_out_is_waited_for_before_another_goes(house: House, boss: Person) -> None:
+    """The other organization's own administrator waits for what home is doing, and stays."""
+    beta, gina = await guest_who_rules(house)
+    other = await house.appoint("other", organization_id=beta)
+    await house.appoint("keeper", "privileged_role_administrator", organization_id=beta)
+    async with house.db.write() as tx:
+        await account.lock(tx, gina.id)
+        await organization.hold_roles(tx, beta)
+        waiting = asyncio.ensure_future(grant(house, other, token="keeper"))
+        await house.until_it_waits(waiting)
+        await account.block(tx, gina.id, house.clock.now)
+
+    refused = await waiting
+    assert (refused.status, refused.json["code"]) == (409, "last_administrator")
 
 
 @pytest.mark.parametrize("act", ["block", "delete", "demote"])

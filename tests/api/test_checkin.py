@@ -304,6 +304,21 @@ async def test_a_notice_that_outran_its_order_leaves_no_trace_and_comes_again(
     assert await state(house, job_id) is JobState.SUCCEEDED
 
 
+@pytest.mark.parametrize(("relayed", "address"), [(False, "192.0.2.7"), (True, None)])
+async def test_from_where_a_device_calls_is_kept_with_when_unless_others_call_for_it(
+    house: House, spoken: Spoken, phone: UUID, relayed: bool, address: str | None
+) -> None:
+    spoken.caller = Caller(message=None, address=ADDRESS, relayed=relayed)
+    spoken.check_in = CheckIn(os_name="Pocket OS", maker="Acme")
+    headers = {"X-Forwarded-For": "198.51.100.1, 192.0.2.7"}
+    async with house.client.post("/devices/pocket/talk", headers=headers) as response:
+        assert response.status == 200
+
+    (held,) = await house.rows(sa.select(device))
+    assert (held.os_name, held.maker) == ("Pocket OS", "Acme")
+    assert (held.last_seen_at, held.seen_from) == (house.clock.now, address)
+
+
 @pytest.mark.usefixtures("phone")
 async def test_an_old_notice_of_an_order_that_is_not_ours_is_heard_and_left(house: House, spoken: Spoken) -> None:
     spoken.check_in = CheckIn(reports=(Report(None, Outcome(JobState.SUCCEEDED), receipt="operation-9"),))

@@ -1,24 +1,31 @@
 """A device is disabled by its owner, on both databases: what rests on it ends, and it leaves the page (A2)."""
 
 import asyncio
+import json
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from models.delivery import delivery
+import models
+from models.delivery import Delivery, delivery
 from models.device import DeviceState
 from models.job import ask as ask_for
 from models.job import job
+from models.notification import notification
 from models.passcode import keep, passcode
 from models.re_sign_in import re_sign_in
-from models.settings import DEVICES_PER_ACCOUNT, FRESH_PROOF
+from models.settings import DEVICES_PER_ACCOUNT, FRESH_PROOF, RECENT_PROOF
 from models.throttle import throttle
 from models.vocabulary import Act, PasscodeKind, Queue, Secret, new_id
 from tests.api.house import Answer, House
-from tests.people import Person, found, give_device
+from tests.people import Person, found, give_device, welcome
+
+LETTERS = Path(models.__file__).parent / "texts" / "letters"
 
 
 @pytest.fixture
@@ -350,3 +357,181 @@ async def test_tenants_apart_devices_of_another_organization_are_not_there(house
     await house.appoint("help", "helpdesk_administrator")
     assert (await known(house, anna, token="help")).status == 200
     assert (await enable(house, anna, lost, "help")).status == 403
+
+
+# An administrator disables somebody's device
+
+
+async def disable_for(
+    house: House, person: Person, device_id: UUID, token: str = "boss", reason: str = "found on a train"
+) -> Answer:
+    path = f"/accounts/{person.id}/devices/{device_id}/disable"
+    return await house.ask("POST", path, {"reason": reason}, token=token)
+
+
+async def test_an_administrator_disables_with_all_that_it_has_when_its_owner_does(house: House) -> None:
+    anna = await house.hire("anna@example.org")
+    await house.open_session(anna, "t")
+    await house.appoint()
+    lost, kept = [await give_device(house.db, anna, house.clock.now) for _ in range(2)]
+    there, here = await sign_in_on(house, anna, lost), await sign_in_on(house, anna, kept)
+    asked = await ask(house, lost, "remote-lock")
+    body = {"device_id": str(lost), "act": "reset_passcode"}
+    await house.open_session(anna, "window")
+    assert (await house.ask("POST", "/re-sign-ins", body, token="window")).status == 201
+
+    disabled = await disable_for(house, anna, lost)
+    again = await disable_for(house, anna, lost)
+
+    assert (disabled.status, disabled.json["state"], disabled.json["enabled"]) == (200, "disabled", False)
+    assert again.json == disabled.json
+    assert [one["id"] for one in await listed(house)] == [str(kept)]
+    answers = [(await house.ask("GET", "/sessions/current", token=one.json["token"])).status for one in (there, here)]
+    assert answers == [401, 200], "other devices stay signed in"
+    shown = (await house.ask("GET", f"/jobs/{asked.json['id']}", token="t")).json
+    assert (shown["state"], shown["reason"], shown["timeline"][-1]["by"]) == (
+        "cancelled",
+        "device_disabled",
+        "administrator",
+    )
+    (window,) = await house.rows(sa.select(re_sign_in))
+    assert (window.state, window.why) == ("cancelled", "device_disabled")
+    told = await house.told(anna)
+    assert told.count("device.disabled_by_administrator") == 1
+    assert "device.disabled" not in told
+    (mail,) = await house.rows(sa.select(delivery).where(delivery.c.key.startswith("device.")))
+    assert (mail.key, mail.link) == ("device.disabled_by_administrator", None), "there is nothing to disown"
+    assert (await house.events(anna))["device:trust:disable", "success", "found on a train"] == 1
+    assert (await disable(house, lost)).status == 200, "its owner finds it disabled"
+    assert (await house.events(anna))["device:trust:disable", "success", "found on a train"] == 1
+
+
+async def test_what_disables_somebodys_device_is_two_factors_lately_a_reason_and_a_role_that_reaches_them(
+    house: House, anna: Person
+) -> None:
+    boss = await house.appoint()
+    await house.appoint("help", "helpdesk_administrator")
+    await house.open_session(boss, "one factor")
+    device_id = await give_device(house.db, anna, house.clock.now)
+    mine = await give_device(house.db, boss, house.clock.now)
+
+    weak = await disable_for(house, anna, device_id, "one factor")
+    helpdesk = await disable_for(house, anna, device_id, "help")
+    person = await disable_for(house, anna, device_id, "t")
+    silent = await disable_for(house, anna, device_id, reason="")
+    oneself = await disable_for(house, boss, mine)
+    house.clock.forward(RECENT_PROOF.total_seconds() + 0.001)
+    late = await disable_for(house, anna, device_id)
+    house.clock.forward(-0.001)
+    on_the_edge = await disable_for(house, anna, device_id)
+
+    assert (weak.status, weak.json["code"], weak.json["strength"]) == (401, "proof_required", 2)
+    assert (helpdesk.status, person.status, oneself.status) == (403, 403, 403)
+    assert silent.status == 422
+    assert (late.status, late.json["code"], late.json["max_age"]) == (401, "proof_required", 900)
+    assert on_the_edge.status == 200
+
+
+async def test_what_an_administrator_cannot_disable(house: House, anna: Person) -> None:
+    await house.appoint()
+    bert = await house.hire("bert")
+    await house.appoint("stranger", organization_id=await found(house.db, house.clock.now))
+    device_id = await give_device(house.db, anna, house.clock.now)
+    leaving = await give_device(house.db, anna, house.clock.now)
+    job_id = await put(house, anna, leaving, Act.WIPE)
+    gone = await give_device(house.db, anna, house.clock.now, state=DeviceState.LEFT)
+
+    refused = await disable_for(house, anna, leaving)
+    left = await disable_for(house, anna, gone)
+
+    assert (refused.status, refused.json["code"], refused.json["job_id"]) == (409, "action_in_progress", str(job_id))
+    assert (left.status, left.json["reason"]) == (409, "not_enrolled")
+    assert (await disable_for(house, bert, device_id)).status == 404, "somebody else's"
+    assert (await disable_for(house, anna, device_id, "stranger")).status == 404, "another organization's"
+    assert len(await listed(house)) == 2
+
+
+async def test_the_owner_and_an_administrator_at_once_disable_once(house: House, anna: Person) -> None:
+    await house.appoint()
+    device_id = await give_device(house.db, anna, house.clock.now)
+
+    answers = await asyncio.gather(*(disable(house, device_id) for _ in range(3)), disable_for(house, anna, device_id))
+
+    assert {one.status for one in answers} == {200}
+    done = [line for line in await house.lines("device:trust:disable") if line.row.subject_id == device_id]
+    assert len(done) == 1
+
+
+# Of a guest
+
+
+async def test_administrators_see_disable_and_enable_a_guests_device_of_their_organization_and_no_other(
+    house: House,
+) -> None:
+    beta = await found(house.db, house.clock.now, name="Beta")
+    gina = await house.hire("gina", organization_id=beta)
+    await welcome(house.db, house.organization_id, gina, house.clock.now)
+    await house.appoint()
+    at_home = await give_device(house.db, gina, house.clock.now)
+    here = await give_device(house.db, replace(gina, organization_id=house.organization_id), house.clock.now)
+    there = await sign_in_on(house, gina, here)
+
+    assert [one["id"] for one in (await known(house, gina)).json["items"]] == [str(here)]
+    (shown,) = (await known(house, gina)).json["items"]
+    assert shown["last_sign_in_at"] is None, "a sign-in at home is none of ours"
+    assert (await disable_for(house, gina, at_home)).status == 404
+    disabled = await disable_for(house, gina, here)
+
+    assert (disabled.status, disabled.json["state"]) == (200, "disabled")
+    assert (await house.ask("GET", "/sessions/current", token=there.json["token"])).status == 401
+    ends = [line.row for line in await house.lines("account:session:end")]
+    assert [(row.organization_id, row.actor_id) for row in ends] == [(beta, None)], "who it was is not Beta's affair"
+    assert (await known(house, gina)).json["items"] == []
+    enabled = await enable(house, gina, here)
+    assert (enabled.status, enabled.json["state"]) == (200, "active")
+    (line,) = await house.rows(sa.select(notification).where(notification.c.key == "device.enabled"))
+    assert line.organization_id == house.organization_id
+    await house.appoint("stranger", organization_id=await found(house.db, house.clock.now))
+    assert (await known(house, gina, token="stranger")).status == 404
+
+
+# "That was not me"
+
+
+async def test_who_disowns_that_a_device_was_disabled_ends_the_sign_ins_and_it_stays_disabled(house: House) -> None:
+    anna = await house.hire("anna@example.org")
+    await house.open_session(anna, "t")
+    await house.open_session(anna, "intruder")
+    await house.appoint()
+    device_id = await give_device(house.db, anna, house.clock.now)
+    await disable(house, device_id, "intruder")
+    (mail,) = await house.rows(sa.select(delivery).where(delivery.c.key == "device.disabled"))
+    _, token = Delivery.of(mail).open(house.keys)
+    assert token is not None
+
+    said = await house.ask("POST", "/not-me", {"token": token.text()})
+
+    assert said.status == 204
+    answers = [(await house.ask("GET", "/sessions/current", token=one)).status for one in ("t", "intruder")]
+    assert answers == [401, 401]
+    assert (await house.sign_in(anna)).status == 401, "the password is known to somebody else"
+    (shown,) = (await known(house, anna, "?include=disabled")).json["items"]
+    assert shown["state"] == "disabled"
+    assert (await enable(house, anna, device_id)).status == 200
+    for language, words in (("en", "stays disabled until your administrator"), ("nl", "tot uw beheerder het")):
+        letter = (LETTERS / f"{language}.json").read_text("utf-8")
+        assert words in json.loads(letter)["mail.device.disabled.text"]
+
+
+async def test_a_right_sign_in_on_a_disabled_device_can_be_disowned(house: House, anna: Person) -> None:
+    """Whoever it was knows the password."""
+    lost = await give_device(house.db, anna, house.clock.now)
+    await disable(house, lost)
+    assert (await sign_in_on(house, anna, lost)).status == 403
+    (line,) = (await house.ask("GET", "/sign-ins", token="t")).json["items"]
+    assert line["can_be_disowned"] is True
+
+    said = await house.ask("POST", f"/sign-ins/{line['id']}/not-me", token="t")
+
+    assert (said.status, said.json["can_be_disowned"]) == (200, False)
+    assert (await house.ask("GET", "/sessions/current", token="t")).status == 401

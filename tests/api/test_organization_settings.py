@@ -269,6 +269,8 @@ NUMBERS: list[tuple[dict[str, Any], int]] = [
     ({"leaving_allowed": False, "privacy_contact": {"name": "Somebody"}}, 422),
     ({"leaving_allowed": False, "privacy_contact": {"phone": "112"}}, 200),
     ({"sign_out_proof": "re_sign_in"}, 422),
+    *(({"device_quota": quota}, 200) for quota in (1, 100, "unlimited", None)),
+    *(({"device_quota": quota}, 422) for quota in (0, 101, -1, 1.5, True, "50", "none", "")),
     ({"nothing": 1}, 422),
     ({}, 200),
 ]

@@ -21,9 +21,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from models.vocabulary import Act, JobState, Outcome, PasscodeKind, PlatformName, Reason, Secret
+from models.vocabulary import Act, Join, JobState, Outcome, PasscodeKind, PlatformName, Reason, Secret
 from platforms.base import (
-    Answer, Caller, CheckIn, DeviceReply, EnrollmentState, PasscodeRule, Plan, Reach, Refusal, Report, Road, Welcome,
+    Answer, Caller, CheckIn, DeviceReply, EnrollmentState, Management, PasscodeRule, Plan, Reach, Refusal, Report,
+    Road, Welcome,
 )
 from platforms.errors import Unreadable
 
@@ -40,6 +41,9 @@ class Toaster:
 
     def reach(self, facts, last_seen_at, now):
         return Reach(Road.POLL, now + timedelta(hours=1))
+
+    def management(self, facts):
+        return Management(Join.REGISTERED)
 
     def plan(self, order, enrollment):
         return Plan(str(order.job_id), Secret(b"bread"))

@@ -68,6 +68,9 @@ class Bond:
     certificate_hash: bytes | None = None
     traits: Mapping[str, str] = field(default_factory=dict)
     os_version: str | None = None
+    os_name: str | None = None
+    maker: str | None = None
+    model: str | None = None
 
     @property
     def view(self) -> Enrollment:
@@ -201,7 +204,11 @@ class House:
 
     def _apply(self, bond: Bond, check_in: CheckIn) -> None:
         # Who has not proven itself yet is remembered, and nothing that it says.
-        names = ("address", "state", "memory", "traits", "os_version") if check_in.proven else ("memory",)
+        names = (
+            ("address", "state", "memory", "traits", "os_version", "os_name", "maker", "model")
+            if check_in.proven
+            else ("memory",)
+        )
         for name in names:
             value = getattr(check_in, name)
             if value is not None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.vocabulary import Act, JobState, Ownership, Reason
+from models.vocabulary import Act, JobState, Join, Ownership, Reason
 from platforms import registry, simulation
 from platforms.base import Courier, DeviceRequest, EnrollmentState, Facts
 from platforms.errors import KeysNeeded, Unreadable
@@ -148,6 +148,20 @@ async def test_only_known_acts_are_offered_and_only_known_reasons_given(name: st
         assert all(reason is None or reason in set(Reason) for reason in offers.values())
         assert state is EnrollmentState.ENROLLED or None not in offers.values()
     assert handler.offers(staged.bond.facts)[Act.RESET_PASSCODE] is None
+
+
+@EVERY
+async def test_a_device_can_be_recognized_once_it_is_enrolled(name: str, staged: Stage) -> None:
+    """A2: what it is, who made it, and how it came in."""
+    bond, handler = staged.bond, staged.house.handler
+
+    assert all((bond.os_name, bond.os_version, bond.maker, bond.model)), bond
+    assert handler.management(bond.facts).join in Join
+    nothing_known = Facts(Ownership.PERSONAL, None, EnrollmentState.PENDING, {})
+    assert (handler.management(nothing_known).join, handler.management(nothing_known).compliant) == (
+        Join.REGISTERED,
+        None,
+    )
 
 
 @EVERY

@@ -169,9 +169,14 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("ownership", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("os_version", sa.Text, nullable=True),
+        sa.Column("os_name", sa.Text, nullable=True),
+        sa.Column("maker", sa.Text, nullable=True),
         sa.Column("model", sa.Text, nullable=True),
         sa.Column("serial", sa.Text, nullable=True),
         sa.Column("last_seen_at", Moment, nullable=True),
+        sa.Column(
+            "seen_from", sa.Text, nullable=True, comment="the address it called from then, where it calls itself"
+        ),
         sa.Column("created_at", Moment, nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_device_account_id_account")),
         sa.ForeignKeyConstraint(
@@ -345,7 +350,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
     op.create_index(
         "ix_session_device",
         "session",
-        ["device_id"],
+        ["device_id", "signed_in_at"],
         unique=False,
         postgresql_where=sa.text("device_id IS NOT NULL"),
         sqlite_where=sa.text("device_id IS NOT NULL"),

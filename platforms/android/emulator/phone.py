@@ -227,7 +227,13 @@ class Phone:
         own = f"ESID{self.serial}"
         # Of a personal phone nobody learns the serial number since Android 12.
         serial = own if self.ownership == PERSON and self.api_level >= 31 else self.serial
-        return {"brand": "google", "model": self.model, "serialNumber": serial, "enterpriseSpecificId": own}
+        return {
+            "brand": "google",
+            "manufacturer": "Google",
+            "model": self.model,
+            "serialNumber": serial,
+            "enterpriseSpecificId": own,
+        }
 
     # What is kept
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
 
-from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Reason
+from models.vocabulary import Act, JobState, Join, Ownership, PasscodeKind, Reason
 from platforms.android import wire
 from platforms.android.handler import OUTRUN
 from platforms.base import Caller, Command, EnrollmentState, Facts, Refusal, Report, Road
@@ -387,6 +387,55 @@ def test_facts_of_the_device_are_kept() -> None:
     check_in = enrolled().hear(device(hardwareInfo=hardware, softwareInfo={"androidVersion": "16"}))
 
     assert (check_in.model, check_in.serial, check_in.os_version) == ("google Pixel 9", "35A1", "16")
+
+
+@pytest.mark.parametrize(
+    ("said", "maker"),
+    [
+        ({"brand": "google", "manufacturer": "Google"}, "Google"),
+        ({"brand": "samsung"}, "samsung"),
+        ({"manufacturer": "a\nb"}, None),
+        ({}, None),
+    ],
+)
+def test_who_made_it_and_what_runs_on_it(said: dict[str, str], maker: str | None) -> None:
+    check_in = enrolled().hear(device(hardwareInfo=said))
+
+    assert (check_in.os_name, check_in.maker) == ("Android", maker)
+
+
+@pytest.mark.parametrize(
+    ("said", "compliant"),
+    [
+        ({"policyCompliant": True}, True),
+        ({"lastPolicySyncTime": "2026-11-21T12:00:00Z"}, False),  # what is false is left out
+        ({"policyCompliant": False, "lastPolicySyncTime": "2026-11-21T12:00:00Z"}, False),
+        ({"policyCompliant": "yes"}, None),
+        ({}, None),
+    ],
+)
+def test_whether_it_keeps_to_its_policy(said: dict[str, Any], compliant: bool | None) -> None:
+    traits = enrolled().hear(device(**said)).traits
+
+    facts = Facts(Ownership.CORPORATE, "16", EnrollmentState.ENROLLED, traits or {})
+    assert HANDLER.management(facts).compliant is compliant
+
+
+@pytest.mark.parametrize(
+    ("said", "ownership", "join"),
+    [
+        (FULLY_MANAGED, Ownership.CORPORATE, Join.JOINED),
+        (COMPANY_PROFILE, Ownership.PERSONAL, Join.JOINED),  # what Google knows counts
+        (OWN_PROFILE, Ownership.CORPORATE, Join.REGISTERED),
+        ({**FULLY_MANAGED, "ownership": "PERSONALLY_OWNED"}, Ownership.PERSONAL, Join.JOINED),
+        ({**OWN_PROFILE, "ownership": "OWNERSHIP_UNSPECIFIED"}, Ownership.PERSONAL, Join.REGISTERED),
+        ({**OWN_PROFILE, "ownership": "OWNERSHIP_UNSPECIFIED"}, Ownership.CORPORATE, Join.JOINED),
+    ],
+)
+def test_how_it_came_in(said: dict[str, Any], ownership: Ownership, join: Join) -> None:
+    traits = enrolled().hear(device(**said)).traits
+
+    assert HANDLER.management(Facts(ownership, "16", EnrollmentState.ENROLLED, traits or {})).join is join
 
 
 # What is offered

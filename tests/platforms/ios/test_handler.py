@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.vocabulary import Act, JobState, Order, Outcome, Ownership, PasscodeKind, Reason, Secret
+from models.vocabulary import Act, JobState, Join, Order, Outcome, Ownership, PasscodeKind, Reason, Secret
 from platforms.base import (
     CheckIn,
     Command,
@@ -18,6 +18,7 @@ from platforms.base import (
     Enrollment,
     EnrollmentState,
     Facts,
+    Management,
     PlatformHandler,
     Refusal,
     Report,
@@ -621,6 +622,34 @@ def test_what_a_device_tells_of_itself_is_kept() -> None:
     }
     later = hear(TOKEN_UPDATE, keep(enrollment, check_in))
     assert later.traits == check_in.traits
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("iPhone15,4", "iOS"), ("iPad14,1", "iPadOS"), ("iPod9,1", "iOS"), (None, None)]
+)
+def test_what_runs_on_it_and_who_made_it(model: str | None, name: str | None) -> None:
+    said = {**AUTHENTICATE, "ProductName": model} if model else {k: v for k, v in AUTHENTICATE.items() if k != "Model"}
+    said = {key: value for key, value in said.items() if value is not None and (model or key != "ProductName")}
+
+    check_in = hear(said, enrolled())
+
+    assert (check_in.os_name, check_in.maker) == (name, "Apple")
+
+
+@pytest.mark.parametrize(
+    ("ownership", "by_person", "join"),
+    [
+        (Ownership.PERSONAL, "no", Join.REGISTERED),
+        (Ownership.CORPORATE, "no", Join.JOINED),
+        (Ownership.CORPORATE, "yes", Join.REGISTERED),
+    ],
+)
+def test_how_it_came_in_and_that_nothing_tells_whether_it_complies(
+    ownership: Ownership, by_person: str, join: Join
+) -> None:
+    facts = Facts(ownership, "18.6", EnrollmentState.ENROLLED, {"enrolled_by_person": by_person})
+
+    assert HANDLER.management(facts) == Management(join, None)
 
 
 def test_what_a_device_leaves_out_has_not_changed() -> None:

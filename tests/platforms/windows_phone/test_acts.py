@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.vocabulary import EPOCH, Act, JobState, Ownership, PasscodeKind, Reason
+from models.vocabulary import EPOCH, Act, JobState, Join, Ownership, PasscodeKind, Reason
 from platforms import windows_phone
-from platforms.base import EnrollmentState, Facts, Road
+from platforms.base import EnrollmentState, Facts, Management, Road
 from platforms.syncml import Alert, Item, Meta, Operation, Results, Status
 from platforms.windows_phone import System
 from tests.platforms.conformance import NOW
@@ -304,6 +304,30 @@ def test_16_a_phone_that_was_upgraded_speaks_as_what_it_is_now(keys: Path) -> No
     (order,) = orders(phone.call("3"))
     assert isinstance(order, Operation)
     assert order.items[0].target == "./Vendor/MSFT/DMClient/Provider/Latchkey/Unenroll"
+
+
+@EVERY
+def test_a_phone_says_what_it_is_in_each_session(name: str, keys: Path) -> None:
+    phone = bound(name, keys)
+    phone.call()
+
+    names = {"windows10mobile": "Windows 10 Mobile", "wp81": "Windows Phone"}
+    assert (phone.bond.os_name, phone.bond.model) == (names[name], "RM-974")
+
+
+@pytest.mark.parametrize(
+    ("ownership", "joined", "join"),
+    [
+        (Ownership.PERSONAL, "no", Join.REGISTERED),
+        (Ownership.PERSONAL, "yes", Join.JOINED),
+        (Ownership.CORPORATE, "no", Join.JOINED),
+        (Ownership.PERSONAL, "unknown", Join.REGISTERED),
+    ],
+)
+def test_a_phone_of_a_directory_is_joined(ownership: Ownership, joined: str, join: Join, keys: Path) -> None:
+    facts = Facts(ownership, None, EnrollmentState.ENROLLED, {windows_phone.JOIN: joined})
+
+    assert bound("windows10mobile", keys).house.handler.management(facts) == Management(join, None)
 
 
 @EVERY
