@@ -16,6 +16,7 @@ from api.operations.activity import Recognized
 from api.operations.code_send import CodeSent
 from api.operations.contact import ContactBegun
 from api.operations.edit import Result
+from api.operations.member import Guest
 from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
 from api.operations.roster_file import Shown as RosterFile
@@ -102,8 +103,10 @@ def invitation(one: Invitation, state: str) -> schemas.GuestInvitation:
     )
 
 
-def member(row: Any) -> schemas.Member:
+def member(guest: Guest) -> schemas.Member:
+    row = guest.row
     return schemas.Member(
+        etag=guest.mark,
         id=row.id,
         account_id=row.account_id,
         sign_in_name=row.sign_in_name,

@@ -315,9 +315,7 @@ class BelongingPage(Answer, frozen=True, kw_only=True):
     next_cursor: UUID | None
 
 
-class Member(Answer, frozen=True, kw_only=True):
-    """Somebody who belongs to your organization and is at home elsewhere."""
-
+class Membership(Answer, frozen=True, kw_only=True):
     id: Annotated[UUID, Meta(description="Of the membership; whoever joins anew has another.")]
     account_id: UUID
     sign_in_name: str
@@ -326,12 +324,18 @@ class Member(Answer, frozen=True, kw_only=True):
     since: Moment
 
 
+class Member(Membership, frozen=True, kw_only=True):
+    """Somebody who belongs to your organization and is at home elsewhere."""
+
+    etag: Annotated[str, Meta(description="For the `If-Match` of an edit of their roles.")]
+
+
 class MemberPage(Answer, frozen=True, kw_only=True):
     items: list[Member]
     next_cursor: UUID | None
 
 
-class FormerMember(Member, frozen=True, kw_only=True):
+class FormerMember(Membership, frozen=True, kw_only=True):
     left_at: Moment
     by: Annotated[Literal["person", "administrator"], Meta(description="Who ended it.")]
     restorable_until: Annotated[Moment, Meta(description="Up to this moment it can be taken back, this one included.")]

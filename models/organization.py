@@ -287,7 +287,9 @@ async def write_settings(tx: Transaction, organization_id: UUID, settings: Mappi
 async def guests(tx: Transaction, organization_id: UUID, *, after: UUID | None, limit: int) -> list[Any]:
     """Who belongs here and is at home elsewhere, in the order of the accounts' ids."""
     statement = (
-        sa.select(membership, account.c.sign_in_name, account.c.display_name)
+        sa.select(
+            membership, account.c.sign_in_name, account.c.display_name, account.c.blocked_at, account.c.deleted_at
+        )
         .join_from(membership, account, account.c.id == membership.c.account_id)
         .where(membership.c.organization_id == organization_id, sa.text("membership.guest"))
         .order_by(membership.c.account_id)

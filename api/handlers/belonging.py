@@ -59,7 +59,7 @@ async def leave(call: Call[schemas.Confirmation, None]) -> Reply:
 async def members(call: Call[None, schemas.Paging]) -> Reply:
     limit = call.query.limit
     found = await member.page(call.needs.database, call.person, after=call.query.cursor, limit=limit)
-    cursor = render.next_cursor([one.account_id for one in found], limit)
+    cursor = render.next_cursor([one.row.account_id for one in found], limit)
     return Reply(200, schemas.MemberPage(items=[render.member(one) for one in found], next_cursor=cursor))
 
 

@@ -52,9 +52,13 @@ class Known:
     @property
     def mark(self) -> str:
         """The ETag: of all that they may change."""
-        row = self.row
-        said = [str(row.id), row.display_name, sorted(self.roles), str(row.blocked_at), str(row.deleted_at)]
-        return f'"{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"'
+        return mark_of(self.row.id, self.row, self.roles)
+
+
+def mark_of(account_id: UUID, row: Any, roles: Collection[str]) -> str:
+    """Of an account, or of a membership with what it says of its account."""
+    said = [str(account_id), row.display_name, sorted(roles), str(row.blocked_at), str(row.deleted_at)]
+    return f'"{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from api.operations import administration
+from api.operations.account import mark_of
 from models import account, delivery, event, leaving, organization, role
 from models.database import Database
 from models.delivery import Person
@@ -19,14 +20,23 @@ from models.session import Who
 
 
 @dataclass(frozen=True, slots=True)
+class Guest:
+    """`mark`: the ETag for an edit of their roles."""
+
+    row: Any
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     row: Any
     account_id: UUID
 
 
-async def page(db: Database, who: Who, *, after: UUID | None, limit: int) -> list[Any]:
+async def page(db: Database, who: Who, *, after: UUID | None, limit: int) -> list[Guest]:
     async with db.read() as tx:
-        return await organization.guests(tx, who.organization_id, after=after, limit=limit)
+        found = await organization.guests(tx, who.organization_id, after=after, limit=limit)
+    return [Guest(row, mark_of(row.account_id, row, row.roles)) for row in found]
 
 
 async def former_page(db: Database, who: Who, *, after: UUID | None, limit: int) -> list[Any]:

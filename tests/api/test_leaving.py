@@ -408,6 +408,25 @@ async def test_roles_there_are_theirs_to_give(house: House, anna: Person, beta: 
     assert (await house.ask("GET", "/accounts", token="home")).status == 403
 
 
+async def test_a_guests_roles_are_edited_from_the_list_and_not_from_an_older_one(
+    house: House, anna: Person, beta: UUID, ben: Person
+) -> None:
+    async def listed() -> str:
+        (one,) = (await house.ask("GET", "/members", token="ben")).json["items"]
+        return str(one["etag"])
+
+    async def give(role: str, etag: str) -> Answer:
+        body = {"roles": [role], "reason": "helps us"}
+        return await house.ask("PUT", f"/accounts/{anna.id}/roles", body, token="ben", headers={"If-Match": etag})
+
+    seen = await listed()
+    given = await give("directory_reader", seen)
+
+    assert (given.status, given.headers["ETag"]) == (200, await listed())
+    assert (await give("helpdesk_administrator", seen)).status == 412
+    assert (await give("helpdesk_administrator", await listed())).status == 200
+
+
 async def remove(house: House, person: Person, token: str = "ben") -> Answer:
     return await house.ask("DELETE", f"/members/{person.id}", {"reason": "the project is over"}, token=token)
 
