@@ -1849,7 +1849,12 @@ class Notification(Answer, frozen=True, kw_only=True):
     id: UUID
     seq: Annotated[int, Meta(description="The line's place; the stream's event id.")]
     key: Annotated[str, Meta(description="Words for it are at `/api/v1/texts/{language}`.")]
-    params: dict[str, Any]
+    params: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What stands in the words. Of `fields`, a list, each name has words of its own: `field.<name>`."
+        ),
+    ]
     severity: Literal["info", "success", "warning", "error"]
     job_id: UUID | None
     device_id: UUID | None

@@ -224,7 +224,7 @@ async def apply(tx: Transaction, keys: Keyring, held: Any, wanted: Edit, *, acto
             account_id=held.id,
             subject_id=new_id(now),
             key="profile.edited",
-            params={"fields": ", ".join(wanted.fields)},
+            params={"fields": wanted.fields},
             severity=Severity.INFO,
             now=now,
         )

@@ -231,6 +231,8 @@ def parameters(text: str) -> set[str]:
 
 def test_what_the_code_can_tell_has_words_in_both_languages_with_the_same_parameters() -> None:
     from models.job import ENDINGS, ROSTER_FILES
+    from models.profile import FIELDS
+    from models.roster import SIGN_IN_NAME
     from models.vocabulary import Act, Task
 
     wanted = {f"problem.{code}" for code in PROBLEMS}
@@ -238,6 +240,7 @@ def test_what_the_code_can_tell_has_words_in_both_languages_with_the_same_parame
     wanted |= {f"job.{act}.{ending}" for act in Act for ending in ENDINGS}
     wanted |= {f"job.{task}.{ending}" for task in Task for ending in ("succeeded", "failed", "expired")}
     wanted |= {f"job.{task}.cancelled" for task in ROSTER_FILES} | {"job.import_accounts.trial_stopped"}
+    wanted |= {f"field.{name}" for name in (*FIELDS, SIGN_IN_NAME, "photo")}
     wanted |= {"re_sign_in.lapsed", "session.signed_out_everywhere", "passcode.replaced"}
     for name in PLATFORMS:
         wanted |= set(constants_named(name, "done_key", "reveal_key"))

@@ -165,7 +165,7 @@ async def _tell_of_photo(tx: Transaction, target: Target, *, actor: Actor) -> No
             account_id=whose.id,
             subject_id=new_id(now),
             key="profile.edited",
-            params={"fields": "photo"},
+            params={"fields": ["photo"]},
             severity=Severity.INFO,
             now=now,
         )

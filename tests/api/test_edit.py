@@ -416,6 +416,26 @@ async def test_a_sign_in_name_is_somebody_s_alone(house: House, boss: Person, an
     assert (same.status, await house.told(anna)) == (200, [])
 
 
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "An administrator changed your profile: job title, sign-in name."),
+        ("nl", "Een beheerder heeft uw profiel gewijzigd: functie, aanmeldnaam."),
+    ],
+)
+async def test_an_edit_is_told_in_words_and_not_by_the_names_of_fields(
+    house: House, boss: Person, anna: Person, language: str, sentence: str
+) -> None:
+    await edit(house, anna, job_title="Nurse", sign_in_name="anna2")
+
+    lines = (await house.ask("GET", "/notifications", token="anna")).json["items"]
+    (told,) = [one for one in lines if one["key"] == "profile.edited"]
+    texts = (await house.ask("GET", f"/texts/{language}", token="anna")).json["texts"]
+    words = ", ".join(texts[f"field.{name}"] for name in told["params"]["fields"])
+
+    assert texts[told["key"]].format(fields=words).startswith(sentence)
+
+
 # The photo
 
 
