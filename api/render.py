@@ -1,6 +1,6 @@
 """Row → the outside shape. Nothing goes out that is not named here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 from uuid import UUID
@@ -27,6 +27,7 @@ from api.texts import Texts
 from models import place, role
 from models.app import App
 from models.browser import Browser
+from models.contact import Linked
 from models.delivery import Attempt, Delivery
 from models.device import LEAST_PROOF, LEAST_STRENGTH, Device
 from models.event import Line
@@ -40,7 +41,7 @@ from models.organization_change import Decided
 from models.organization_picture import PictureKind
 from models.organization_policy import SEEN, UNSEEN, Branding, Leaving, Privacy, contact_block
 from models.passkey import CHALLENGE_LIFE
-from models.profile import Editor, Profile
+from models.profile import Editor, Master, Profile
 from models.re_sign_in import ReSignIn
 from models.recovery import Registrations
 from models.recovery_policy import Standing
@@ -197,7 +198,9 @@ def _times(sent: SentCode) -> dict[str, datetime]:
     return {"sent_at": sent.sent_at, "expires_at": sent.expires_at, "again_at": sent.again_at}
 
 
-def profile(held: Profile, *, administrator: bool = False) -> schemas.Profile:
+def profile(
+    held: Profile, *, administrator: bool = False, addresses: Sequence[Linked] | None = None
+) -> schemas.Profile:
     """For the person themselves, or for who keeps it for them."""
     editor, here = Editor.PERSON, "/api/v1/profile"
     if administrator:
@@ -213,14 +216,32 @@ def profile(held: Profile, *, administrator: bool = False) -> schemas.Profile:
         )
         for name, one in held.fields.items()
     }
-    photo = None
-    if held.photo_changed_at is not None:
-        photo = schemas.Photo(url=f"{here}/photo", changed_at=held.photo_changed_at)
+    photo = schemas.ProfilePhoto(
+        url=None if held.photo_changed_at is None else f"{here}/photo",
+        changed_at=held.photo_changed_at,
+        master=Master.USER.value,
+        editable=True,
+        editable_by=Editor.PERSON.value,
+        last_synced_at=None,
+    )
     return schemas.Profile(
         account_id=held.account_id,
         sign_in_name=held.sign_in_name,
         fields=fields,
         photo=photo if held.shows_photo else UNSET,
+        linked_addresses=UNSET if addresses is None else [linked_address(one) for one in addresses],
+    )
+
+
+def linked_address(one: Linked) -> schemas.LinkedAddress:
+    return schemas.LinkedAddress(
+        method_id=one.method_id,
+        value=one.hint,
+        master=Master.USER.value,
+        editable=False,
+        editable_by=Editor.PERSON.value,
+        last_synced_at=None,
+        confirmed_at=one.confirmed_at,
     )
 
 

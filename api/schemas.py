@@ -82,14 +82,37 @@ class Photo(Answer, frozen=True, kw_only=True):
     changed_at: Moment
 
 
+class ProfilePhoto(Answer, frozen=True, kw_only=True):
+    url: Annotated[str | None, Meta(description="Null: there is none yet.")]
+    changed_at: Moment | None
+    master: Literal["user"]
+    editable: bool
+    editable_by: Literal["person"]
+    last_synced_at: None
+
+
+class LinkedAddress(Answer, frozen=True, kw_only=True):
+    """A mail address that is linked to the account: it proves who you are, and notices go there."""
+
+    method_id: Annotated[UUID, Meta(description="Under `/security/methods`, where it is changed, with a fresh proof.")]
+    value: Annotated[str, Meta(description="Masked, as everywhere.")]
+    master: Literal["user"]
+    editable: Annotated[Literal[False], Meta(description="Not on this page.")]
+    editable_by: Literal["person"]
+    last_synced_at: None
+    confirmed_at: Moment
+
+
 class Profile(Answer, frozen=True, kw_only=True):
     account_id: UUID
     sign_in_name: str
     fields: Annotated[
         dict[str, ProfileField], Meta(description="By name. What your organization does not show is absent.")
     ]
-    photo: Annotated[
-        Photo | UnsetType | None, Meta(description="Null: you have given none. Absent: your organization shows none.")
+    photo: Annotated[ProfilePhoto | UnsetType, Meta(description="Absent: your organization shows none.")] = UNSET
+    linked_addresses: Annotated[
+        list[LinkedAddress] | UnsetType,
+        Meta(description="On one's own page. Absent where the organization does not show how people are reached."),
     ] = UNSET
 
 

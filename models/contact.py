@@ -142,6 +142,25 @@ async def of_account(tx: Transaction, account_id: UUID) -> dict[UUID, Contact]:
     return {row.id: Contact.of(row) for row in await tx.execute(statement)}
 
 
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """An address that is shown to whoever it belongs to: masked, as everywhere."""
+
+    method_id: UUID
+    hint: str
+    confirmed_at: datetime
+
+
+async def mails_of(tx: Transaction, account_id: UUID, keys: Keyring) -> tuple[Linked, ...]:
+    """The confirmed ones, the oldest first. One that no key opens any more hides none of the others."""
+    found = []
+    for held in (await of_account(tx, account_id)).values():
+        if held.kind is VerificationKind.EMAIL and held.confirmed_at is not None:
+            with contextlib.suppress(SealBroken):
+                found.append(Linked(held.id, held.hint(keys), held.confirmed_at))
+    return tuple(sorted(found, key=lambda one: (one.confirmed_at, one.method_id)))
+
+
 async def with_hints(tx: Transaction, keys: Keyring, methods: Sequence[Verification]) -> list[Verification]:
     """The same, those that have an address with its mask. Without a key that opens it there is none to show."""
     wanted = [one.id for one in methods if one.kind in KINDS]

@@ -251,6 +251,11 @@ class Profile:
     photo_changed_at: datetime | None
 
     @property
+    def shows_addresses(self) -> bool:
+        """They are part of how somebody is reached."""
+        return any(FIELDS[name].section is Section.CONTACT for name in self.fields)
+
+    @property
     def mark(self) -> str:
         """The ETag: of the values, whoever looks at them."""
         values = {name: one.value for name, one in self.fields.items()}

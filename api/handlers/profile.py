@@ -7,17 +7,20 @@ import msgspec
 from api import render, schemas
 from api.call import Call, Reply
 from api.operations import profile
+from api.operations.profile import Page
 from api.pictures import MEDIA_TYPE
-from models.profile import Profile
 
 
 async def show(call: Call[None, None]) -> Reply:
-    return _shown(await profile.show(call.needs.database, call.person))
+    return _shown(await profile.show(call.needs.database, call.needs.keys, call.person))
 
 
 async def change(call: Call[schemas.ProfileChanged, None]) -> Reply:
-    given, matches = given_of(call.body), call.matches
-    return _shown(await profile.change(call.needs.database, call.person, given, matches=matches, actor=call.actor))
+    needs, given = call.needs, given_of(call.body)
+    changed = await profile.change(
+        needs.database, needs.keys, call.person, given, matches=call.matches, actor=call.actor
+    )
+    return _shown(changed)
 
 
 async def photo(call: Call[None, None]) -> Reply:
@@ -31,7 +34,10 @@ async def photo(call: Call[None, None]) -> Reply:
 
 async def keep_photo(call: Call[bytes, None]) -> Reply:
     needs = call.needs
-    return _shown(await profile.keep_photo(needs.database, needs.pictures, call.person, call.body, actor=call.actor))
+    kept = await profile.keep_photo(
+        needs.database, needs.keys, needs.pictures, call.person, call.body, actor=call.actor
+    )
+    return _shown(kept)
 
 
 async def remove_photo(call: Call[None, None]) -> Reply:
@@ -44,5 +50,5 @@ def given_of(body: schemas.ProfileChanged) -> dict[str, Any]:
     return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET}
 
 
-def _shown(held: Profile) -> Reply:
-    return Reply(200, render.profile(held), headers={"ETag": held.mark})
+def _shown(page: Page) -> Reply:
+    return Reply(200, render.profile(page.profile, addresses=page.addresses), headers={"ETag": page.profile.mark})

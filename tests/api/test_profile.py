@@ -14,7 +14,8 @@ from api.pictures import BYTES_LIMIT
 from models.event import event
 from models.organization import organization
 from models.profile import FIELDS, profile
-from tests.api.house import Answer, House
+from models.verification import VerificationKind
+from tests.api.house import Answer, House, give_address
 from tests.people import Person, found
 
 SYNCED = "2026-03-01T11:30:00+00:00"
@@ -244,6 +245,39 @@ async def test_somebody_elses_page_is_not_reached(house: House, anna: Person) ->
     assert (await house.ask("GET", "/profile")).status == 401
 
 
+# Linked addresses
+
+
+async def test_the_mail_addresses_that_are_linked_to_an_account_are_shown_to_its_person_masked(
+    house: House, anna: Person
+) -> None:
+    """Confirmed ones, of no one else; a telephone is none."""
+    bert = await house.hire("bert")
+    method_id = await give_address(house, anna, VerificationKind.EMAIL, "anna@example.org")
+    await give_address(house, anna, VerificationKind.PHONE, "+31612345678")
+    await give_address(house, bert, VerificationKind.EMAIL, "bert@example.org")
+
+    shown = (await show(house)).json
+    changed = (await change(house, {"language": "nl"})).json
+
+    assert shown["linked_addresses"] == [
+        {
+            "method_id": str(method_id),
+            "value": "a•••@example.org",
+            "master": "user",
+            "editable": False,
+            "editable_by": "person",
+            "last_synced_at": None,
+            "confirmed_at": "2026-02-28T12:00:00Z",
+        }
+    ]
+    assert changed["linked_addresses"] == shown["linked_addresses"]
+    refused = await change(house, {"linked_addresses": []})
+    assert refused.status == 422
+    await hide(house, "contact")
+    assert "linked_addresses" not in (await show(house)).json
+
+
 # The photo
 
 
@@ -270,10 +304,11 @@ async def test_a_photo_is_given_looked_at_and_taken_away(house: House, anna: Per
     status, after = await give(house, png())
     looked = await look(house)
 
-    assert before["photo"] is None
+    own = {"master": "user", "editable": True, "editable_by": "person", "last_synced_at": None}
+    assert before["photo"] == {"url": None, "changed_at": None, **own}
     assert (status, after["photo"]) == (
         200,
-        {"url": "/api/v1/profile/photo", "changed_at": "2026-03-01T12:00:00Z"},
+        {"url": "/api/v1/profile/photo", "changed_at": "2026-03-01T12:00:00Z", **own},
     )
     assert (looked[0], looked[2]["Content-Type"]) == (200, "image/jpeg")
     assert looked[2]["X-Content-Type-Options"] == "nosniff"
