@@ -17,6 +17,7 @@ from api.operations.code_send import CodeSent
 from api.operations.contact import ContactBegun
 from api.operations.edit import Result
 from api.operations.member import Guest
+from api.operations.organization import PrivacyOfMine
 from api.operations.passkey import Asked, AskedAlone, Begun
 from api.operations.recovery import Shown, Started
 from api.operations.roster_file import Shown as RosterFile
@@ -459,9 +460,9 @@ def _picture(decided: Decided, kind: PictureKind) -> schemas.Photo | None:
 
 
 def privacy(
-    decided: Decided, platform: str | None, ownership: Ownership, language: str, texts: Texts
+    page: PrivacyOfMine, platform: str | None, ownership: Ownership, language: str, texts: Texts
 ) -> schemas.PrivacyPage:
-    own = Privacy.of(decided.settings)
+    own = Privacy.of(page.decided.settings)
 
     def lines(keys: Iterable[str]) -> list[schemas.PrivacyLine]:
         return [schemas.PrivacyLine(key=key, text=texts.say(language, key, {})) for key in keys]
@@ -476,6 +477,13 @@ def privacy(
         statement_url=own.url,
         also_can_see=own.can_see,
         also_cannot_see=own.cannot_see,
+        connected_services=[
+            schemas.ConnectedService(
+                app_id=one.app_id, name=one.name, first_used_at=one.first_used_at, last_used_at=one.last_used_at
+            )
+            for one in page.services
+        ],
+        terms=[my_terms(one, language) for one in page.terms],
     )
 
 
@@ -821,6 +829,7 @@ def my_terms(one: Mine, language: str) -> schemas.TermsToMe:
         effective_at=None if version is None else version.effective_at,
         accept_offered=stands.is_asked,
         accepted_at=one.accepted_at,
+        accepted_version=one.accepted_version,
         expires_at=one.expires_at,
         must_scroll=one.terms.must_scroll,
         per_device=one.terms.per_device,

@@ -947,6 +947,13 @@ class PrivacyLine(Answer, frozen=True, kw_only=True):
     text: Annotated[str, Meta(description="The same in your language.")]
 
 
+class ConnectedService(Answer, frozen=True, kw_only=True):
+    app_id: UUID
+    name: str
+    first_used_at: Moment
+    last_used_at: Moment
+
+
 class PrivacyPage(Answer, frozen=True, kw_only=True):
     """What your organization can and cannot see of a device of this kind."""
 
@@ -960,6 +967,11 @@ class PrivacyPage(Answer, frozen=True, kw_only=True):
         str | None, Meta(description="The organization's own words: small markdown, to be shown as text.")
     ]
     also_cannot_see: str | None
+    connected_services: Annotated[
+        list[ConnectedService],
+        Meta(description="Apps in which your sign-in here goes on, the lately used first; at most 100."),
+    ]
+    terms: Annotated[list["TermsToMe"], Meta(description="Those in force, with what you have accepted of them.")]
 
 
 class OrganizationFront(Answer, frozen=True, kw_only=True):
@@ -1481,6 +1493,7 @@ class TermsToMe(Answer, frozen=True, kw_only=True):
     effective_at: Moment | None
     accept_offered: Annotated[bool, Meta(description="Whether there is anything to accept; else *Done* is.")]
     accepted_at: Moment | None
+    accepted_version: Annotated[int | None, Meta(description="Which one that was; it may be an older one.")]
     expires_at: Moment | None
     must_scroll: Annotated[bool, Meta(description="*Accept* only when the text was shown to its end.")]
     per_device: Annotated[bool, Meta(description="Asked once in every browser.")]

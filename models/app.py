@@ -189,6 +189,38 @@ async def move_uses(tx: Transaction, *, old: UUID, new: UUID, generation: int) -
     await tx.execute(statement.values(session_id=new, generation=generation))
 
 
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An app in which somebody's sign-in here goes on."""
+
+    app_id: UUID
+    name: str
+    first_used_at: datetime
+    last_used_at: datetime
+
+
+CONNECTED_SHOWN: Final = 100
+
+
+async def connected(tx: Transaction, organization_id: UUID, account_id: UUID, generation: int) -> list[Connected]:
+    """The lately used first, and no more of them than a page shows. What was signed out is none any more."""
+    last = sa.func.max(app_use.c.last_used_at).label("last_used_at")
+    statement = (
+        sa.select(app.c.id, app.c.name, sa.func.min(app_use.c.first_used_at).label("first_used_at"), last)
+        .join_from(app_use, app, app.c.id == app_use.c.app_id)
+        .where(
+            app_use.c.organization_id == organization_id,
+            app_use.c.account_id == account_id,
+            app_use.c.generation >= generation,
+        )
+        .group_by(app.c.id, app.c.name)
+        .order_by(last.desc(), app.c.id)
+        .limit(CONNECTED_SHOWN)
+    )
+    rows = await tx.execute(statement)
+    return [Connected(row.id, row.name, row.first_used_at, row.last_used_at) for row in rows]
+
+
 async def outdate(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:
     """Somebody's sign-ins in this organization are over, whatever their generation. False: no app knows of any."""
     theirs = sa.and_(app_use.c.organization_id == organization_id, app_use.c.account_id == account_id)

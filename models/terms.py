@@ -185,6 +185,7 @@ class Mine:
     standing: Standing
     accepted_at: datetime | None
     expires_at: datetime | None
+    accepted_version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +464,7 @@ def _mine(row: Any, published: Sequence[Version], now: datetime) -> Mine:
         standing.standing(published, held.expiry, answer, now),
         accepted_at,
         None if accepted_at is None else held.expiry.end_of(accepted_at),
+        None if answer is None or not answer.accepted else answer.version_number,
     )
 
 

@@ -84,8 +84,8 @@ def _kind(call: Call[Any, Any]) -> PictureKind:
 
 async def privacy(call: Call[None, schemas.PrivacyQuery]) -> Reply:
     query, who, needs = call.query, call.person, call.needs
-    decided = await organization.show(needs.database, who)
-    return Reply(200, render.privacy(decided, query.platform, query.ownership, who.language, needs.texts))
+    page = await organization.privacy(needs.database, who, call.browser_token)
+    return Reply(200, render.privacy(page, query.platform, query.ownership, who.language, needs.texts))
 
 
 def _wanted(given: schemas.OrganizationSettingsChanged) -> Change:

@@ -1,15 +1,17 @@
 """An organization's settings: what its people are shown, and what its administrators decide."""
 
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from api.operations import administration
+from api.operations.session import terms_asked
 from api.pictures import BRAND_IMAGE, LOGO, Pictures
-from models import event, organization, organization_change, organization_picture, role
+from models import app, event, organization, organization_change, organization_picture, role, terms
+from models.app import Connected
 from models.database import Database, Transaction
 from models.errors import Invalid, NotFound, PreconditionFailed
 from models.event import Actor
@@ -17,11 +19,30 @@ from models.organization import BannedWords
 from models.organization_change import Change, Decided, Settings
 from models.organization_picture import Picture, PictureKind
 from models.session import Who
+from models.terms import Mine
 
 
 async def show(db: Database, who: Who) -> Decided:
     async with db.read() as tx:
         return await _decided(tx, who.organization_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyOfMine:
+    """What the organization says of everybody, and what of this one person is elsewhere, or was agreed to."""
+
+    decided: Decided
+    services: Sequence[Connected]
+    terms: Sequence[Mine]
+
+
+async def privacy(db: Database, who: Who, browser_token: str | None) -> PrivacyOfMine:
+    async with db.read() as tx:
+        decided, now = await _decided(tx, who.organization_id), await tx.now()
+        services = await app.connected(tx, who.organization_id, who.account_id, who.session.generation)
+        found = await terms.of_person(tx, terms_asked(who, browser_token), now)
+    in_force = [one for one in found if one.standing.version is not None and one.standing.version.effective_at <= now]
+    return PrivacyOfMine(decided, services, in_force)
 
 
 async def change(

@@ -14,6 +14,9 @@ from models.event import event
 from models.organization_policy import UNSEEN
 from models.settings import RECENT_PROOF
 from tests.api.house import Answer, House
+from tests.api.test_apps import register
+from tests.api.test_terms import answer as accept
+from tests.api.test_terms import in_force, make, publish
 from tests.people import Person, found
 
 NEVER = ["calls_and_browsing", "mail_and_messages", "contacts", "calendar", "passwords", "pictures", "files"]
@@ -144,9 +147,9 @@ async def test_another_organization_has_pictures_of_its_own(house: House, boss: 
 # What your organization can and cannot see
 
 
-async def privacy(house: House, ownership: str, platform: str | None = None) -> Answer:
+async def privacy(house: House, ownership: str, platform: str | None = None, token: str = "anna") -> Answer:
     more = "" if platform is None else f"&platform={platform}"
-    return await house.ask("GET", f"/organization/privacy?ownership={ownership}{more}", token="anna")
+    return await house.ask("GET", f"/organization/privacy?ownership={ownership}{more}", token=token)
 
 
 async def test_what_is_seen_turns_on_whose_device_it_is_and_what_is_not_never_does(
@@ -160,6 +163,46 @@ async def test_what_is_seen_turns_on_whose_device_it_is_and_what_is_not_never_do
     assert [one["key"].rpartition(".")[2] for one in ours.json["can_see"]] == [*ALWAYS, "phone_number", "all_apps"]
     assert own.json["can_see"][0]["text"] == "Whose device it is"
     assert own.json["about_platform"] is None
+
+
+async def test_the_page_lists_the_connected_services_of_its_person_and_no_others(
+    house: House, boss: Person, anna: Person
+) -> None:
+    """A1 M: connected services."""
+    bert = await house.hire("bert")
+    await house.open_session(bert, "bert")
+    ids = [(await register(house, name=name, client_id=name)).json["id"] for name in ("old", "new", "berts")]
+    for at, app_id in enumerate((ids[0], ids[1], ids[0], ids[1])):
+        house.clock.forward(at)
+        assert (await house.ask("POST", f"/apps/{app_id}/uses", token="anna")).status == 200
+    await house.ask("POST", f"/apps/{ids[2]}/uses", token="bert")
+
+    shown = (await privacy(house, "personal")).json["connected_services"]
+
+    assert [(one["app_id"], one["name"]) for one in shown] == [(ids[1], "new"), (ids[0], "old")]
+    assert shown[0]["first_used_at"] < shown[0]["last_used_at"]
+    everywhere = await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="anna")
+    assert everywhere.status == 204
+    anew = (await house.sign_in(anna)).json["token"]
+    assert (await privacy(house, "personal", token=anew)).json["connected_services"] == []
+
+
+async def test_the_page_lists_the_terms_in_force_with_what_was_accepted_of_them_and_when(
+    house: House, boss: Person, anna: Person
+) -> None:
+    """A1 M: the terms in force."""
+    await accept(house, await in_force(house), "anna")
+    accepted_at = house.clock.now
+    (terms,) = (await privacy(house, "personal")).json["terms"]
+    house.clock.forward(1)
+    await publish(house, terms["id"], major=False)
+    await make(house, name="Not yet published")
+
+    (after,) = (await privacy(house, "personal")).json["terms"]
+
+    assert (terms["version"], terms["accepted_version"], terms["status"]) == (1, 1, "current")
+    assert (after["version"], after["accepted_version"], after["status"]) == (2, 1, "current")
+    assert after["accepted_at"] == accepted_at.isoformat().replace("+00:00", "Z")
 
 
 async def test_it_is_told_in_the_persons_language_with_the_organizations_own_words(
