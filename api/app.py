@@ -31,7 +31,7 @@ from api.stream import Streams, StreamSettings
 from api.texts import Texts, choose, folders
 from models import migrate, password_policy
 from models.database import Database
-from models.errors import Invalid, NotFound, TermsRequired, UnknownField, Unreadable
+from models.errors import BrokenRule, Invalid, NotFound, TermsRequired, UnknownField, Unreadable
 from models.event import Actor
 from models.fault import Fault
 from models.person_key import PersonKey
@@ -249,7 +249,7 @@ def _decode(decoder: msgspec.json.Decoder[Any] | None, body: bytes, headers: Map
         raise UnsupportedMediaType
     if decoder is None:
         if body.strip() not in {b"", b"{}"}:
-            raise Invalid(errors=[{"field": "", "rule": "nothing is expected in the body"}])
+            raise Invalid(errors=[{"field": "", "rule": "no_body"}])
         return None
     try:
         return decoder.decode(body)
@@ -267,7 +267,7 @@ def _query(request: web.Request, kind: type[msgspec.Struct]) -> Any:
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
-            raise Invalid(errors=[{"field": name if _PLAIN.fullmatch(name) else "", "rule": "given twice"}])
+            raise Invalid(errors=[{"field": name if _PLAIN.fullmatch(name) else "", "rule": "given_twice"}])
         given[name] = value
     try:
         return msgspec.convert(given, kind, strict=False)
@@ -275,6 +275,23 @@ def _query(request: web.Request, kind: type[msgspec.Struct]) -> Any:
         raise _invalid(error) from None
 
 
+# The library's words, in English alone, and what ours are called.
+_RULES: Final = tuple(
+    (re.compile(said), name)
+    for said, name in (
+        (r"Object missing required field `(?P<name>\w+)`", "required"),
+        (r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`", "kind"),
+        (r"Expected `\w+` of length <= (?P<most>\d+)", "length_most"),
+        (r"Expected `\w+` of length >= (?P<least>\d+)", "length_least"),
+        (r"Expected `\w+` of length (?P<most>\d+)", "length"),
+        (r"Expected `\w+` <= (?P<most>-?[\d.]+)", "most"),
+        (r"Expected `\w+` >= (?P<least>-?[\d.]+)", "least"),
+        (r"Expected `str` matching regex", "pattern"),
+        (r"Invalid enum value", "unknown_value"),
+        (r"Invalid UUID", "id"),
+        (r"Invalid RFC3339|Expected `datetime`", "moment"),
+    )
+)
 _UNKNOWN: Final = "Object contains unknown field `"
 _PLAIN: Final = re.compile(r"(?=.{1,64}\Z)[a-z]+(_[a-z]+){0,4}")
 """A name as ours are: worth telling whoever mistyped it, and no token or key looks like one."""
@@ -287,9 +304,11 @@ def _invalid(error: msgspec.ValidationError) -> Invalid:
     if rule.startswith(_UNKNOWN):
         name = rule.removeprefix(_UNKNOWN).rstrip("`")
         return UnknownField(field, name if _PLAIN.fullmatch(name) else "")
-    if rule.startswith("Invalid enum value"):
-        rule = "Not one of the known values"
-    return Invalid(errors=[{"field": field, "rule": rule}])
+    for said, name in _RULES:
+        found = said.match(rule)
+        if found is not None:
+            return Invalid(errors=[BrokenRule(name, **found.groupdict()).at(field)])
+    return Invalid(errors=[BrokenRule("shape").at(field)])
 
 
 def _from_where(request: web.Request, settings: ApiSettings) -> guards.Address | None:

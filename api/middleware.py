@@ -247,11 +247,14 @@ def problem(request: web.Request, code: str, facts: Mapping[str, Any]) -> web.Re
     status, title = PROBLEMS[code]
     request[PROBLEM_CODE] = code
     needs = request.app[NEEDS]
+    language = request.get(LANGUAGE, "en")
+    if "errors" in facts:
+        facts = {**facts, "errors": needs.texts.broken(language, facts["errors"])}
     body = {
         "type": problem_type(code),
         "title": title,
         "status": status,
-        "detail": needs.texts.say(request.get(LANGUAGE, "en"), *wording(code, facts)),
+        "detail": needs.texts.say(language, *wording(code, facts)),
         "instance": request[REQUEST_ID],
         "code": code,
         **facts,

@@ -99,7 +99,7 @@ def bytes_of(text: str, name: str) -> bytes:
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
-        raise Invalid(errors=[{"field": name, "rule": "base64url without padding"}]) from None
+        raise Invalid(errors=[{"field": name, "rule": "base64url"}]) from None
 
 
 def load() -> ModuleType:

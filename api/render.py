@@ -246,14 +246,17 @@ def linked_address(one: Linked) -> schemas.LinkedAddress:
     )
 
 
-def profile_edited(done: Result) -> schemas.ProfileEdited:
+def profile_edited(done: Result, language: str, texts: Texts) -> schemas.ProfileEdited:
+    facts = {} if done.refused is None else dict(done.refused.facts)
+    if "errors" in facts:
+        facts["errors"] = texts.broken(language, cast("list[dict[str, Any]]", facts["errors"]))
     result: Literal["changed", "unchanged", "refused"] = "changed" if done.changed else "unchanged"
     return schemas.ProfileEdited(
         account_id=done.account_id,
         result=result if done.refused is None else "refused",
         etag=None if done.page is None else done.page.mark,
         code=None if done.refused is None else done.refused.code,
-        facts={} if done.refused is None else dict(done.refused.facts),
+        facts=facts,
     )
 
 
@@ -288,14 +291,14 @@ def account_export(shown: RosterFile) -> schemas.AccountExport:
     )
 
 
-def import_row(row: Any) -> schemas.ImportRow:
+def import_row(row: Any, language: str, texts: Texts) -> schemas.ImportRow:
     return schemas.ImportRow(
         number=row.number,
         line=row.line,
         sign_in_name=row.name,
         outcome=row.outcome,
         reason=row.reason,
-        errors=list(row.errors),
+        errors=texts.broken(language, row.errors),
     )
 
 

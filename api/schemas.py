@@ -251,7 +251,7 @@ class Confirmation(Given, frozen=True, kw_only=True):
 
     def must_be_yes(self) -> None:
         if not self.confirm:
-            raise Invalid(errors=[{"field": "confirm", "rule": "must be true; nothing was changed"}])
+            raise Invalid(errors=[{"field": "confirm", "rule": "confirm"}])
 
 
 class SignOutEverywhere(Confirmation, frozen=True, kw_only=True):
@@ -768,7 +768,10 @@ class ImportRow(Answer, frozen=True, kw_only=True):
     sign_in_name: str | None
     outcome: Literal["created", "changed", "unchanged", "refused"]
     reason: Annotated[str | None, Meta(description="Why it was refused: a problem's `code`, or what its text lacks.")]
-    errors: Annotated[list[dict[str, str]], Meta(description="Fields and rules; never what stood there.")]
+    errors: Annotated[
+        list[dict[str, str | int]],
+        Meta(description="`field`, `rule`, and its words as `text`, in your language; never what stood there."),
+    ]
 
 
 class ImportRowPage(Answer, frozen=True, kw_only=True):

@@ -52,6 +52,14 @@ class Texts:
                 return catalog.texts[key].format_map(_Blanks(facts))
         return key
 
+    def broken(self, language: str, errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rules that are broken, each with its words."""
+        told = [dict(one) for one in errors]
+        for one in told:
+            if "rule" in one:
+                one["text"] = self.say(language, f"rule.{one['rule']}", one)
+        return told
+
 
 def _catalog(language: str, folders: Iterable[Path]) -> Catalog:
     texts: dict[str, str] = {}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from models.errors import BrokenRule
+
 ROW_LIMIT: Final = 64 * 1024
 """Bytes of one row."""
 LINES_LIMIT: Final = 200_000
@@ -37,11 +39,11 @@ class Fault(StrEnum):
 
 
 class HeadFault(ValueError):
-    """What is wrong with the whole of a file, in a few words that do not quote it."""
+    """What is wrong with the whole of a file: each rule that it breaks."""
 
-    def __init__(self, rules: Sequence[str]) -> None:
-        super().__init__(rules[0])
-        self.rules = tuple(rules)
+    def __init__(self, *rules: BrokenRule) -> None:
+        super().__init__(str(rules[0]))
+        self.rules = rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +87,31 @@ def read_head(content: bytes, *, known: Sequence[str], required: Sequence[str]) 
     Raises HeadFault with every rule that it breaks.
     """
     if content.startswith(_OTHER_BOMS):
-        raise HeadFault(["save it as CSV in UTF-8"])
+        raise HeadFault(BrokenRule("csv_utf8"))
     start = len(BOM) if content.startswith(BOM) else 0
     newline = content.find(b"\n", start, start + ROW_LIMIT)
     end = len(content) if newline < 0 else newline + 1
     if end - start > ROW_LIMIT:
-        raise HeadFault(["its first line is too long"])
+        raise HeadFault(BrokenRule("first_line_too_long"))
     try:
         line = content[start:end].decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise HeadFault(["save it as CSV in UTF-8"]) from None
+        raise HeadFault(BrokenRule("csv_utf8")) from None
     if "\r" in line or "\x00" in line:
-        raise HeadFault(["its lines must end as in RFC 4180, with CR and LF, or with LF"])
+        raise HeadFault(BrokenRule("line_ends"))
     delimiter, columns = _columns(line, frozenset(known))
     if len(columns) > len(known):
         # Of each of them there would be something to say, and a line has room for tens of thousands.
-        raise HeadFault([f"at most {len(known)} columns"])
-    rules = [f"column {at} is unknown" for at, name in enumerate(columns, 1) if name not in known]
+        raise HeadFault(BrokenRule("columns_most", most=len(known)))
+    rules = [BrokenRule("column_unknown", column=at) for at, name in enumerate(columns, 1) if name not in known]
     first = {name: at for at, name in reversed([*enumerate(columns, 1)])}
-    rules += [f"column {at} is there twice" for at, name in enumerate(columns, 1) if first[name] != at]
-    rules += [f"the column {name} is missing" for name in required if name not in columns]
+    rules += [BrokenRule("column_twice", column=at) for at, name in enumerate(columns, 1) if first[name] != at]
+    rules += [BrokenRule("column_missing", name=name) for name in required if name not in columns]
     # Lines, not rows, which may have several: they are counted without reading any of it.
     if content.count(b"\n", end) + (end < len(content) and not content.endswith(b"\n")) > LINES_LIMIT:
-        rules.append(f"at most {LINES_LIMIT} lines behind its first")
+        rules.append(BrokenRule("lines_most", most=LINES_LIMIT))
     if rules:
-        raise HeadFault(rules)
+        raise HeadFault(*rules)
     return Head(delimiter, columns, end)
 
 

@@ -6,6 +6,22 @@ Anything that is not a DomainError is a bug or an outage.
 from datetime import timedelta
 from typing import ClassVar, Final
 
+Broken = dict[str, str | int]
+"""A rule that is broken: `field`, `rule` and what else stands in the rule's words (`rule.<rule>` in the texts). Never
+what was typed."""
+
+
+class BrokenRule(ValueError):
+    """What a value breaks."""
+
+    def __init__(self, rule: str, **facts: str | int) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.facts = facts
+
+    def at(self, field: str) -> Broken:
+        return {"field": field, "rule": self.rule, **self.facts}
+
 
 class DomainError(Exception):
     """`facts` go to the client as they are: nothing secret, nothing of somebody else's."""
@@ -24,7 +40,7 @@ class Unreadable(DomainError):
 
 
 class Invalid(DomainError):
-    """The request was read, and breaks a rule; `errors` name field and rule."""
+    """The request was read, and breaks a rule; `errors` name field and rule, as `Broken` says."""
 
     code = "invalid"
 
@@ -34,8 +50,8 @@ class UnknownField(Invalid):
 
     def __init__(self, within: str, name: str) -> None:
         """`name` is empty where it is none that we would give."""
-        rule = f"Object contains unknown field `{name}`" if name else "Object contains an unknown field"
-        super().__init__(errors=[{"field": within, "rule": rule}])
+        named: Broken = {"rule": "unknown_field", "name": name} if name else {"rule": "unknown_fields"}
+        super().__init__(errors=[{"field": within, **named}])
         self.name = name
 
 

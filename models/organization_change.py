@@ -10,7 +10,7 @@ from uuid import UUID
 
 from models import organization_policy
 from models.device import LEAST_PROOF, LEAST_STRENGTH
-from models.errors import Invalid
+from models.errors import Broken, BrokenRule, Invalid
 from models.job import LIFE
 from models.organization import STRENGTH, OrganizationSettings
 from models.organization_picture import PictureKind
@@ -25,7 +25,6 @@ from models.organization_policy import (
     STRENGTH_MOST,
     UNLIMITED,
     Branding,
-    BrokenRule,
     BrokenRules,
     Hidden,
     Leaving,
@@ -105,8 +104,7 @@ class Change:
         if self.leaving_allowed is not None:
             after["leaving_allowed"] = self.leaving_allowed
         if not after.get("leaving_allowed", True) and not contact.keys() & {"email", "phone"}:
-            rule = "has an address or a number, where people may not leave by themselves"
-            raise BrokenRules([{"field": "privacy_contact", "rule": rule}])
+            raise BrokenRules([BrokenRule("privacy_contact_needed").at("privacy_contact")])
         return after
 
     def _hidden(self, held: Settings, platforms: Collection[str]) -> dict[str, Any]:
@@ -120,7 +118,7 @@ class Change:
 
     def _acts(self, held: Settings, _: Collection[str]) -> dict[str, Any]:
         kept = {name: dict(held.get(name, {})) for name in _OF_ACTS.values()}
-        errors = []
+        errors: list[Broken] = []
         for change in self.acts:
             for name, value in change.given.items():
                 if name == "second_approver":
@@ -128,7 +126,7 @@ class Change:
                 try:
                     read = _READ[name](change.act, value)
                 except BrokenRule as rule:
-                    errors.append({"field": f"acts[{change.act}].{name}", "rule": str(rule)})
+                    errors.append(rule.at(f"acts[{change.act}].{name}"))
                     continue
                 if read is None:
                     kept[_OF_ACTS[name]].pop(change.act.value, None)
@@ -136,14 +134,13 @@ class Change:
                     kept[_OF_ACTS[name]][change.act.value] = read
         return {**held, **kept, "second_approver": self._second_approver(held, errors)}
 
-    def _second_approver(self, held: Settings, errors: list[dict[str, str]]) -> list[str]:
+    def _second_approver(self, held: Settings, errors: list[Broken]) -> list[str]:
         """Raises BrokenRules, with those that were found before."""
         wanted = set(held.get("second_approver", ()))
         for change in self.acts:
             match change.given.get("second_approver"):
                 case True if change.act not in APPROVABLE:
-                    rule = "for a wipe or a removal alone"
-                    errors.append({"field": f"acts[{change.act}].second_approver", "rule": rule})
+                    errors.append(BrokenRule("departures_alone").at(f"acts[{change.act}].second_approver"))
                 case True:
                     wanted.add(change.act.value)
                 case False:
@@ -164,13 +161,13 @@ def _proof(act: Act, value: Proof | None) -> str | None:
     if value is None:
         return None
     if STRENGTH[value] < STRENGTH[LEAST_PROOF[act]]:
-        raise BrokenRule(f"no less than {LEAST_PROOF[act]}")
+        raise BrokenRule("least_proof", least=LEAST_PROOF[act].value)
     return value.value
 
 
 def _strength(_: Act, value: int | None) -> int | None:
     if value is not None and not LEAST_STRENGTH <= value <= STRENGTH_MOST:
-        raise BrokenRule(f"from {LEAST_STRENGTH} to {STRENGTH_MOST}")
+        raise BrokenRule("range", least=LEAST_STRENGTH, most=STRENGTH_MOST)
     return value
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from models.address import mail_address
+from models.errors import Broken, BrokenRule
 from models.settings import (
     DEVICES_PER_ACCOUNT,
     DEVICES_PER_ACCOUNT_MOST,
@@ -53,10 +54,6 @@ APPROVABLE: Final = frozenset({Act.WIPE, Act.REMOVE})
 """What a second person may have to approve."""
 
 
-class BrokenRule(ValueError):
-    """What a value breaks, in a few words that do not quote it."""
-
-
 # What a value may be
 
 _BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -70,9 +67,9 @@ def _text(given: str | None, *, most: int, lines: bool = False) -> str | None:
     if lines:
         text = _LINES.sub("\n", text)
     if len(text) > most:
-        raise BrokenRule(f"at most {most} characters")
+        raise BrokenRule("too_long", most=most)
     if _BREAKS.search(text.replace("\n", "") if lines else text):
-        raise BrokenRule("characters that can be seen" if lines else "one line of characters that can be seen")
+        raise BrokenRule("visible" if lines else "one_line")
     return text or None
 
 
@@ -80,14 +77,14 @@ def _phone(given: str | None) -> str | None:
     """As people write it: some helpdesks have a short number, that no other country could call."""
     text = _text(given, most=PHONE_MOST)
     if text is not None and not _PHONE.fullmatch(text):
-        raise BrokenRule("a telephone number: a plus, digits, and spaces between them")
+        raise BrokenRule("phone")
     return text
 
 
 def _mail(given: str | None) -> str | None:
     text = _text(given, most=NAME_MOST)
     if text is not None and mail_address(text) is None:
-        raise BrokenRule("a mail address")
+        raise BrokenRule("mail")
     return text
 
 
@@ -102,7 +99,7 @@ def _site(given: str | None, *, most: int) -> str | None:
     except ValueError:
         sound = False
     if not sound or not text.isascii() or " " in text or any(sign in text for sign in '"<>\\^`{|}'):
-        raise BrokenRule("an address that begins with https://")
+        raise BrokenRule("https")
     return text
 
 
@@ -111,13 +108,13 @@ def _colour(given: str | None) -> str | None:
         return None
     colour = THEMES.get(given, given.lower())
     if not _COLOUR.fullmatch(colour):
-        raise BrokenRule("one of " + ", ".join(THEMES) + ", or six hexadecimal digits such as #0f6cbd")
+        raise BrokenRule("colour", choices=", ".join(THEMES))
     return colour
 
 
 def _seconds(given: int | None, *, least: timedelta, most: timedelta) -> int | None:
     if given is not None and not least.total_seconds() <= given <= most.total_seconds():
-        raise BrokenRule(f"from {least.total_seconds():.0f} to {most.total_seconds():.0f}")
+        raise BrokenRule("range", least=int(least.total_seconds()), most=int(most.total_seconds()))
     return given
 
 
@@ -187,7 +184,7 @@ def merged(held: Mapping[str, Any], given: Mapping[str, Any], how: Mapping[str, 
         try:
             read = how[name](value)
         except BrokenRule as rule:
-            broken.append({"field": f"{place}{name}", "rule": str(rule)})
+            broken.append(rule.at(f"{place}{name}"))
             continue
         if read is None:
             result.pop(name, None)
@@ -201,7 +198,7 @@ def merged(held: Mapping[str, Any], given: Mapping[str, Any], how: Mapping[str, 
 class BrokenRules(ValueError):
     """Each with its field."""
 
-    def __init__(self, errors: list[dict[str, str]]) -> None:
+    def __init__(self, errors: list[Broken]) -> None:
         super().__init__()
         self.errors = errors
 
@@ -211,7 +208,7 @@ def life_of(act: Act, seconds: int | None) -> int | None:
     if seconds is None:
         return None
     if act not in LIFE_MOST:
-        raise BrokenRule("it waits for its device until it is taken back")
+        raise BrokenRule("never_expires")
     return _seconds(seconds, least=LIFE_LEAST, most=LIFE_MOST[act])
 
 
@@ -229,8 +226,8 @@ def hidden_acts(given: Collection[Hidden], known: Collection[str]) -> list[dict[
 
     Whoever mistypes a platform would believe that something is hidden there.
     """
-    strange = [
-        {"field": f"hidden_acts[{place}].platform", "rule": "a platform that this installation has"}
+    strange: list[Broken] = [
+        {"field": f"hidden_acts[{place}].platform", "rule": "platform"}
         for place, one in enumerate(given)
         if one.platform not in known
     ]

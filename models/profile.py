@@ -23,7 +23,7 @@ from models import account
 from models.base import Id, Json, metadata
 from models.country import COUNTRIES
 from models.database import Transaction
-from models.errors import FieldNotEditable, Invalid, MasteredElsewhere
+from models.errors import BrokenRule, FieldNotEditable, Invalid, MasteredElsewhere
 from models.organization import OrganizationSettings, organization
 from models.photo import photo
 from models.vocabulary import EPOCH, LANGUAGES
@@ -70,10 +70,6 @@ SYNC_CYCLE: Final = timedelta(minutes=30)
 """How often another system's word arrives, where it does not say itself when the next one will."""
 
 
-class BrokenRule(ValueError):
-    """What a value breaks, in a few words that do not quote it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Field:
     name: str
@@ -94,14 +90,14 @@ _PREFERRED: Final = 10
 
 def _line(given: Any, *, most: int, required: bool = False, lines: bool = False) -> str | None:
     if given is not None and not isinstance(given, str):
-        raise BrokenRule("must be text")
+        raise BrokenRule("text")
     text = unicodedata.normalize("NFC", given or "").strip()
     if not text and required:
-        raise BrokenRule("must not be empty")
+        raise BrokenRule("empty")
     if len(text) > most:
-        raise BrokenRule(f"at most {most} characters")
+        raise BrokenRule("too_long", most=most)
     if _BREAKS.search(_LINES.sub("", text) if lines else text):
-        raise BrokenRule("one line of characters that can be seen")
+        raise BrokenRule("one_line")
     return (_LINES.sub("\n", text) if lines else text) or None
 
 
@@ -110,7 +106,7 @@ def _tag(given: Any) -> str | None:
     if given is None:
         return None
     if not isinstance(given, str) or not _TAG.fullmatch(given):
-        raise BrokenRule("a language tag such as nl or nl-NL")
+        raise BrokenRule("language_tag")
     return "-".join(
         part.lower() if place == 0 else part.title() if len(part) == 4 else part.upper()
         for place, part in enumerate(given.split("-"))
@@ -121,16 +117,16 @@ def _tags(given: Any) -> tuple[str, ...] | None:
     if given is None:
         return None
     if not isinstance(given, list | tuple) or len(given) > _PREFERRED:
-        raise BrokenRule(f"a list of at most {_PREFERRED} language tags, the most wanted first")
+        raise BrokenRule("language_tags", most=_PREFERRED)
     tags = [tag for tag in map(_tag, given) if tag is not None]
     if len(set(tags)) < len(given):
-        raise BrokenRule("each language once")
+        raise BrokenRule("languages_once")
     return tuple(tags) or None
 
 
 def _language(given: Any) -> str:
     if given not in LANGUAGES:
-        raise BrokenRule("one of " + ", ".join(LANGUAGES))
+        raise BrokenRule("choice", choices=", ".join(LANGUAGES))
     return str(given)
 
 
@@ -139,7 +135,7 @@ def _country(given: Any) -> str | None:
         return None
     code = given.strip().upper() if isinstance(given, str) else None
     if code not in COUNTRIES:
-        raise BrokenRule("a country's two letters, such as NL or GB")
+        raise BrokenRule("country")
     return code
 
 
@@ -150,7 +146,7 @@ def _account(given: Any) -> str | None:
     try:
         return str(UUID(given))
     except (ValueError, AttributeError, TypeError):
-        raise BrokenRule("the id of an account") from None
+        raise BrokenRule("account_id") from None
 
 
 _NICKNAME: Final = re.compile(r"[^\s@()<>\[\]\\\",:;]+")
@@ -159,7 +155,7 @@ _NICKNAME: Final = re.compile(r"[^\s@()<>\[\]\\\",:;]+")
 def _nickname(given: Any) -> str | None:
     text = _line(given, most=64)
     if text is not None and not _NICKNAME.fullmatch(text):
-        raise BrokenRule("what stands before an @: without spaces, brackets, quotes, commas and colons")
+        raise BrokenRule("nickname")
     return text
 
 
@@ -172,7 +168,7 @@ def _time_zone(given: Any) -> str | None:
             return zoneinfo.ZoneInfo(given).key
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         pass
-    raise BrokenRule("a time zone such as Europe/Amsterdam")
+    raise BrokenRule("time_zone")
 
 
 def _text(name: str, section: Section, most: int, **rules: bool) -> Field:
@@ -380,7 +376,7 @@ def read_changes(held: Profile, given: Mapping[str, Any], editor: Editor) -> dic
         try:
             read[name] = FIELDS[name].read(value)
         except BrokenRule as broken:
-            errors.append({"field": name, "rule": str(broken)})
+            errors.append(broken.at(name))
     if errors:
         raise Invalid(errors=errors)
     return {name: value for name, value in read.items() if value != held.fields[name].value}

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from models import account, address, delivery, event, notification, organization, profile, reset_link, throttle
 from models.database import Transaction
 from models.delivery import Person
-from models.errors import DomainError, Invalid, SignInNameTaken, TooManyTries
+from models.errors import Broken, BrokenRule, DomainError, Invalid, SignInNameTaken, TooManyTries
 from models.event import Actor
 from models.notification import Severity
-from models.profile import FIELDS, BrokenRule, Editor, Profile, Section, Value
+from models.profile import FIELDS, Editor, Profile, Section, Value
 from models.sealed import Keyring
 from models.settings import RESET_LINK, TEMPORARY_PASSWORD
 from models.throttle import NAMES_TAKEN
@@ -24,10 +24,7 @@ SIGN_IN_NAME = "sign_in_name"
 """No field of the page, but edited with them."""
 EDITED_AT_ONCE: Final = 60
 """Accounts, without a file."""
-NAME_BROKEN: Final = {
-    "field": SIGN_IN_NAME,
-    "rule": f"one to {account.SIGN_IN_NAME} characters that can be seen, without spaces; 64 before an @, 48 after",
-}
+NAME_BROKEN: Final[Broken] = {"field": SIGN_IN_NAME, "rule": "sign_in_name", "most": account.SIGN_IN_NAME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ def read_names(sign_in_name: str, display_name: str) -> Names:
     try:
         shown = FIELDS["display_name"].read(display_name)
     except BrokenRule as broken:
-        errors.append({"field": "display_name", "rule": str(broken)})
+        errors.append(broken.at("display_name"))
     if errors:
         raise Invalid(errors=errors)
     return Names(str(name), str(shown))
@@ -197,7 +194,7 @@ async def must_be_there(
     """Raises Invalid."""
     there = None if manager_id == other_than else await account.at_home(tx, organization_id, manager_id, now)
     if there is None or there.deleted_at is not None:
-        raise Invalid(errors=[{"field": "manager", "rule": "another account of the organization"}])
+        raise Invalid(errors=[{"field": "manager", "rule": "another_account"}])
 
 
 async def apply(tx: Transaction, keys: Keyring, held: Any, wanted: Edit, *, actor: Actor, now: datetime) -> None:

@@ -145,7 +145,7 @@ class Result:
     name: str | None
     outcome: RowOutcome
     reason: str | None = None
-    errors: tuple[Mapping[str, str], ...] = ()
+    errors: tuple[Mapping[str, str | int], ...] = ()
 
 
 def _actor(account_id: UUID, asked: Mapping[str, Any]) -> Actor:

@@ -251,6 +251,36 @@ def test_what_the_code_can_tell_has_words_in_both_languages_with_the_same_parame
         assert parameters(said["en"][key]) == parameters(said["nl"][key]), key
 
 
+def rules_named() -> Iterator[tuple[str, set[str]]]:
+    """Every rule that an answer may name, with what it gives for the rule's words."""
+    for file in sources("api", "models", "workers"):
+        for node in ast.walk(tree(file)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "BrokenRule":
+                if node.args and isinstance(node.args[0], ast.Constant):
+                    yield str(node.args[0].value), {one.arg for one in node.keywords if one.arg is not None}
+            elif isinstance(node, ast.Dict):
+                given = {
+                    key.value: value
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    if isinstance(key, ast.Constant)
+                }
+                rule = given.pop("rule", None)
+                if isinstance(rule, ast.Constant):
+                    yield str(rule.value), {str(name) for name in given} - {"field"}
+
+
+def test_every_rule_that_can_be_broken_has_words_in_both_languages_and_what_stands_in_them() -> None:
+    from api.app import _RULES
+
+    said = words()
+    found = [*rules_named(), *((name, set(pattern.groupindex)) for pattern, name in _RULES)]
+
+    assert len(found) > 60
+    for rule, given in found:
+        for texts in said.values():
+            assert parameters(texts[f"rule.{rule}"]) <= given, rule
+
+
 def constants_named(platform: str, *names: str) -> Iterator[str]:
     for file in sources(f"platforms/{platform}"):
         for node in ast.walk(tree(file)):

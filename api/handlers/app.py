@@ -85,11 +85,11 @@ async def keys(call: Call[None, None]) -> Reply:
 def _name(text: str) -> str:
     name = clean_name(text)
     if name is None:
-        raise Invalid(errors=[{"field": "name", "rule": "one to 64 characters that can be seen"}])
+        raise Invalid(errors=[{"field": "name", "rule": "name"}])
     return name
 
 
 def _uri(call: Call[Any, None], uri: str | None) -> str | None:
     if uri is not None and not may_be_told_at(uri, plain=not call.needs.settings.production):
-        raise Invalid(errors=[{"field": "backchannel_logout_uri", "rule": "an https address without a fragment"}])
+        raise Invalid(errors=[{"field": "backchannel_logout_uri", "rule": "https_without_fragment"}])
     return uri

@@ -42,7 +42,8 @@ async def change_many(call: Call[schemas.ProfilesChanged, None]) -> Reply:
     for one in done:
         if one.changed:
             needs.door.nudge(one.account_id)
-    return Reply(200, schemas.ProfilesEdited(items=[render.profile_edited(one) for one in done], next_cursor=None))
+    items = [render.profile_edited(one, call.person.language, needs.texts) for one in done]
+    return Reply(200, schemas.ProfilesEdited(items=items, next_cursor=None))
 
 
 async def photo(call: Call[None, None]) -> Reply:

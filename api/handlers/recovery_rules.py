@@ -19,7 +19,7 @@ async def show_rules(call: Call[None, None]) -> Reply:
 async def change_rules(call: Call[schemas.RecoveryRulesChanged, None]) -> Reply:
     given = call.body
     if given.gates > len(set(given.kinds)):
-        raise Invalid(errors=[{"field": "kinds", "rule": "as many different kinds as gates"}])
+        raise Invalid(errors=[{"field": "kinds", "rule": "kinds_as_gates"}])
     rules = RecoverySettings(RecoveryFor(given.whom), given.gates, frozenset(given.kinds), given.unlock)
     return _shown(
         *await operations.change(call.needs.database, call.person, rules, matches=call.matches, actor=call.actor)

@@ -1,5 +1,7 @@
 """Accounts read in from a file, and written into one."""
 
+from functools import partial
+
 from api import render, schemas
 from api.call import Call, Reply
 from api.operations import roster_file
@@ -51,12 +53,16 @@ async def rows(call: Call[None, schemas.ImportRowQuery]) -> Reply:
         after=query.cursor,
         limit=query.limit,
     )
+    items = [render.import_row(row, call.person.language, call.needs.texts) for row in found]
     cursor = found[-1].number if len(found) == query.limit else None
-    return Reply(200, schemas.ImportRowPage(items=[render.import_row(row) for row in found], next_cursor=cursor))
+    return Reply(200, schemas.ImportRowPage(items=items, next_cursor=cursor))
 
 
 async def report(call: Call[None, None]) -> Reply:
-    content = await roster_file.report(call.needs.database, call.person, call.id("account_import_id"))
+    needs, who = call.needs, call.person
+    content = await roster_file.report(
+        needs.database, who, call.id("account_import_id"), words=partial(needs.texts.broken, who.language)
+    )
     return Reply(200, content, headers={**_AS_FILE, "Content-Disposition": 'attachment; filename="report.csv"'})
 
 

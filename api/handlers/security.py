@@ -50,14 +50,14 @@ async def begin_passkey(call: Call[schemas.MethodNamed, None]) -> Reply:
 async def begin_phone(call: Call[schemas.ContactNamed, None]) -> Reply:
     number = phone_number(call.body.address)
     if number is None:
-        raise Invalid(errors=[{"field": "address", "rule": "a number with its country, as in +31 6 12345678"}])
+        raise Invalid(errors=[{"field": "address", "rule": "phone_number"}])
     return await _begin_contact(call, VerificationKind.PHONE, number)
 
 
 async def begin_email(call: Call[schemas.ContactNamed, None]) -> Reply:
     address = mail_address(call.body.address)
     if address is None:
-        raise Invalid(errors=[{"field": "address", "rule": "a mail address, as in name@example.org"}])
+        raise Invalid(errors=[{"field": "address", "rule": "mail"}])
     return await _begin_contact(call, VerificationKind.EMAIL, address)
 
 
@@ -108,7 +108,7 @@ async def confirm(call: Call[schemas.MethodConfirmed, None]) -> Reply:
             actor=call.actor,
         )
     else:
-        raise Invalid(errors=[{"field": "code", "rule": "either a code, or a credential"}])
+        raise Invalid(errors=[{"field": "code", "rule": "code_or_credential"}])
     if isinstance(done, DomainError):
         raise done
     needs.door.nudge(call.person.account_id)
@@ -118,7 +118,7 @@ async def confirm(call: Call[schemas.MethodConfirmed, None]) -> Reply:
 async def change(call: Call[schemas.MethodChanged, None]) -> Reply:
     given = call.body
     if given.label is None and not given.default:
-        raise Invalid(errors=[{"field": "", "rule": "a label, or default as true"}])
+        raise Invalid(errors=[{"field": "", "rule": "label_or_default"}])
     changed = await security.change(
         call.needs.database,
         call.needs.keys,
@@ -174,7 +174,7 @@ async def withdraw_pass(call: Call[None, None]) -> Reply:
 def _label(text: str) -> str:
     label = clean_name(text)
     if label is None:
-        raise Invalid(errors=[{"field": "label", "rule": "one to 64 characters that can be seen"}])
+        raise Invalid(errors=[{"field": "label", "rule": "name"}])
     return label
 
 

@@ -83,7 +83,7 @@ async def second_factor(call: Call[schemas.SecondFactor, None]) -> Reply:
             actor=call.actor,
         )
     else:
-        raise Invalid(errors=[{"field": "code", "rule": "either a method_id and a code, or an assertion"}])
+        raise Invalid(errors=[{"field": "code", "rule": "code_or_assertion"}])
     # A wrong code is told at once, and so is a browser that was not seen before.
     needs.door.nudge(call.person.account_id)
     if isinstance(done, DomainError):
@@ -144,7 +144,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
             actor=call.actor,
         )
     elif given.assertion is not None:
-        raise Invalid(errors=[{"field": "assertion", "rule": "alone, or with its method_id"}])
+        raise Invalid(errors=[{"field": "assertion", "rule": "assertion_alone"}])
     elif given.password is not None and given.method_id is None and given.code is None:
         done = await operations.prove_by_password(
             needs.database,
@@ -168,7 +168,7 @@ async def prove(call: Call[schemas.ProofGiven, None]) -> Reply:
             actor=call.actor,
         )
     else:
-        raise Invalid(errors=[{"field": "password", "rule": "a password, or a method_id and a code, or an assertion"}])
+        raise Invalid(errors=[{"field": "password", "rule": "one_proof"}])
     if isinstance(done, DomainError):
         # A passkey that may have been copied is told at once.
         needs.door.nudge(call.person.account_id)

@@ -149,7 +149,7 @@ def _names(given: Mapping[str, str]) -> dict[str, str]:
 def _name(field: str, text: str) -> str:
     name = clean_name(text)
     if name is None:
-        raise Invalid(errors=[{"field": field, "rule": "one to 64 characters that can be seen"}])
+        raise Invalid(errors=[{"field": field, "rule": "name"}])
     return name
 
 

@@ -76,7 +76,7 @@ async def page(db: Database, who: Who, text: str, *, deleted: bool, after: UUID 
         now = await tx.now()
         last = None if after is None else await account.at_home(tx, who.organization_id, after, now)
         if after is not None and last is None:
-            raise Invalid(errors=[{"field": "cursor", "rule": "the last page's next_cursor"}])
+            raise Invalid(errors=[{"field": "cursor", "rule": "cursor"}])
         rows = await account.page(tx, who.organization_id, text, deleted=deleted, after=last, limit=limit, now=now)
         return await _with_roles(tx, who.organization_id, rows)
 

@@ -127,9 +127,9 @@ async def remove(db: Database, keys: Keyring, who: Who, account_id: UUID, method
 def _read(kind: VerificationKind, given: str) -> str:
     """As `models.address` writes it. Raises Invalid."""
     if kind is VerificationKind.PHONE:
-        written, rule = address.authentication_number(given), "a plus, the country's code, a space and the number"
+        written, rule = address.authentication_number(given), "phone_with_country"
     else:
-        written, rule = address.mail_address(given), "a mail address"
+        written, rule = address.mail_address(given), "mail"
     if written is None:
         raise Invalid(errors=[{"field": "address", "rule": rule}])
     return written

@@ -82,7 +82,7 @@ async def rename(
             raise PreconditionFailed
         label = clean_name(name)
         if label is None:
-            raise Invalid(errors=[{"field": "name", "rule": "Not a name"}])
+            raise Invalid(errors=[{"field": "name", "rule": "name"}])
         shown = (await _shown(tx, platforms, who, rows))[0]
         if label == held.name:
             return shown

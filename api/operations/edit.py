@@ -85,7 +85,7 @@ async def change_many(
     Whoever may edit nobody at all is refused as a whole.
     """
     if len({row.account_id for row in rows}) < len(rows):
-        raise Invalid(errors=[{"field": "rows", "rule": "each account once"}])
+        raise Invalid(errors=[{"field": "rows", "rule": "accounts_once"}])
     async with db.write() as tx:
         await administration.must_be(tx, who, role.EDIT)
     results = []

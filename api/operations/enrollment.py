@@ -44,7 +44,7 @@ async def invite(
         raise device.refusal(Reason.PLATFORM_UNSUPPORTED, settings)
     label = platform if name is None else device.clean_name(name)
     if label is None:
-        raise Invalid(errors=[{"field": "name", "rule": "Not a name"}])
+        raise Invalid(errors=[{"field": "name", "rule": "name"}])
     async with db.write() as tx:
         _, now = await hold_account(tx, who)
         settings = await organization.settings_of(tx, who.organization_id)

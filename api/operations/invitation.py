@@ -36,7 +36,7 @@ async def invite(
     """A link goes to the address, and another one takes its place. It gives no role."""
     to = address.mail_address(mail)
     if to is None:
-        raise Invalid(errors=[{"field": "mail", "rule": "a mail address that we can write to"}])
+        raise Invalid(errors=[{"field": "mail", "rule": "mail"}])
     async with db.write() as tx:
         now = await administration.must_be(tx, who, role.INVITERS)
         hashed = of_address(server_key, to)

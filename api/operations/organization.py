@@ -82,7 +82,7 @@ async def _must_have_two(tx: Transaction, organization_id: UUID, before: Setting
     """Whoever can approve may ask, too: with one alone nothing of theirs would ever be approved. Raises Invalid."""
     demanded = {*after.get("second_approver", ())} - {*before.get("second_approver", ())}
     if demanded and len(await organization.who_may(tx, organization_id, role.APPROVE)) < 2:
-        rule = "takes two administrators who can approve"
+        rule = "two_approvers"
         raise Invalid(errors=[{"field": f"acts[{act}].second_approver", "rule": rule} for act in sorted(demanded)])
 
 

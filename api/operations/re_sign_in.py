@@ -57,7 +57,7 @@ async def open_window(
             return await _again(tx, [token], device_id, act, now)
         offer = await acts.offered(tx, platforms, who, device_id, act)
         if offer.proof is not Proof.RE_SIGN_IN:
-            raise Invalid(errors=[{"field": "act", "rule": "takes no re-sign-in"}])
+            raise Invalid(errors=[{"field": "act", "rule": "no_re_sign_in"}])
         await acts.must_be_able(tx, who, offer)
         wait = await throttle.take(tx, RE_SIGN_INS, str(who.account_id), now)
         if wait is not None:

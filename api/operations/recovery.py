@@ -246,7 +246,7 @@ async def send(db: Database, keys: Keyring, asking: Asking, *, option_id: UUID, 
             return NotFound()
         written = _READ[option.kind](address) if option.is_sent else None
         if written is None:
-            return Invalid(errors=[{"field": "address", "rule": "the address of this method, in full"}])
+            return Invalid(errors=[{"field": "address", "rule": "address_in_full"}])
         flow, now = held.flow, held.now
         for block, who in _counted(flow, option):
             wait = await throttle.shut_for(tx, block, who, now)

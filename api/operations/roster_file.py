@@ -1,7 +1,7 @@
 """Accounts read in from a file and written into one: asked for here, worked off by a job (workers/jobs/)."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -47,7 +47,7 @@ async def read_in(
     try:
         head = read_head(content, known=COLUMNS, required=REQUIRED)
     except HeadFault as fault:
-        raise Invalid(errors=[{"field": "file", "rule": rule} for rule in fault.rules]) from None
+        raise Invalid(errors=[rule.at("file") for rule in fault.rules]) from None
     said = hashlib.sha256(f"{Task.IMPORT_ACCOUNTS}:{dry_run}:{invite}:".encode())
     said.update(content)  # joined to what stands before it, there would be two of it in memory
     async with db.write() as tx:
@@ -133,20 +133,24 @@ async def rows(
         return await sheet.page(tx, job_id, outcome=outcome, after=after, limit=limit)
 
 
-async def report(db: Database, who: Who, job_id: UUID) -> AsyncIterator[bytes]:
+Words = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
+"""Broken rules with their words, in the language of whoever reads the report."""
+
+
+async def report(db: Database, who: Who, job_id: UUID, *, words: Words) -> AsyncIterator[bytes]:
     """What became of each row, as a file; a page of it at a time is held."""
     async with db.read() as tx:
         await _ours(tx, who, job_id, Task.IMPORT_ACCOUNTS)
-    return _report(db, job_id)
+    return _report(db, job_id, words)
 
 
-async def _report(db: Database, job_id: UUID) -> AsyncIterator[bytes]:
+async def _report(db: Database, job_id: UUID, words: Words) -> AsyncIterator[bytes]:
     yield BOM + write([REPORT])
     after = 0
     while True:
         async with db.read() as tx:
             found = await sheet.page(tx, job_id, outcome=None, after=after, limit=PAGE)
-        lines = [_line(row, error) for row in found for error in (row.errors or [{}])]
+        lines = [_line(row, error) for row in found for error in words(row.errors) or [{}]]
         if lines:
             yield write(lines)
         if len(found) < PAGE:
@@ -154,8 +158,8 @@ async def _report(db: Database, job_id: UUID) -> AsyncIterator[bytes]:
         after = found[-1].number
 
 
-def _line(row: Any, error: dict[str, str]) -> tuple[str, ...]:
-    said = error.get("rule") or error.get("master") or ""
+def _line(row: Any, error: Mapping[str, Any]) -> tuple[str, ...]:
+    said = error.get("text") or error.get("master") or ""
     return (str(row.line), row.name or "", row.outcome, row.reason or "", error.get("field", ""), said)
 
 

@@ -13,6 +13,7 @@ from api.operations import administration
 from models import event, role, standing, terms
 from models.database import Database, Transaction
 from models.errors import (
+    BrokenRule,
     Invalid,
     NotAllowed,
     NotFound,
@@ -135,15 +136,15 @@ async def publish(
     async with db.write() as tx:
         held, now = await _hold(tx, who, terms_id)
         if held.default_language not in texts:
-            raise _invalid("documents", f"the default language, {held.default_language}, must be among them")
+            raise _invalid("documents", "default_language", language=held.default_language)
         before = (await terms.versions(tx, [held.id]))[held.id]
         from_ = now if effective_at is None else effective_at
         if from_ < now:
-            raise _invalid("effective_at", "not in the past; leave it out for now")
+            raise _invalid("effective_at", "not_past")
         if from_ - now > FURTHEST:
-            raise _invalid("effective_at", "within five years")
+            raise _invalid("effective_at", "within_five_years")
         if before and from_ < before[-1].effective_at:
-            raise _invalid("effective_at", "not before the version that was published last takes effect")
+            raise _invalid("effective_at", "not_before_last")
         published = await terms.publish(
             tx,
             held,
@@ -220,21 +221,21 @@ async def _must_keep_default(tx: Transaction, held: Terms) -> None:
     published = (await terms.versions(tx, [held.id]))[held.id]
     for texts in (await terms.hashes(tx, [one.id for one in published[-1:]])).values():
         if held.default_language not in texts:
-            raise _invalid("default_language", "the newest version has no text in it")
+            raise _invalid("default_language", "language_of_newest")
 
 
 def _must_be_whole(wanted: Wanted) -> None:
     if wanted.default_language not in wanted.names:
-        raise _invalid("names", f"the default language, {wanted.default_language}, must be among them")
+        raise _invalid("names", "default_language", language=wanted.default_language)
     schedule = wanted.expiry.schedule
     if schedule is not None and schedule.starts_at.year not in YEARS:
-        raise _invalid("schedule", "its start lies between 2000 and 2199")
+        raise _invalid("schedule", "schedule_start")
 
 
 def _texts(documents: Mapping[str, str]) -> dict[str, str]:
     texts = {language: terms.clean_text(text) for language, text in documents.items()}
     broken = [
-        {"field": f"documents.{language}", "rule": f"plain text that can be seen, at most {terms.LONGEST_TEXT} long"}
+        BrokenRule("plain_text", most=terms.LONGEST_TEXT).at(f"documents.{language}")
         for language, text in texts.items()
         if text is None
     ]
@@ -243,8 +244,8 @@ def _texts(documents: Mapping[str, str]) -> dict[str, str]:
     return {language: text for language, text in texts.items() if text is not None}
 
 
-def _invalid(field: str, rule: str) -> Invalid:
-    return Invalid(errors=[{"field": field, "rule": rule}])
+def _invalid(field: str, rule: str, **facts: str | int) -> Invalid:
+    return Invalid(errors=[BrokenRule(rule, **facts).at(field)])
 
 
 async def _record(

@@ -436,6 +436,33 @@ async def test_an_edit_is_told_in_words_and_not_by_the_names_of_fields(
     assert texts[told["key"]].format(fields=words).startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("en", "A country's two letters, such as NL or GB."), ("nl", "De twee letters van een land, zoals NL of GB.")],
+)
+async def test_a_rule_that_is_broken_has_a_name_and_words_in_the_language_of_whoever_asks(
+    house: House, boss: Person, anna: Person, language: str, text: str
+) -> None:
+    async with house.db.write() as tx:
+        await tx.execute(sa.update(account.account).where(account.account.c.id == boss.id).values(language=language))
+    headers = {"If-Match": "*"}
+    path = f"/accounts/{anna.id}/profile"
+
+    refused = await house.ask("PATCH", path, {"usage_location": "uk"}, token="boss", headers=headers)
+    long = await house.ask("PATCH", path, {"surname": "x" * 65}, token="boss", headers=headers)
+    shapeless = await house.ask("PATCH", path, {"surname": 1}, token="boss", headers=headers)
+    unknown = await house.ask("PATCH", path, {"nonsense": 1}, token="boss", headers=headers)
+
+    assert refused.json["errors"] == [{"field": "usage_location", "rule": "country", "text": text}]
+    (told,) = long.json["errors"]
+    assert (told["rule"], told["most"], "64" in told["text"]) == ("too_long", 64, True)
+    names = [one.json["errors"][0]["rule"] for one in (shapeless, unknown)]
+    assert names == ["kind", "unknown_field"]
+    texts = (await house.ask("GET", f"/texts/{language}")).json["texts"]
+    (said,) = unknown.json["errors"]
+    assert said["text"] == texts["rule.unknown_field"].format(name="nonsense")
+
+
 # The photo
 
 

@@ -301,7 +301,9 @@ async def test_a_file_of_too_many_lines_is_refused_before_anything_is_kept_of_it
     assert asked.status == status
     assert len(await house.rows(sa.select(sheet.sheet.c.job_id))) == 1 - more
     if more:
-        assert asked.json["errors"] == [{"field": "file", "rule": "at most 200000 lines behind its first"}]
+        assert asked.json["errors"] == [
+            {"field": "file", "rule": "lines_most", "most": 200000, "text": "At most 200000 lines behind the first."}
+        ]
 
 
 @pytest.mark.parametrize("column", ["roles", "is_operator", "password", "blocked_at", "organization_id"])

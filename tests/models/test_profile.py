@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.country import COUNTRIES
-from models.profile import FIELDS, BrokenRule, Editor, next_sync
+from models.errors import BrokenRule
+from models.profile import FIELDS, Editor, next_sync
 
 MOST = {
     "display_name": 256,
@@ -33,7 +34,7 @@ MOST = {
 @pytest.mark.parametrize(("name", "most"), MOST.items())
 def test_a_text_may_be_just_so_long(name: str, most: int) -> None:
     assert FIELDS[name].read("é" * most) == "é" * most
-    with pytest.raises(BrokenRule, match=f"at most {most} characters"):
+    with pytest.raises(BrokenRule, match="too_long"):
         FIELDS[name].read("é" * (most + 1))
 
 
@@ -48,7 +49,7 @@ def test_every_text_has_its_limit_here() -> None:
 @pytest.mark.parametrize("empty", [None, "", "   "])
 def test_what_is_emptied_is_absent_but_for_the_name(empty: str | None) -> None:
     assert FIELDS["surname"].read(empty) is None
-    with pytest.raises(BrokenRule, match="must not be empty"):
+    with pytest.raises(BrokenRule, match="empty"):
         FIELDS["display_name"].read(empty)
 
 
@@ -58,7 +59,7 @@ def test_a_text_is_kept_alike_however_it_was_typed() -> None:
 
 @pytest.mark.parametrize("turning", ["a\nb", "a\x00b", "a\u202eb", "a\u2066b", "a\x85b"])
 def test_a_line_is_one_line_that_reads_as_it_is_written(turning: str) -> None:
-    with pytest.raises(BrokenRule, match="one line"):
+    with pytest.raises(BrokenRule, match="one_line"):
         FIELDS["job_title"].read(turning)
 
 
@@ -87,7 +88,7 @@ def test_a_regional_format_is_a_language_tag(typed: str | None, kept: str | None
 
 @pytest.mark.parametrize("wrong", ["", "n", "dutch", "nl_NL", "nl-NLD", "nl-NL-x-a", "nl-", "nl-NL\n", 3])
 def test_what_is_no_language_tag_is_told(wrong: Any) -> None:
-    with pytest.raises(BrokenRule, match="language tag"):
+    with pytest.raises(BrokenRule, match="language_tag"):
         FIELDS["regional_format"].read(wrong)
 
 
@@ -98,9 +99,9 @@ def test_preferred_languages_are_ten_at_most_and_each_once() -> None:
     assert read(ten) == tuple(ten)
     assert read(["nl-nl", "EN"]) == ("nl-NL", "en")
     assert read([]) is None
-    with pytest.raises(BrokenRule, match="at most 10"):
+    with pytest.raises(BrokenRule, match="language_tags"):
         read([*ten, "da"])
-    with pytest.raises(BrokenRule, match="each language once"):
+    with pytest.raises(BrokenRule, match="languages_once"):
         read(["nl", "NL"])
 
 
@@ -114,14 +115,14 @@ def test_a_time_zone_has_a_known_name(zone: str) -> None:
     ["", "Europe", "Europe/Atlantis", "../../etc/passwd", "/etc/passwd", "Europe/Amsterdam/..", "x" * 65, 1, []],
 )
 def test_what_is_no_time_zone_is_told(wrong: Any) -> None:
-    with pytest.raises(BrokenRule, match="a time zone such as"):
+    with pytest.raises(BrokenRule, match="time_zone"):
         FIELDS["time_zone"].read(wrong)
 
 
 def test_the_house_speaks_the_languages_it_has_words_in() -> None:
     assert [FIELDS["language"].read(one) for one in ("en", "nl")] == ["en", "nl"]
     for wrong in ("de", None, "EN", 1):
-        with pytest.raises(BrokenRule, match="one of en, nl"):
+        with pytest.raises(BrokenRule, match="choice"):
             FIELDS["language"].read(wrong)
 
 
@@ -149,7 +150,7 @@ def test_the_countries_are_those_of_the_standard() -> None:
 @pytest.mark.parametrize("wrong", ["a b", "a@b", "a,b", "(a)", '"a"', "a;b", "a:b", "a\\b"])
 def test_a_mail_nickname_stands_before_an_at_sign(wrong: str) -> None:
     assert FIELDS["mail_nickname"].read(" anna.jansen ") == "anna.jansen"
-    with pytest.raises(BrokenRule, match="what stands before an @"):
+    with pytest.raises(BrokenRule, match="nickname"):
         FIELDS["mail_nickname"].read(wrong)
 
 

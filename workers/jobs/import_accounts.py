@@ -13,10 +13,10 @@ from uuid import UUID
 from models import account, job, organization, profile, role, roster, sheet, throttle
 from models.csv_text import Fault, Reader, Row
 from models.database import Transaction
-from models.errors import DomainError, Invalid, NotAllowed, SignInNameTaken, TooManyTries
+from models.errors import Broken, BrokenRule, DomainError, Invalid, NotAllowed, SignInNameTaken, TooManyTries
 from models.event import WORKER
 from models.job import Job, Told
-from models.profile import FIELDS, BrokenRule, Value
+from models.profile import FIELDS, Value
 from models.roster import SIGN_IN_NAME, Edit, New
 from models.sealed import Keyring
 from models.sheet import DUPLICATE, PART, Result, RowOutcome, Sheet
@@ -257,7 +257,7 @@ def _read(row: Row, columns: Sequence[str]) -> _Read | Result:
     return _Read(row.line, name, given)
 
 
-_COLUMNS: Final = ({"field": "", "rule": "as many cells as the first line has"},)
+_COLUMNS: Final[tuple[Broken, ...]] = ({"field": "", "rule": "cells"},)
 
 
 async def _decide(
@@ -287,13 +287,15 @@ async def _new(tx: Transaction, found: Sheet, row: _Read, now: datetime) -> _Mak
     given = dict(row.given)
     names = roster.read_names(row.name, given.pop("display_name", ""))
     language = given.pop("language", LANGUAGES[0])
-    errors = [] if language in LANGUAGES else [{"field": "language", "rule": "one of " + ", ".join(LANGUAGES)}]
+    errors: list[Broken] = []
+    if language not in LANGUAGES:
+        errors.append(BrokenRule("choice", choices=", ".join(LANGUAGES)).at("language"))
     values: dict[str, Value] = {}
     for name, text in given.items():
         try:
             values[name] = FIELDS[name].read(text)
         except BrokenRule as broken:
-            errors.append({"field": name, "rule": str(broken)})
+            errors.append(broken.at(name))
     if errors:
         raise Invalid(errors=errors)
     if values.get("manager") is not None:
@@ -325,7 +327,7 @@ async def _make(
     return made
 
 
-def _errors(error: DomainError) -> tuple[Mapping[str, str], ...]:
+def _errors(error: DomainError) -> tuple[Mapping[str, str | int], ...]:
     """For the report: fields and rules, and of what is mastered elsewhere where and until when."""
     if isinstance(error, Invalid):
         return tuple(error.facts["errors"])  # type: ignore[arg-type] # a list of such
