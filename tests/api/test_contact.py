@@ -182,7 +182,7 @@ async def test_what_cannot_be_written_to_is_refused(house: House, anna: Person, 
 
     assert (refused.status, refused.json["code"]) == (422, "invalid")
     assert refused.json["errors"][0]["field"] == "address"
-    assert address not in refused.json["errors"][0]["rule"]
+    assert address not in str(refused.json["errors"])
 
 
 @pytest.mark.parametrize("kind", ["phone", "email"])

@@ -542,7 +542,7 @@ async def test_a10_t_a_number_without_its_space_is_refused(
     refused = await set_contact(house, anna, "phone", number)
 
     assert (refused.status, refused.json["code"]) == (422, "invalid")
-    assert number not in refused.json["errors"][0]["rule"]
+    assert number not in str(refused.json["errors"])
     assert (await contacts(house, anna)).json["items"] == []
 
 
