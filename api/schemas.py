@@ -34,6 +34,7 @@ from models.vocabulary import Act, JobState, Ownership, PasscodeKind, Proof, Tas
 Moment = Annotated[datetime, Meta(tz=True)]
 # Both patterns are read alike by Python and by JSON Schema. PostgreSQL stores no NUL.
 NO_NUL = r"^(?![\s\S]*\x00)"
+SAID = r"^(?=[\s\S]*\S)(?![\s\S]*\x00)"
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT, pattern=NAME)]
 Token = Annotated[str, Meta(min_length=1, max_length=128)]
 NewPassword = Annotated[
@@ -262,7 +263,7 @@ class SignOutEverywhere(Confirmation, frozen=True, kw_only=True):
 
 
 Why = Annotated[
-    str, Meta(min_length=1, max_length=200, pattern=NO_NUL, description="For the record; no secret belongs here.")
+    str, Meta(min_length=1, max_length=200, pattern=SAID, description="For the record; no secret belongs here.")
 ]
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from api.operations.act import Platforms, facts_of
 from models.database import Transaction
-from models.device import Device, DeviceState, device
+from models.device import DeviceState, device
 from models.enrollment import enrollment
 from models.job import Job, job
 from models.session import Session, SessionState, session
@@ -107,7 +107,7 @@ async def of_rows(tx: Transaction, platforms: Platforms, rows: Sequence[Any]) ->
 
 
 def _is_managed(row: Any) -> bool:
-    return Device.of(row).state is DeviceState.ACTIVE and row.bond_state == EnrollmentState.ENROLLED
+    return bool(row.state == DeviceState.ACTIVE.value and row.bond_state == EnrollmentState.ENROLLED.value)
 
 
 def _management(platforms: Platforms, row: Any) -> Management | None:

@@ -120,22 +120,24 @@ async def _shown(tx: Transaction, platforms: Platforms, who: Who, rows: Any) -> 
     known = await activity.of_rows(tx, platforms, rows)
     waiting = await approval.waiting_of(tx, ids)
     now = await tx.now()
-    settings = {row.organization_id: OrganizationSettings.of(row.settings) for row in rows}
-    return [
-        Shown(
-            Device.of(row),
-            [
-                _awaiting(one) if (row.id, one.act) in waiting else one
-                for one in offers_of(platforms, row, settings[row.organization_id], frozenset(busy.get(row.id, ())))
-            ],
-            until.get(row.id),
-            reach_of(platforms, row, now),
-            _unless_taken_back(known[row.id].lock),
-            may_rename(Device.of(row), settings[row.organization_id]),
-            known[row.id],
+    # All of one organization: that in which the person is.
+    settings = OrganizationSettings.of(rows[0].settings)
+    shown = []
+    for row in rows:
+        held = Device.of(row)
+        offers = offers_of(platforms, row, settings, frozenset(busy.get(row.id, ())))
+        shown.append(
+            Shown(
+                held,
+                [_awaiting(one) if (row.id, one.act) in waiting else one for one in offers],
+                until.get(row.id),
+                reach_of(platforms, row, now),
+                _unless_taken_back(known[row.id].lock),
+                may_rename(held, settings),
+                known[row.id],
+            )
         )
-        for row in rows
-    ]
+    return shown
 
 
 def _awaiting(one: ActOffer) -> ActOffer:

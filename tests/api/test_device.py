@@ -7,7 +7,11 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
 
+from api.operations import activity
+from api.operations.act import SELECT_FOR_OFFERS
 from models.database import Transaction
 from models.device import DeviceState, device
 from models.settings import DEVICES_PER_ACCOUNT
@@ -211,6 +215,25 @@ async def test_the_newest_sign_in_on_it_and_the_newest_order_stand_beside_it(hou
     again = (await house.ask("GET", f"/devices/{mine}", token="t")).json
     assert (again["activity"]["command"]["state"], again["lock"]) == ("cancelled", None)
     assert again["activity"]["command"]["at"] > command["at"]
+
+
+@pytest.mark.parametrize("columns", [activity.FOR_OWNER, activity.FOR_ADMINISTRATOR])
+async def test_what_is_newest_of_each_device_is_found_by_its_index(house: House, columns: tuple[Any, ...]) -> None:
+    """A scan would go unseen here, and not among a million rows."""
+    nobody = sa.literal_column("'019ca945-0a00-7be2-bb92-f6cfb4d9e1e4'")
+    theirs = (device.c.organization_id == nobody, device.c.account_id == nobody)
+    dialect = sqlite.dialect() if house.db.is_sqlite else psycopg.dialect()  # type: ignore[no-untyped-call]
+    statement = SELECT_FOR_OFFERS.add_columns(*columns).where(*theirs)
+    spelled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    async with house.db.write() as tx:
+        if not house.db.is_sqlite:
+            # These tables are so small that to read them whole is right.
+            await tx.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        verb = "EXPLAIN QUERY PLAN" if house.db.is_sqlite else "EXPLAIN"
+        plan = "\n".join(str(row) for row in await tx.execute(sa.text(f"{verb} {spelled}")))
+
+    assert not any(waste in plan for waste in ("Seq Scan", "TEMP B-TREE", "Sort")), plan
+    assert all(index in plan for index in ("ix_device_account", "ix_session_device", "ix_job_device")), plan
 
 
 async def test_a_longer_list_asks_no_more_questions(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
