@@ -52,6 +52,8 @@ class Guard(StrEnum):
     DIRECTORY = "directory"
     """Whoever has a role by which they may look accounts up."""
     OPERATOR = "operator"
+    OVERSEER = "overseer"
+    """An operator, or whoever has a role by which they may act on anybody; on whom, the operation decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,8 @@ def _admit(guard: Guard, who: Who) -> None:
     if guard is Guard.DIRECTORY and not role.holds(who.roles, role.READERS):
         raise NotAllowed
     if guard is Guard.OPERATOR and not who.is_operator:
+        raise NotAllowed
+    if guard is Guard.OVERSEER and not (who.is_operator or role.holds(who.roles, role.ACTORS)):
         raise NotAllowed
 
 

@@ -38,6 +38,7 @@ _GUARDS: Final[Mapping[Guard, tuple[str, ...]]] = {
     Guard.ADMINISTRATOR: (*_UNFINISHED, "not_allowed"),
     Guard.DIRECTORY: (*_UNFINISHED, "not_allowed"),
     Guard.OPERATOR: (*_UNFINISHED, "not_allowed"),
+    Guard.OVERSEER: (*_UNFINISHED, "not_allowed"),
 }
 
 

@@ -1340,17 +1340,18 @@ class Browser(Answer, frozen=True, kw_only=True):
 
 class Throttle(Answer, frozen=True, kw_only=True):
     kind: Annotated[
-        str, Meta(description="`password`, or such as `second_factor`, `passkey`, `recovery` and its period.")
+        str, Meta(description="`password`, or such as `second_factor`, `passkey`, `code`, `recovery` and its period.")
     ]
     lane: Annotated[
         str | None,
         Meta(
             description="`strangers`: all browsers that are not known together; `this_browser`, or for operators "
-            "`browser:` and its id; `passkey:` and the method's id; `method:` and a kind; `organization`: all who act "
-            "for it together."
+            "`browser:` and its id; `passkey:` and the method's id; `method:` and a kind; `address:` and the method's "
+            "id: codes sent there, and with `:signed_in` behind it those that take the password; `organization`: all "
+            "who act for it together."
         ),
     ]
-    tries: Annotated[int, Meta(description="That failed, in a row or in its period.")]
+    tries: Annotated[int, Meta(description="That failed, in a row or in its period; of codes, those that were sent.")]
     limit: int
     shut_until: Annotated[Moment | None, Meta(description="Until then every try is refused.")]
 

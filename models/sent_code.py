@@ -207,7 +207,15 @@ async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:
 def _counter(server_key: bytes, purpose: Purpose, to: str) -> str:
     """Who knows the password has a count of their own: strangers who ask for codes shut nobody's second factor."""
     known = purpose in {Purpose.SIGN_IN, Purpose.PROVE}
-    return ("signed_in:" if known else "") + of_address(server_key, to)
+    return (_SIGNED_IN if known else "") + of_address(server_key, to)
+
+
+_SIGNED_IN: Final = "signed_in:"
+
+
+def counters_of(address_hash: str) -> tuple[str, str]:
+    """Of the codes that anybody may ask for, and of those that take the password."""
+    return address_hash, _SIGNED_IN + address_hash
 
 
 def _of(aim: Aim) -> sa.Select[Any]:

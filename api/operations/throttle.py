@@ -7,12 +7,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from api.operations import passkey_try
-from models import account, browser, passkey, recovery, role, throttle
+from models import account, browser, contact, passkey, recovery, role, sent_code, throttle
 from models.database import Database, Transaction
 from models.errors import NotFound
 from models.recovery_policy import ORDER
 from models.session import Who, hash_token
 from models.throttle import (
+    CODE_SENDS,
     ENROL_CODES,
     INVITATIONS_OF_INVITER,
     INVITATIONS_OF_ORGANIZATION,
@@ -76,6 +77,10 @@ async def _counts(
     for key in await passkey.of_account(tx, account_id):
         counter = passkey_try.counter_of(key.credential_id, throttle_key)
         counts += await throttle.of_budgets(tx, PASSKEY, counter, now, f"passkey:{key.verification_id}")
+    for held in (await contact.of_account(tx, account_id)).values():
+        anybody, signed_in = sent_code.counters_of(held.address_hash)
+        counts += await throttle.of_budgets(tx, CODE_SENDS, anybody, now, f"address:{held.id}")
+        counts += await throttle.of_budgets(tx, CODE_SENDS, signed_in, now, f"address:{held.id}:signed_in")
     counts += await throttle.of_budgets(tx, (*ENROL_CODES, *INVITATIONS_OF_INVITER), str(account_id), now)
     return [*counts, *await _of_recovery(tx, who, now)]
 

@@ -142,7 +142,49 @@ async def test_of_a_guest_what_was_sent_in_this_organizations_name_alone(
     assert [line["key"] for line in await shown(house, zoe)] == ["ours"]
 
 
-@pytest.mark.parametrize("roles", [(), ("helpdesk",)])
+@pytest.mark.parametrize(
+    ("mine", "theirs", "status"),
+    [
+        ("helpdesk_administrator", (), 200),
+        ("helpdesk_administrator", ("helpdesk_administrator",), 200),
+        ("helpdesk_administrator", ("user_administrator",), 404),
+        ("password_administrator", ("reports_reader",), 404),
+        ("privileged_role_administrator", (), 404),
+        ("user_administrator", ("global_administrator",), 404),
+        ("privileged_authentication_administrator", ("global_administrator",), 200),
+    ],
+)
+async def test_whoever_may_not_help_a_person_is_told_that_nothing_is_there(
+    house: House, mine: str, theirs: tuple[str, ...], status: int
+) -> None:
+    """By the table of who may reset whom: others learn not even that there is such an account."""
+    await house.appoint("able", mine)
+    whose = await house.hire("whose", roles=theirs)
+    await send(house, whose)
+
+    answer = await house.ask("GET", f"/accounts/{whose.id}/deliveries", token="able")
+
+    assert answer.status == status
+    if status == 404:
+        nobodys = await house.ask("GET", f"/accounts/{uuid4()}/deliveries", token="able")
+        assert answer.json | {"instance": ""} == nobodys.json | {"instance": ""}
+
+
+async def test_an_operator_sees_what_was_sent_about_anybody_and_is_seen_by_operators_alone(
+    house: House, anna: Person, boss: Person
+) -> None:
+    zoe = await house.hire("zoe", organization_id=await found(house.db, house.clock.now))
+    oscar = await house.hire("oscar", is_operator=True)
+    await house.open_session(oscar, "oscar")
+    for one in (anna, zoe, oscar):
+        await send(house, one)
+
+    assert [len(await shown(house, one, "oscar")) for one in (anna, zoe, oscar)] == [1, 1, 1]
+    assert (await house.ask("GET", f"/accounts/{oscar.id}/deliveries", token="boss")).status == 404
+    assert (await house.ask("GET", f"/accounts/{uuid4()}/deliveries", token="oscar")).status == 404
+
+
+@pytest.mark.parametrize("roles", [(), ("helpdesk",), ("directory_reader",)])
 async def test_nobody_else_sees_it(house: House, anna: Person, roles: tuple[str, ...]) -> None:
     await house.open_session(await house.hire("bert", roles=roles), "bert")
     await house.open_session(anna, "anna")

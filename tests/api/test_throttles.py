@@ -9,8 +9,9 @@ from api.operations import passkey_try
 from models import passkey, throttle, verification
 from models.delivery import Delivery, Link, delivery
 from models.fault import Fault
+from models.verification import VerificationKind
 from models.vocabulary import Secret, new_id
-from tests.api.house import Answer, House
+from tests.api.house import Answer, House, give_address
 from tests.people import Person
 from workers.sweep import Sweep
 
@@ -277,3 +278,33 @@ async def test_nobody_but_an_operator_sees_anothers(house: House) -> None:
     missing = await house.ask("GET", f"/accounts/{uuid4()}/throttles", token=(await house.sign_in(oscar)).json["token"])
 
     assert (refused.status, missing.status) == (403, 404)
+
+
+async def test_b6_codes_that_were_sent_are_counted_by_address_for_its_person_and_for_an_operator(house: House) -> None:
+    anna, oscar = await house.hire(), await house.hire("oscar", is_operator=True)
+    phone = await give_address(house, anna, VerificationKind.PHONE, "+31612345678")
+    mail = await give_address(house, anna, VerificationKind.EMAIL, "anna@example.net")
+    await house.open_session(anna, "anna", strength=2)
+    await house.open_session(oscar, "oscar")
+    asked = await house.ask("POST", "/sessions/current/proof/send", {"method_id": str(phone)}, token="anna")
+    assert asked.status == 200
+    otto = await house.hire("otto")
+    await house.open_session(otto, "otto", strength=2)
+    begun = {"label": "Ours", "address": "anna@example.net"}
+    assert (await house.ask("POST", "/security/methods/email", begun, token="otto")).status == 201
+
+    mine = (await house.ask("GET", "/throttles", token="anna")).json["items"]
+    theirs = (await house.ask("GET", f"/accounts/{anna.id}/throttles", token="oscar")).json["items"]
+
+    counts = {(one["lane"], one["kind"]): (one["tries"], one["limit"]) for one in mine}
+    limits = {"code_1m": 1, "code_1h": 5, "code_1d": 10}
+    assert counts == {
+        (lane, kind): (1, limit)
+        for lane in (f"address:{phone}:signed_in", f"address:{mail}")
+        for kind, limit in limits.items()
+    }
+    assert theirs == mine
+    shut = {one["lane"]: one["shut_until"] for one in mine if one["kind"] == "code_1m"}
+    assert set(shut.values()) == {"2026-03-01T12:01:00Z"}
+    assert "example.net" not in str(theirs)
+    assert "5678" not in str(theirs)
