@@ -280,14 +280,12 @@ async def standing(tx: Transaction, held: Any, now: datetime) -> Standing:
     """How the account's owner stands, by what holds now. `held`: their row."""
     home = sa.select(organization.organization.c.settings).where(organization.organization.c.id == held.organization_id)
     settings = OrganizationSettings.of((await tx.execute(home)).scalar_one())
-    methods = []
-    for one in await verification.of_account(tx, held.id):
-        empty = one.kind is VerificationKind.RECOVERY_CODES and await recovery_code.left(tx, one.id) == 0
-        if not empty:
-            methods.append(one)
+    methods = await verification.of_account(tx, held.id)
+    codes = [one.id for one in methods if one.kind is VerificationKind.RECOVERY_CODES]
     return Standing(
         settings=settings.recovery,
         methods=methods,
+        used_up=[one for one in codes if await recovery_code.left(tx, one) == 0],
         contacts=await contact.of_account(tx, held.id),
         roles=await organization.roles_of(tx, held.organization_id, held.id),
         is_operator=held.is_operator,

@@ -49,13 +49,15 @@ class Standing:
 
     settings: RecoverySettings
     methods: Sequence[Verification] = field(repr=False)
-    """In force, saved codes only while any are left."""
+    """In force."""
     contacts: Mapping[UUID, Contact] = field(repr=False)
     """By their method's id: where codes are sent."""
     roles: Collection[str]
     is_operator: bool
     in_group: bool
     now: datetime
+    used_up: Collection[UUID] = ()
+    """Of the methods, what has nothing left to show: saved codes after the last of them. What was shown counts."""
 
     @property
     def offered(self) -> bool:
@@ -104,7 +106,7 @@ class Standing:
 
     def _counts(self, one: Verification) -> bool:
         known = one.kind in ORDER and one.kind.value in self.settings.kinds
-        if not known or Use.RECOVERY not in one.usable_for or not one.lives(self.now):
+        if not known or Use.RECOVERY not in one.usable_for or not one.lives(self.now) or one.id in self.used_up:
             return False
         return (one.kind not in SENT or one.id in self.contacts) and (self.gates > 1 or self.is_settled(one))
 

@@ -1023,6 +1023,51 @@ async def test_a7_a_thief_who_adds_methods_today_resets_nothing(house: House, ag
     assert (await flow.gate("recovery_codes", CODE)).status == (200 if may else 403)
 
 
+@pytest.mark.parametrize("age", [timedelta(hours=24), timedelta(hours=24) - timedelta(microseconds=1)])
+@pytest.mark.parametrize("first", ["recovery_codes", "totp"])
+async def test_a7_the_last_saved_code_vouches_for_a_method_of_today_if_it_is_of_yesterday(
+    house: House, first: str, age: timedelta
+) -> None:
+    """In either order: a set whose last code has just been used is still the set of yesterday; one of today is none."""
+    await offer(house)
+    carla = await house.hire("carla@example.org", second_factor=True)
+    codes = await give_codes(house, carla, age=age)
+    async with house.db.write() as tx:
+        table = recovery_code.recovery_code
+        await tx.execute(sa.delete(table).where(table.c.verification_id == codes, table.c.number != 1))
+    flow = await begin(house, carla.name)
+    typed = {"recovery_codes": CODE, "totp": carla.code(house.clock.now)}
+    second = {"recovery_codes": "totp", "totp": "recovery_codes"}[first]
+
+    answers = [await flow.gate(kind, typed[kind]) for kind in (first, second)]
+
+    if age < timedelta(hours=24):
+        assert [one.status for one in answers] == [403, 403]
+        return
+    assert [one.json["state"] for one in answers] == ["gate2", "proven"]
+    assert (await flow.password()).status == 204
+    assert (await house.sign_in(replace(carla, password=NEW))).json["state"] == "second_factor_required"
+
+
+async def test_a7_what_was_shown_with_the_last_saved_code_counts_no_more_once_the_set_is_taken_away(
+    house: House, anna: Person
+) -> None:
+    async with house.db.write() as tx:
+        table = recovery_code.recovery_code
+        await tx.execute(sa.delete(table).where(table.c.number != 1))
+    flow = await begin(house, anna.name)
+    assert (await flow.gate("recovery_codes", CODE)).json["state"] == "gate2"
+    assert (await flow.gate("totp", anna.code(house.clock.now))).json["state"] == "proven"
+    async with house.db.write() as tx:
+        methods = verification.verification
+        gone = sa.update(methods).where(methods.c.kind == "recovery_codes")
+        await tx.execute(gone.values(state="revoked"))
+
+    refused = await flow.password()
+
+    assert (refused.status, refused.json["code"], refused.json["state"]) == (410, "recovery_over", "cancelled")
+
+
 @pytest.mark.parametrize("whom", ["all", "none"])
 async def test_a7_the_last_kind_that_leads_back_in_stays_where_the_organization_lets_people_recover(
     house: House, whom: str
