@@ -16,6 +16,7 @@ from models.base import Id, Moment, metadata
 from models.database import Transaction
 from models.errors import ClientIdTaken
 from models.organization import membership, organization
+from models.session import Session, session
 from models.settings import APP_USE_KEPT
 from models.vocabulary import new_id
 
@@ -219,6 +220,33 @@ async def connected(tx: Transaction, organization_id: UUID, account_id: UUID, ge
     )
     rows = await tx.execute(statement)
     return [Connected(row.id, row.name, row.first_used_at, row.last_used_at) for row in rows]
+
+
+async def outdate_one(tx: Transaction, over: Session, now: datetime) -> list[UUID]:
+    """What was launched from a sign-in that has ended, while others go on: where apps are to be told of it.
+
+    An app that does not ask for sign-ins by name would end them all: it is told with the last of those that live.
+    """
+    mine = app_use.c.session_id == over.id
+    if (await tx.execute(sa.select(app_use.c.id).where(mine).limit(1))).first() is None:
+        return []
+    others = app_use.alias()
+    goes_on = sa.exists().where(
+        others.c.app_id == app_use.c.app_id,
+        others.c.account_id == app_use.c.account_id,
+        others.c.session_id != over.id,
+        session.c.id == others.c.session_id,
+        session.c.generation == over.generation,
+        session.c.ended_at.is_(None),
+        session.c.idle_at > now,
+        session.c.expires_at > now,
+    )
+    by_name = sa.exists().where(app.c.id == app_use.c.app_id, app.c.session_required)
+    outdated = sa.update(app_use).where(mine, sa.or_(by_name, sa.not_(goes_on))).values(generation=-1)
+    where = (await tx.execute(outdated.returning(app_use.c.organization_id))).scalars()
+    # What goes on is known by a line of its own, and told of then.
+    await tx.execute(sa.delete(app_use).where(mine, app_use.c.generation >= 0))
+    return sorted(set(where))
 
 
 async def outdate(tx: Transaction, organization_id: UUID, account_id: UUID) -> bool:

@@ -1,4 +1,5 @@
-"""Every sign-in of an account ends: at once here, and by a job everywhere else. The one place where they do.
+"""Every sign-in of an account ends: at once here, and by a job everywhere else. The one place where they do. Of one
+sign-in that ends by itself, the same job tells the apps that were opened from it.
 
 Here it is one row, whatever the number of sessions: the account's generation. What others must be told is the job's
 affair. It finds out whom to tell when it runs, so that asking costs the same for one sign-in as for a hundred thousand.
@@ -22,6 +23,7 @@ from models.event import Actor
 from models.job import Job, Told
 from models.notification import Severity
 from models.sealed import Keyring
+from models.session import Session
 from models.vocabulary import JobState, Outcome, Queue, Reason, Task, new_id
 
 sign_out_call = sa.Table(
@@ -148,10 +150,19 @@ async def end_all(tx: Transaction, whose: Whom, why: str, *, actor: Actor, now: 
     Apps are told as ever, by a job in each organization where the person used any. The account's row is held.
     """
     generation = await _end(tx, whose, why, actor=actor, now=now)
-    by = "person" if actor.kind != "account" or actor.id in {None, whose.id} else "administrator"
-    for one in await app.organizations_of(tx, whose.id):
-        await leave_to_a_job(tx, whose.id, one, by=by, now=now)
+    for organization_id in await app.organizations_of(tx, whose.id):
+        await leave_to_a_job(tx, whose.id, organization_id, by=_by(actor, whose.id), now=now)
     return generation
+
+
+async def one(tx: Transaction, over: Session, *, actor: Actor, now: datetime) -> None:
+    """One sign-in has ended, and no other: the apps that were opened from it are told, where there are any."""
+    for organization_id in await app.outdate_one(tx, over, now):
+        await leave_to_a_job(tx, over.account_id, organization_id, by=_by(actor, over.account_id), now=now)
+
+
+def _by(actor: Actor, account_id: UUID) -> str:
+    return "person" if actor.kind != "account" or actor.id in {None, account_id} else "administrator"
 
 
 async def _end(tx: Transaction, whose: Whom, why: str, *, actor: Actor, now: datetime) -> int:

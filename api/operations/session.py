@@ -16,6 +16,7 @@ from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party
 from api.passwords import Hasher
 from models import account, contact, device, event, organization, re_sign_in, session, terms, verification
+from models import sign_out as sign_outs
 from models.browser import Browser
 from models.database import Database, Transaction
 from models.device import LEAST_STRENGTH, DeviceState
@@ -574,7 +575,7 @@ async def go(
     if now >= held.signed_in_at + life.absolute:
         raise NotSignedIn
     token = new_token()
-    await ended(tx, held, actor=actor, now=now)
+    await _ended_here(tx, held, actor=actor, now=now)
     moved = await session.move(tx, held, organization_id, token_hash=hash_token(token), life=life, now=now)
     await record(tx, moved, "open", actor=as_person(actor, moved), now=now, facts={"moved": True})
     return await _resolved(tx, token), token
@@ -652,7 +653,12 @@ async def _proven(
 
 
 async def ended(tx: Transaction, held: Session, *, actor: Actor, now: datetime) -> None:
-    """What ends with a session."""
+    """What ends with a session, here and in the apps that were opened from it."""
+    await sign_outs.one(tx, held, actor=actor, now=now)
+    await _ended_here(tx, held, actor=actor, now=now)
+
+
+async def _ended_here(tx: Transaction, held: Session, *, actor: Actor, now: datetime) -> None:
     await re_sign_in.cancel_live(
         tx, held.account_id, held.organization_id, "signed_out", now, actor=actor, session_id=held.id
     )

@@ -458,3 +458,81 @@ async def test_the_public_keys_are_there_for_everybody_and_hold_nothing_else(hou
     kept, (key,) = await keys()
     assert kept == "public, max-age=300"
     assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}
+
+
+# One sign-in ends, and no other
+
+
+async def told_of_one(house: House) -> list[str | None]:
+    """The sign-ins that apps would be told of by the jobs that wait; None: of all that the person has there."""
+    found: list[str | None] = []
+    for row in await house.rows(sa.select(job.job).order_by(job.job.c.id)):
+        async with house.db.write() as tx:
+            held = await job.by_id(tx, row.id)
+            assert held is not None
+            await sign_out.find_calls(tx, held, house.clock.now)
+            found += [None if call.sid is None else str(call.sid) for call in await sign_out.calls(tx, held.id)]
+    return found
+
+
+async def launch(house: House, made: Answer, token: str) -> str:
+    return str((await house.ask("POST", f"/apps/{made.json['id']}/uses", token=token)).json["sid"])
+
+
+@pytest.mark.parametrize("ends", ["by itself", "from another"])
+async def test_a9_an_app_that_asks_for_sign_ins_by_name_hears_of_the_one_that_ended(
+    house: House, boss: Person, anna: Person, ends: str
+) -> None:
+    made = await register(house, session_required=True)
+    other = await house.open_session(anna, "other")
+    kept, over = await launch(house, made, "anna"), await launch(house, made, "other")
+
+    if ends == "by itself":
+        assert (await house.ask("DELETE", "/sessions/current", token="other")).status == 204
+    else:
+        assert (await house.ask("DELETE", f"/sessions/{other}", token="anna")).status == 204
+
+    assert await told_of_one(house) == [over]
+    assert [str(row.id) for row in await house.rows(sa.select(app.app_use))] == [kept]
+
+
+async def test_a9_an_app_that_knows_the_person_alone_hears_of_the_last_of_their_sign_ins(
+    house: House, boss: Person, anna: Person
+) -> None:
+    """It would end them all: while another goes on there, nothing is told."""
+    made = await register(house)
+    await house.open_session(anna, "other")
+    for token in ("anna", "other"):
+        await launch(house, made, token)
+
+    assert (await house.ask("DELETE", "/sessions/current", token="other")).status == 204
+    assert await house.rows(sa.select(job.job)) == []
+    assert (await house.ask("DELETE", "/sessions/current", token="anna")).status == 204
+
+    assert await told_of_one(house) == [None]
+
+
+async def test_a9_another_sign_in_that_has_run_out_is_no_reason_to_tell_nothing(
+    house: House, boss: Person, anna: Person
+) -> None:
+    made = await register(house)
+    await launch(house, made, "anna")
+    house.clock.forward(31 * 60)
+    await house.open_session(anna, "other")
+    await launch(house, made, "other")
+
+    assert (await house.ask("DELETE", "/sessions/current", token="other")).status == 204
+
+    assert await told_of_one(house) == [None]
+
+
+async def test_a9_an_app_that_was_opened_from_another_sign_in_is_not_told(
+    house: House, boss: Person, anna: Person
+) -> None:
+    made = await register(house, session_required=True)
+    await launch(house, made, "anna")
+    await house.open_session(anna, "other")
+
+    assert (await house.ask("DELETE", "/sessions/current", token="other")).status == 204
+
+    assert await house.rows(sa.select(job.job)) == []
