@@ -20,7 +20,8 @@ from models.password_policy import nfc
 from models.settings import SettingsError
 
 FLOOR: Final = ((46 * 1024, 1), (19 * 1024, 2))
-"""(KiB, passes), equally strong (OWASP; ASVS 5.0, appendix C): a setting below both is refused."""
+"""(KiB, passes), equally strong (OWASP; ASVS 5.0, appendix C): a setting below both is refused. Why the first
+of them is what is set: docs/decisions/0020."""
 
 
 MOST_THREADS: Final = 2
