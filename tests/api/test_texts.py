@@ -186,6 +186,7 @@ A15: Mapping[str, Sequence[str]] = {
     ],
     "new-device sign-in": ["sign_in.new_browser"],
     "second factor failed after right password": ["sign_in.second_factor_failed"],
+    "device disabled": ["device.disabled", "device.disabled_by_administrator", "device.enabled"],
     "password shut": ["password.shut", "account.unlocked", "account.unlocked_by_administrator"],
     "passcode reset done": ["job.reset_passcode.succeeded"],
     "passcode revealed": ["passcode.revealed"],
@@ -211,7 +212,7 @@ NOT_MINE = {
 NEXT = {
     "en": r"change (your password|the passcode)|contact your helpdesk|ask their helpdesk|say so|look at your"
     r"|choose Sign out|change it|make new ones|see that you",
-    "nl": r"(?i)wijzig|helpdesk|meld|controleer|bekijk|kies Overal|maak nieuwe",
+    "nl": r"(?i)wijzig|helpdesk|meld|zeg|controleer|bekijk|kies Overal|maak nieuwe",
 }
 
 
