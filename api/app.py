@@ -34,7 +34,6 @@ from models.database import Database
 from models.errors import BrokenRule, Invalid, NotFound, TermsRequired, UnknownField, Unreadable
 from models.event import Actor
 from models.fault import Fault
-from models.person_key import PersonKey
 from models.sealed import Keyring
 from models.session import Who
 from models.settings import DatabaseSettings
@@ -151,7 +150,7 @@ def endpoint(route: Route, needs: Needs) -> Callable[[web.Request], Awaitable[we
             address=None if here is None else str(here),
             client=_client(headers.get("User-Agent")),
             keys=needs.keys,
-            person_key=None if who is None or who.person_key is None else PersonKey(who.account_id, who.person_key),
+            person_key=None if who is None else who.person_key,
         )
         try:
             try:

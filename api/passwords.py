@@ -85,7 +85,7 @@ class Hasher:
     def place(self) -> Iterator["Place"]:
         """A place in the queue, taken before a try is counted: who is turned away has tried nothing. Raises Busy."""
         with self._pool.seat() as seat:
-            yield Place(self._argon2, self._dummy, seat)
+            yield Place(self, self._argon2, self._dummy, seat)
 
     def is_weak(self, known: str) -> bool:
         """Whether the hash is to be made anew now that the password is at hand."""
@@ -100,7 +100,9 @@ class Hasher:
 class Place:
     """For one caller, who does one thing after the other in it."""
 
-    def __init__(self, argon2: PasswordHasher, dummy: str, seat: Seat) -> None:
+    def __init__(self, hasher: Hasher, argon2: PasswordHasher, dummy: str, seat: Seat) -> None:
+        self.is_weak = hasher.is_weak
+        self.turn = seat.turn
         self._argon2 = argon2
         self._dummy = dummy
         self._seat = seat

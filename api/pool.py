@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import os
+import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from models.errors import Busy
@@ -16,6 +18,13 @@ T = TypeVar("T")
 
 NICE: Final = 5
 """How far these threads stand back: a little. On a busy host, further back, they get nothing done (decision 0019)."""
+
+READY: Final = 2
+"""So many callers make themselves ready while the threads work, so that no thread waits for the next one."""
+
+COME_AGAIN: Final = 4
+"""Seconds, at the most, until whoever found no seat comes again: each is told another time, or all who were refused at
+once would be back at once, and everybody else would wait behind their refusals."""
 
 
 def _stand_back() -> None:
@@ -28,9 +37,16 @@ def _stand_back() -> None:
 class Seat:
     """For one caller, who does one thing after the other in it."""
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, threads: ThreadPoolExecutor, turns: asyncio.Semaphore) -> None:
         self._threads = threads
+        self._turns = turns
         self.work: Future[Any] | None = None
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """To be waited for, by whoever has more to do than the work itself: of all who have a seat only a few are at it
+        at a time, or a crowd that came at once would go from step to step at once, and be in everybody's way.
+        """
+        return self._turns
 
     async def run(self, work: Callable[[], T]) -> T:
         self.work = future = self._threads.submit(work)
@@ -43,6 +59,7 @@ class Pool:
     def __init__(self, name: str, *, threads: int, waiting: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=_stand_back)
         self._seats = threading.BoundedSemaphore(threads + waiting)
+        self._turns = asyncio.Semaphore(threads + READY)
 
     async def close(self) -> None:
         """What is under way is finished."""
@@ -52,8 +69,8 @@ class Pool:
     def seat(self) -> Iterator[Seat]:
         """Raises Busy."""
         if not self._seats.acquire(blocking=False):
-            raise Busy
-        seat = Seat(self._threads)
+            raise Busy(timedelta(seconds=random.randint(1, COME_AGAIN)))  # noqa: S311 - no secret
+        seat = Seat(self._threads, self._turns)
         try:
             yield seat
         finally:

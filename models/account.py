@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from models.base import Folded, Id, Moment, metadata, partial_index
 from models.database import Transaction
-from models.hot import Hot
+from models.hot import Hot, Question
 from models.settings import ACCOUNT_KEPT
 
 account = sa.Table(
@@ -228,9 +228,17 @@ async def rename(tx: Transaction, account_id: UUID, sign_in_name: str) -> None:
     await _set(tx, account_id, sign_in_name=sign_in_name)
 
 
-async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> sa.Row[Any] | None:
-    statement = sa.select(account).where(account.c.sign_in_name == fold(sign_in_name))
-    return (await tx.execute(statement)).one_or_none()
+_BY_SIGN_IN_NAME: Final = Hot(sa.select(account).where(account.c.sign_in_name == sa.bindparam("name")))
+
+
+def named(sign_in_name: str) -> Question:
+    """Whose name it is: one row, or nobody's."""
+    return _BY_SIGN_IN_NAME, {"name": fold(sign_in_name)}
+
+
+async def by_sign_in_name(tx: Transaction, sign_in_name: str) -> Any:
+    """None: nobody has it."""
+    return (await tx.ask(*named(sign_in_name))).one_or_none()
 
 
 async def by_sign_in_names(tx: Transaction, names: Collection[str]) -> list[Any]:
@@ -248,12 +256,17 @@ async def lock_all(tx: Transaction, ids: Collection[UUID]) -> list[Any]:
 _LOCK: Final = Hot(sa.select(account).where(account.c.id == sa.bindparam("account")).with_for_update(key_share=True))
 
 
+def locking(account_id: UUID) -> Question:
+    """As `lock`, for who asks other things in the same breath."""
+    return _LOCK, {"account": account_id}
+
+
 async def lock(tx: Transaction, account_id: UUID) -> Any:
     """The account's row, held until commit: what is decided for one person is decided one thing at a time.
 
     None: there is none.
     """
-    return (await tx.ask(_LOCK, {"account": account_id})).one_or_none()
+    return (await tx.ask(*locking(account_id))).one_or_none()
 
 
 async def end_every_session(tx: Transaction, account_id: UUID) -> int:

@@ -6,13 +6,14 @@ remembered also skips the second factor for a while: never the password, a proof
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from models.base import Id, Moment, metadata
 from models.database import Transaction
+from models.hot import Hot
 from models.settings import BROWSER_KEPT, BROWSER_REMEMBERED, BROWSERS_PER_ACCOUNT
 from models.vocabulary import new_id
 
@@ -94,6 +95,12 @@ async def is_ours(tx: Transaction, token_hash: bytes) -> bool:
     return (await tx.execute(statement)).one_or_none() is not None
 
 
+_OF_ACCOUNT: Final = Hot(
+    sa.select(browser).where(browser.c.account_id == sa.bindparam("account")).order_by(browser.c.used_at)
+)
+_INSERT: Final = Hot(sa.insert(browser))
+
+
 async def meet(
     tx: Transaction,
     *,
@@ -110,8 +117,7 @@ async def meet(
     first one of all surprises nobody. One that was forgotten is as good as unseen. Of too many the one that was longest
     away goes.
     """
-    statement = sa.select(browser).where(browser.c.account_id == account_id).order_by(browser.c.used_at)
-    before = (await tx.execute(statement)).all()
+    before = (await tx.ask(_OF_ACCOUNT, {"account": account_id})).rows
     seen = {"address": address, "client": client, "used_at": now}
     same = next((row for row in before if row.token_hash == token_hash), None)
     if same is not None and same.forgotten_at is None:
@@ -124,16 +130,15 @@ async def meet(
         await tx.execute(sa.update(browser).where(browser.c.id == same.id).values(**again))
         return same.id, unseen
     browser_id = new_id(now)
-    await tx.execute(
-        sa.insert(browser).values(
-            id=browser_id,
-            organization_id=organization_id,
-            account_id=account_id,
-            token_hash=token_hash,
-            created_at=now,
-            **seen,
-        )
-    )
+    values = {
+        "id": browser_id,
+        "organization_id": organization_id,
+        "account_id": account_id,
+        "token_hash": token_hash,
+        "created_at": now,
+        **seen,
+    }
+    tx.later(_INSERT, values)
     too_many = len(before) + 1 - BROWSERS_PER_ACCOUNT
     if too_many > 0:
         await tx.execute(sa.delete(browser).where(browser.c.id.in_([row.id for row in before[:too_many]])))

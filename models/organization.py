@@ -19,7 +19,7 @@ from models import role
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import Transaction
-from models.hot import Hot
+from models.hot import Answer, Hot, Question
 from models.organization_policy import Leaving, device_quota, readable_passcode, unread_passcode
 from models.settings import DEVICES_PER_ACCOUNT, READABLE_PASSCODE
 from models.vocabulary import Act, Ownership, Proof, new_id
@@ -218,12 +218,26 @@ async def of_account(
     ]
 
 
+_ROLES: Final = Hot(
+    sa.select(membership.c.roles).where(
+        membership.c.organization_id == sa.bindparam("organization"), membership.c.account_id == sa.bindparam("account")
+    )
+)
+
+
 async def roles_of(tx: Transaction, organization_id: UUID, account_id: UUID) -> tuple[str, ...]:
     """The account's roles in this organization."""
-    statement = sa.select(membership.c.roles).where(
-        membership.c.organization_id == organization_id, membership.c.account_id == account_id
-    )
-    return tuple((await tx.execute(statement)).scalar_one_or_none() or ())
+    return read_roles(await tx.ask(*roles_question(organization_id, account_id)))
+
+
+def roles_question(organization_id: UUID, account_id: UUID) -> Question:
+    """The same for who asks other things in the same breath; `read_roles` reads the answer."""
+    return _ROLES, {"organization": organization_id, "account": account_id}
+
+
+def read_roles(answer: Answer) -> tuple[str, ...]:
+    row = answer.one_or_none()
+    return () if row is None else tuple(row.roles)
 
 
 async def places_of(tx: Transaction, account_id: UUID) -> list[UUID]:

@@ -16,6 +16,7 @@ from models.base import Id, Json, Moment, metadata, partial_index
 from models.database import NOW_COLUMN, Timed, Transaction
 from models.hot import Hot, Question
 from models.organization import membership, organization
+from models.person_key import PersonKey
 from models.profile import Section
 from models.settings import FRESH_PROOF, SESSION_IDLE, SESSION_KEPT, SESSION_TOUCH, SessionLife, session_life
 from models.vocabulary import id_after, new_id
@@ -175,8 +176,7 @@ class Who:
     """The organization that owns the account; the session may be in another one."""
     roles: tuple[str, ...]
     is_operator: bool
-    person_key: bytes | None = field(default=None, repr=False)
-    """As it stands in their account's row (models/person_key.py)."""
+    person_key: PersonKey | None = field(default=None, repr=False)
     hides_identity: bool = False
     """Whether the organization shows people nothing of who they are to it."""
 
@@ -247,10 +247,13 @@ async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | 
         home_id=row.home_id,
         roles=tuple(row.roles),
         is_operator=row.is_operator,
-        person_key=row.person_key,
+        person_key=None if row.person_key is None else PersonKey(found.account_id, row.person_key),
         hides_identity=Section.IDENTITY.value in row.settings.get("hidden_sections", ()),
     )
     return who, now
+
+
+_INSERT: Final = Hot(sa.insert(session))
 
 
 async def open_session(
@@ -295,7 +298,7 @@ async def open_session(
         "client": client,
         "device_id": device_id,
     }
-    await tx.execute(sa.insert(session).values(**values))
+    tx.later(_INSERT, values)
     return Session(
         **{k: v for k, v in values.items() if k not in {"token_hash", "state", "methods", "method_ids"}},  # type: ignore[arg-type] # one dict of mixed values
         state=state,

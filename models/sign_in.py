@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from models.base import Id, Moment, metadata
 from models.database import Transaction
 from models.errors import DeviceDisabled
 from models.event import Actor
+from models.hot import Hot
 from models.settings import SIGN_IN_KEPT
 from models.vocabulary import id_after, new_id
 
@@ -85,6 +86,9 @@ class SignIn:
         return self.reason == DeviceDisabled.code
 
 
+_INSERT: Final = Hot(sa.insert(sign_in))
+
+
 async def note(
     tx: Transaction,
     *,
@@ -98,19 +102,18 @@ async def note(
 ) -> UUID:
     """A line is never changed afterwards but by its owner's word that it was somebody else."""
     line_id = new_id(now)
-    await tx.execute(
-        sa.insert(sign_in).values(
-            id=line_id,
-            organization_id=organization_id,
-            account_id=account_id,
-            at=now,
-            outcome=outcome.value,
-            reason=reason,
-            session_id=session_id,
-            address=actor.address,
-            client=actor.client,
-        )
-    )
+    values = {
+        "id": line_id,
+        "organization_id": organization_id,
+        "account_id": account_id,
+        "at": now,
+        "outcome": outcome.value,
+        "reason": reason,
+        "session_id": session_id,
+        "address": actor.address,
+        "client": actor.client,
+    }
+    tx.later(_INSERT, values)
     return line_id
 
 

@@ -20,6 +20,7 @@ from models.base import Id, Json, Moment, metadata, partial_index
 from models.browser import browser
 from models.database import Transaction
 from models.event import keep_insert_only
+from models.hot import Hot
 from models.organization import membership
 from models.session import hash_token
 from models.standing import NOTICE, Answer, Expiry, Schedule, Standing, Version
@@ -395,32 +396,45 @@ class Asked:
     browser_token: str | None
 
 
-def _newest(asked: Asked) -> sa.ScalarSelect[Any]:
+def _whose(asked: Asked) -> dict[str, Any]:
+    # A browser without a token is nobody's: no token is empty.
+    browser_hash = b"" if asked.browser_token is None else hash_token(asked.browser_token)
+    return {
+        "organization": asked.organization_id,
+        "account": asked.account_id,
+        "session": asked.session_id,
+        "browser": browser_hash,
+    }
+
+
+def _newest_answer() -> sa.ScalarSelect[Any]:
     """The account's newest answer to the terms of the row it is asked for.
 
     What somebody answered who then left the organization is kept, and counts no more once they join anew.
     """
+    organization_id, account_id = sa.bindparam("organization", type_=Id), sa.bindparam("account", type_=Id)
     belongs_since = (
         sa.select(membership.c.created_at)
-        .where(membership.c.organization_id == asked.organization_id, membership.c.account_id == asked.account_id)
+        .where(membership.c.organization_id == organization_id, membership.c.account_id == account_id)
+        .scalar_subquery()
+    )
+    here = (
+        sa.select(browser.c.id)
+        .where(browser.c.token_hash == sa.bindparam("browser"), browser.c.account_id == account_id)
         .scalar_subquery()
     )
     one = terms_acceptance.alias("one")
-    here = [one.c.session_id == asked.session_id]
-    if asked.browser_token is not None:
-        here.append(
-            one.c.browser_id
-            == sa.select(browser.c.id)
-            .where(browser.c.token_hash == hash_token(asked.browser_token), browser.c.account_id == asked.account_id)
-            .scalar_subquery()
-        )
     return (
         sa.select(one.c.id)
         .where(
-            one.c.account_id == asked.account_id,
+            one.c.account_id == account_id,
             one.c.terms_id == terms.c.id,
             one.c.at >= belongs_since,
-            sa.or_(terms.c.per_device.is_(sa.false()), *here),
+            sa.or_(
+                terms.c.per_device.is_(sa.false()),
+                one.c.session_id == sa.bindparam("session"),
+                one.c.browser_id == here,
+            ),
         )
         .order_by(one.c.number.desc())
         .limit(1)
@@ -429,25 +443,25 @@ def _newest(asked: Asked) -> sa.ScalarSelect[Any]:
     )
 
 
+_NEWEST: Final = _newest_answer()
+_OF_PERSON: Final = Hot(
+    sa.select(
+        terms,
+        terms_acceptance.c.id.label("answer_id"),
+        terms_acceptance.c.version_id.label("answer_version_id"),
+        terms_acceptance.c.accepted.label("answer_accepted"),
+        terms_acceptance.c.at.label("answer_at"),
+    )
+    .outerjoin_from(terms, terms_acceptance, terms_acceptance.c.id == _NEWEST)
+    .where(terms.c.organization_id == sa.bindparam("organization", type_=Id), terms.c.withdrawn_at.is_(None))
+    .order_by(terms.c.id)
+)
+
+
 async def of_person(tx: Transaction, asked: Asked, now: datetime, terms_id: UUID | None = None) -> list[Mine]:
     """The organization's terms as they are to this person, in the order in which they are asked; one of them alone,
     where that is wanted. An organization without any costs one question."""
-    answer = terms_acceptance
-    statement = (
-        sa.select(
-            terms,
-            answer.c.id.label("answer_id"),
-            answer.c.version_id.label("answer_version_id"),
-            answer.c.accepted.label("answer_accepted"),
-            answer.c.at.label("answer_at"),
-        )
-        .outerjoin_from(terms, answer, answer.c.id == _newest(asked))
-        .where(terms.c.organization_id == asked.organization_id, terms.c.withdrawn_at.is_(None))
-        .order_by(terms.c.id)
-    )
-    if terms_id is not None:
-        statement = statement.where(terms.c.id == terms_id)
-    rows = (await tx.execute(statement)).all()
+    rows = [row for row in (await tx.ask(_OF_PERSON, _whose(asked))).rows if terms_id in {None, row.id}]
     by_terms = await versions(tx, [row.id for row in rows])
     return [_mine(row, by_terms[row.id], now) for row in rows]
 
@@ -478,9 +492,9 @@ async def first_asked(tx: Transaction, asked: Asked, now: datetime) -> UUID | No
 
 async def newest_answer(tx: Transaction, asked: Asked, terms_id: UUID) -> Any:
     """The row, or None."""
-    newest = sa.select(_newest(asked)).select_from(terms).where(terms.c.id == terms_id).scalar_subquery()
+    newest = sa.select(_NEWEST).select_from(terms).where(terms.c.id == terms_id).scalar_subquery()
     statement = sa.select(terms_acceptance).where(terms_acceptance.c.id == newest)
-    return (await tx.execute(statement)).one_or_none()
+    return (await tx.execute(statement, _whose(asked))).one_or_none()
 
 
 async def accept(

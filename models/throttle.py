@@ -6,10 +6,11 @@ parallel tries are a hundred counted tries.
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,7 +18,11 @@ import sqlalchemy as sa
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.errors import FOR_EVER
+from models.hot import Hot
 from models.vocabulary import EPOCH
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert
 
 throttle = sa.Table(
     "throttle",
@@ -135,20 +140,34 @@ def key_of_name(sign_in_name: str, key: bytes) -> str:
     return hmac.new(key, sign_in_name.encode(), hashlib.sha256).hexdigest()
 
 
+@lru_cache
+def _holding(insert: Callable[[sa.Table], "Insert"]) -> Hot:
+    """`insert`: the database's own."""
+    fresh = insert(throttle)
+    held = fresh.on_conflict_do_update(index_elements=[throttle.c.key], set_={"key": fresh.excluded.key})
+    return Hot(held.returning(throttle))
+
+
+_WRITE: Final = Hot(
+    sa.update(throttle)
+    .where(throttle.c.key == sa.bindparam("which"))
+    .values({name: sa.bindparam(f"new_{name}") for name in ("tries", "since", "shut_until", "erase_at")})
+)
+_CLEAR: Final = Hot(sa.delete(throttle).where(throttle.c.key == sa.bindparam("which")))
+
+
 async def _hold(tx: Transaction, key: str, now: datetime) -> tuple[int, datetime, datetime]:
     """The row, made if it was not there, and held until commit: in one statement, since others delete it."""
-    fresh = tx.insert(throttle).values(key=key, tries=0, since=now, shut_until=EPOCH, erase_at=now + KEEP)
-    held = fresh.on_conflict_do_update(index_elements=[throttle.c.key], set_={"key": key}).returning(throttle)
-    row = (await tx.execute(held)).one()
+    fresh = {"key": key, "tries": 0, "since": now, "shut_until": EPOCH, "erase_at": now + KEEP}
+    insert = type(tx.insert(throttle))
+    row = (await tx.ask(_holding(insert), fresh)).one()  # type: ignore[arg-type] # a class can be hashed, whatever it makes
     return row.tries, row.since, row.shut_until
 
 
-async def _write(tx: Transaction, key: str, tries: int, since: datetime, shut_until: datetime, now: datetime) -> None:
-    await tx.execute(
-        sa.update(throttle)
-        .where(throttle.c.key == key)
-        .values(tries=tries, since=since, shut_until=shut_until, erase_at=max(now + KEEP, shut_until + KEEP))
-    )
+def _write(tx: Transaction, key: str, tries: int, since: datetime, shut_until: datetime, now: datetime) -> None:
+    erase_at = max(now + KEEP, shut_until + KEEP)
+    new = {"new_tries": tries, "new_since": since, "new_shut_until": shut_until, "new_erase_at": erase_at}
+    tx.later(_WRITE, {"which": key, **new})
 
 
 async def left(tx: Transaction, budget: Budget, who: str, now: datetime) -> int:
@@ -163,7 +182,7 @@ async def take_many(tx: Transaction, budget: Budget, who: str, many: int, now: d
     tries, since, shut_until = await _hold(tx, key, now)
     if not since <= now < since + budget.period:
         tries, since = 0, now
-    await _write(tx, key, tries + many, since, shut_until, now)
+    _write(tx, key, tries + many, since, shut_until, now)
 
 
 async def take(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> timedelta | None:
@@ -186,7 +205,7 @@ async def take_each(tx: Transaction, wanted: Sequence[tuple[Budget, str]], now: 
     if wait > timedelta(0):
         return wait
     for key, tries, since, shut_until in rows:
-        await _write(tx, key, tries + 1, since, shut_until, now)
+        _write(tx, key, tries + 1, since, shut_until, now)
     return None
 
 
@@ -219,7 +238,7 @@ async def count_failure(tx: Transaction, lockout: Lockout, who: str, now: dateti
     if now < shut_until:
         return shut_until - now, False
     tries += 1
-    await _write(tx, key, tries, since, now + lockout.pause(tries), now)
+    _write(tx, key, tries, since, now + lockout.pause(tries), now)
     return None, tries == lockout.most
 
 
@@ -279,7 +298,7 @@ async def count_towards(tx: Transaction, blocks: Counted, now: datetime) -> time
         return wait
     for block, key, tries, since in rows:
         shut_until = now + block.pause if tries >= block.limit else EPOCH
-        await _write(tx, key, tries, since, shut_until, now)
+        _write(tx, key, tries, since, shut_until, now)
     return None
 
 
@@ -289,7 +308,7 @@ async def take_back(tx: Transaction, blocks: Counted, now: datetime) -> None:
         key = f"{block.name}:{who}"
         tries, since, shut_until = await _hold(tx, key, now)
         tries = max(0, tries - 1)
-        await _write(tx, key, tries, since, EPOCH if tries < block.limit else shut_until, now)
+        _write(tx, key, tries, since, EPOCH if tries < block.limit else shut_until, now)
 
 
 async def tries_left(tx: Transaction, blocks: Counted, now: datetime) -> int:
@@ -376,7 +395,7 @@ async def keep(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> No
 
 async def clear(tx: Transaction, lockout: Lockout | Block | Budget, who: str) -> None:
     """It was the right one after all: failures in a row begin at nought again."""
-    await tx.execute(sa.delete(throttle).where(throttle.c.key == f"{lockout.name}:{who}"))
+    tx.later(_CLEAR, {"which": f"{lockout.name}:{who}"})
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

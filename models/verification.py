@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.errors import LabelTaken, LastMethod, MethodQuota
+from models.hot import Answer, Hot, Question
 from models.sealed import Keyring
 from models.vocabulary import Secret
 
@@ -303,14 +304,25 @@ def new_contact(
 # What a person has
 
 
+_OF_ACCOUNT: Final = Hot(
+    sa.select(verification)
+    .where(verification.c.account_id == sa.bindparam("account"), verification.c.state == VerificationState.ACTIVE.value)
+    .order_by(verification.c.is_default.desc(), verification.c.created_at, verification.c.id)
+)
+
+
 async def of_account(tx: Transaction, account_id: UUID) -> list[Verification]:
     """Everything in force: the default first, then the oldest. What is temporary may be over."""
-    statement = (
-        sa.select(verification)
-        .where(verification.c.account_id == account_id, verification.c.state == VerificationState.ACTIVE.value)
-        .order_by(verification.c.is_default.desc(), verification.c.created_at, verification.c.id)
-    )
-    return [Verification.of(row) for row in await tx.execute(statement)]
+    return read(await tx.ask(*question(account_id)))
+
+
+def question(account_id: UUID) -> Question:
+    """The same for who asks other things in the same breath; `read` reads the answer."""
+    return _OF_ACCOUNT, {"account": account_id}
+
+
+def read(answer: Answer) -> list[Verification]:
+    return [Verification.of(row) for row in answer.rows]
 
 
 async def by_id(tx: Transaction, account_id: UUID, verification_id: UUID) -> Verification | None:

@@ -13,7 +13,7 @@ from api.operations import sign_out as sign_outs
 from api.operations.session import HalfSignedIn, OwesPassword, SignedIn
 from api.passkeys import Party
 from models.database import DatabaseDown
-from models.errors import Busy, DomainError, Invalid, TooManyTries
+from models.errors import DomainError, Invalid, TooManyTries
 from models.job import Job
 from models.sent_code import Purpose
 from models.session import SessionState
@@ -27,23 +27,25 @@ NO_COOKIES: Final = (ClearCookie(CookieName.SESSION), ClearCookie(CookieName.RE_
 
 async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
     needs, group = call.needs, call.address_group or "unknown"
-    await must_not_flood(call, SIGN_IN_FLOODS, group, name=call.body.account)
-    try:
-        done = await operations.sign_in(
-            needs.database,
-            needs.hasher,
-            needs.keys,
-            name=call.body.account,
-            password=call.body.password,
-            re_sign_in_token=call.body.re_sign_in or call.re_sign_in_token,
-            browser_token=call.browser_token,
-            throttle_key=needs.throttle_key,
-            actor=call.actor,
-            device_id=call.body.device_id,
-        )
-    except (Busy, DatabaseDown):
-        await forgive(needs.door, SIGN_IN_FLOODS, group)
-        raise
+    # The place first: where there is none, nothing is counted, and turning somebody away costs next to nothing.
+    with needs.hasher.place() as place:
+        await must_not_flood(call, SIGN_IN_FLOODS, group, name=call.body.account)
+        try:
+            done = await operations.sign_in(
+                needs.database,
+                place,
+                needs.keys,
+                name=call.body.account,
+                password=call.body.password,
+                re_sign_in_token=call.body.re_sign_in or call.re_sign_in_token,
+                browser_token=call.browser_token,
+                throttle_key=needs.throttle_key,
+                actor=call.actor,
+                device_id=call.body.device_id,
+            )
+        except DatabaseDown:
+            await forgive(needs.door, SIGN_IN_FLOODS, group)
+            raise
     if isinstance(done, DomainError):
         raise done
     await forgive(needs.door, SIGN_IN_FLOODS, group)

@@ -73,7 +73,7 @@ async def change(
             return await _reject(db, who, tried, broken, actor)
         new_hash = await place.hash(new)
     async with db.write() as tx:
-        held = await password_try.unchanged(tx, tried)
+        held, _ = await password_try.unchanged(tx, tried)
         if held is None:
             await hold_row(tx, who)
             raise PasswordChanged

@@ -10,6 +10,7 @@ from models.browser import Browser
 from models.database import Database, Transaction
 from models.errors import TooManyTries
 from models.event import Actor
+from models.hot import Answer, Question
 from models.session import hash_token
 from models.sign_in import Outcome
 from models.throttle import PASSWORD, PASSWORD_IN_SESSION
@@ -60,8 +61,8 @@ async def count(
     own count, too.
     """
     async with db.write() as tx:
-        row = await account.by_sign_in_name(tx, name)
-        known = None
+        [found] = await tx.together_and_now(account.named(name))
+        row, known = found.one_or_none(), None
         if browser_token is not None:
             # Asked for a name that nobody has, too, at the same cost.
             known = await browser.known(tx, NOBODY if row is None else row.id, hash_token(browser_token))
@@ -125,14 +126,16 @@ async def remember(tx: Transaction, tried: Tried, action: str, actor: Actor, now
     )
 
 
-async def unchanged(tx: Transaction, tried: Tried) -> Any:
-    """The account's row, held, if what was verified is still what opens it.
+async def unchanged(tx: Transaction, tried: Tried, *also: Question) -> tuple[Any, list[Answer]]:
+    """The account's row, held, if what was verified is still what opens it; else None. What is `also` asked is answered
+    as it is once the row is held.
 
     Another password always comes with another generation; another hash alone is the same password, hashed anew.
     """
-    held = await account.lock(tx, tried.row.id)
+    locked, *answers = await tx.together_and_now(account.locking(tried.row.id), *also)
+    held = locked.one_or_none()
     if held is None or held.blocked_at is not None:
-        return None
+        return None, answers
     same_hash = held.password_hash == tried.row.password_hash
     same_generation = held.session_generation == tried.row.session_generation
-    return held if same_hash or same_generation else None
+    return held if same_hash or same_generation else None, answers

@@ -14,7 +14,7 @@ from api.operations.code_send import CodeSent
 from api.operations.passkey_try import Copied
 from api.operations.password_try import OPEN
 from api.passkeys import Assertion, Party
-from api.passwords import Hasher
+from api.passwords import Hasher, Place
 from models import account, contact, device, event, organization, re_sign_in, session, terms, verification
 from models import sign_out as sign_outs
 from models.browser import Browser
@@ -88,7 +88,7 @@ class Proven:
 
 async def sign_in(  # noqa: PLR0911 - each is another end of it
     db: Database,
-    hasher: Hasher,
+    place: Place,
     keys: Keyring,
     *,
     name: str,
@@ -104,18 +104,23 @@ async def sign_in(  # noqa: PLR0911 - each is another end of it
     `device_id`: the one on which it is done, where the client knows it; nobody else's counts.
     """
     better = None
-    with hasher.place() as place:
+    async with place.turn():
         tried = await password_try.count(db, name, throttle_key, OPEN, actor, browser_token=browser_token)
         if tried.wait is not None:
             return TooManyTries(tried.wait)
         right = await place.verify(tried.password_hash, password)
-        if right and hasher.is_weak(tried.row.password_hash):
+        if right and place.is_weak(tried.row.password_hash):
             better = await place.hash(password)
     if not right or tried.blocked:
         await password_try.refuse(db, tried, OPEN, actor)
         return SignInFailed()
     async with db.write() as tx:
-        held = await password_try.unchanged(tx, tried)
+        held, (methods_found, roles_found) = await password_try.unchanged(
+            tx,
+            tried,
+            verification.question(tried.row.id),
+            organization.roles_question(tried.row.organization_id, tried.row.id),
+        )
         if held is None:
             return SignInFailed()
         now = await tx.now()
@@ -130,8 +135,8 @@ async def sign_in(  # noqa: PLR0911 - each is another end of it
         window = None
         if re_sign_in_token is not None:
             window = await re_sign_in.by_token(tx, hash_token(re_sign_in_token), hold=True)
-        methods = verification.asked_for(await verification.of_account(tx, held.id), now)
-        roles = await organization.roles_of(tx, held.organization_id, held.id)
+        methods = verification.asked_for(verification.read(methods_found), now)
+        roles = organization.read_roles(roles_found)
         skipped = _may_skip(tried.browser, held, window, now) if methods else None
         state = SessionState.SECOND_FACTOR if methods and skipped is None else _after_last_factor(held)
         life = _life_of(state, session_life(roles, is_operator=held.is_operator))
@@ -379,7 +384,7 @@ async def prove_by_password(
         await password_try.refuse(db, tried, PROVE, actor)
         return CodeRefused()
     async with db.write() as tx:
-        if await password_try.unchanged(tx, tried) is None:
+        if (await password_try.unchanged(tx, tried))[0] is None:
             raise NotSignedIn
         generation, now = await hold_account(tx, who)
         await password_try.forgive(tx, tried)
@@ -542,6 +547,7 @@ async def _signed_in(
     Everybody arrives at home. Whoever does it for a window of another organization of theirs goes on to there.
     """
     who = await _resolved(tx, token)
+    actor = replace(actor, person_key=who.person_key)
     await record(tx, opened, "open", actor=actor, now=now, facts={"remembered": True} if remembered else None)
     kept = await arrival.arrive(tx, keys, opened, browser_token, actor=actor, now=now, remember=remember)
     if window is not None and await _goes_on(tx, who, window):
