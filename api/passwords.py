@@ -21,7 +21,7 @@ from models.settings import SettingsError
 
 FLOOR: Final = ((46 * 1024, 1), (19 * 1024, 2))
 """(KiB, passes), equally strong (OWASP; ASVS 5.0, appendix C): a setting below both is refused. Why the first
-of them is what is set: docs/decisions/0020."""
+of them is what is set: docs/decisions/0022."""
 
 
 MOST_THREADS: Final = 2
