@@ -1,5 +1,7 @@
 """`python -m launch.demo`: fill a new data folder with a demo organization, once. What exists is left as it is.
 
+A second organization has some of its people as guests: that is where terms of use are asked.
+
 Passwords, TOTP secrets and saved codes are random per folder and stand in its demo.json, for its owner alone. The
 devices are enrolled later, by their simulator, through the api as their owners; one of a kind that nobody can manage is
 there from the beginning.
@@ -24,11 +26,15 @@ from api.passwords import Hasher, HashSettings
 from launch import fleet
 from launch.fleet import Fleet
 from launch.secrets import replace
-from models import account, device, organization, recovery_code, verification
+from models import account, app, device, organization, recovery_code, terms, verification
+from models.app import App
 from models.database import Database, DatabaseDown, Transaction
 from models.device import DeviceState
+from models.role import Role
 from models.sealed import Keyring
 from models.settings import DatabaseSettings, SettingsError, resolve_files
+from models.standing import Expiry
+from models.terms import Terms
 from models.verification import VerificationKind
 from models.vocabulary import Ownership, Secret, new_id
 from platforms.simulation import make_demo_keys, simulated
@@ -128,8 +134,13 @@ async def seed(data: Path, url: str, database: Database, keys: Keyring, cast: Ma
                     now,
                 )
             )
-            for person, password_hash, saved in zip(people, hashes, codes, strict=True):
-                await _hire(tx, person, names[person.account], organization_id, password_hash, saved, keys, now)
+            accounts = {
+                person.account: await _hire(
+                    tx, person, names[person.account], organization_id, password_hash, saved, keys, now
+                )
+                for person, password_hash, saved in zip(people, hashes, codes, strict=True)
+            }
+            await _open_elsewhere(tx, cast["elsewhere"], accounts, now)
     if there and not begun:
         draft.unlink()
         raise DemoLost(f"{file} is gone, but its accounts exist: restore it, or start in another DATA_DIR")
@@ -145,8 +156,8 @@ async def _hire(
     saved: Mapping[int, str],
     keys: Keyring,
     now: datetime,
-) -> None:
-    """Their methods are of the day before: what came today leads nobody back in by itself."""
+) -> UUID:
+    """Their methods are of the day before: what came today leads nobody back in by itself. Returns the account's id."""
     account_id = new_id(now)
     await tx.execute(
         account.new_account(
@@ -199,6 +210,54 @@ async def _hire(
             )
         )
         await recovery_code.keep(tx, verification_id=codes_id, organization_id=organization_id, hashes=saved)
+    return account_id
+
+
+async def _open_elsewhere(
+    tx: Transaction, cast: Mapping[str, Any], accounts: Mapping[str, UUID], now: datetime
+) -> None:
+    """The other organization. Whoever keeps it has published its terms, and accepted them no more than anybody."""
+    organization_id = new_id(now)
+    await tx.execute(organization.new_organization(organization_id, cast["organization"], cast["settings"], now))
+    for name, roles in cast["guests"].items():
+        await tx.execute(organization.new_membership(organization_id, accounts[name], tuple(roles), now, guest=True))
+    for each in cast["apps"]:
+        made = App(
+            id=new_id(now),
+            organization_id=organization_id,
+            name=each["name"],
+            client_id=each["client_id"],
+            backchannel_logout_uri=None,
+            session_required=False,
+            version=1,
+            created_at=now,
+        )
+        await app.add(tx, made)
+    rules = Terms(
+        id=new_id(now),
+        organization_id=organization_id,
+        name=cast["terms"]["name"],
+        names=cast["terms"]["names"],
+        default_language="en",
+        must_scroll=False,
+        per_device=False,
+        expiry=Expiry(),
+        revision=1,
+        created_at=now,
+        withdrawn_at=None,
+    )
+    await terms.add(tx, rules)
+    keeper = next(name for name, roles in cast["guests"].items() if Role.GLOBAL_ADMINISTRATOR in roles)
+    await terms.publish(
+        tx,
+        rules,
+        number=1,
+        major=True,
+        effective_at=now,
+        texts={language: text.strip() for language, text in cast["terms"]["texts"].items()},
+        by=accounts[keeper],
+        now=now,
+    )
 
 
 def equip(data: Path, cast: Mapping[str, Any]) -> None:

@@ -9,12 +9,17 @@ import pytest
 from api.passwords import Hasher, HashSettings
 from launch import demo, fleet
 from launch.fleet import Fleet
-from models import account, recovery_code, verification
+from models import account, app, organization, recovery_code, terms, verification
 from models.contact import SETTLED
 from models.database import Database
+from models.organization_change import Change
+from models.role import Role
 from models.sealed import Keyring
 from models.settings import SettingsError
+from models.standing import Status
+from models.terms import Asked, Mine
 from models.verification import VerificationKind
+from models.vocabulary import new_id
 from platforms.simulation import simulated
 
 CAST = tomllib.loads(demo.CAST.read_text(encoding="utf-8"))
@@ -80,6 +85,89 @@ async def test_there_are_all_the_people_a_demo_needs(data: Path, db: Database) -
         person.keys() == {"account", "password", "totp_secret", "roles", "devices", "saved_codes"}
         for person in people.values()
     )
+
+
+ELSEWHERE = CAST["elsewhere"]
+
+
+async def belongs(db: Database, name: str) -> list[organization.Belonging]:
+    """Where somebody belongs, their home first."""
+    async with db.read() as tx:
+        row = await account.by_sign_in_name(tx, name)
+        assert row is not None
+        found = await organization.of_account(tx, row.id, after=None, limit=10)
+    return sorted(found, key=lambda one: one.organization_id != row.organization_id)
+
+
+async def asked(db: Database, name: str, place: organization.Belonging) -> list[Mine]:
+    async with db.read() as tx:
+        row, now = await account.by_sign_in_name(tx, name), await tx.now()
+        assert row is not None
+        return await terms.of_person(tx, Asked(place.organization_id, row.id, new_id(now), None), now)
+
+
+async def test_some_are_guests_of_another_organization(data: Path, db: Database) -> None:
+    await demo.seed(data, URL, db, KEYS, CAST)
+
+    for person in told(data)["people"]:
+        home, *others = await belongs(db, person["account"])
+        assert home.name == CAST["organization"]
+        expected = [ELSEWHERE["organization"]] if person["account"] in ELSEWHERE["guests"] else []
+        assert [one.name for one in others] == expected
+        assert all(one.roles == tuple(ELSEWHERE["guests"][person["account"]]) for one in others)
+        async with db.read() as tx:
+            row = await account.by_sign_in_name(tx, person["account"])
+            assert row is not None
+            assert not await organization.is_guest(tx, home.organization_id, row.id)
+            assert all([await organization.is_guest(tx, one.organization_id, row.id) for one in others])
+    assert CAST["people"][0]["account"] in ELSEWHERE["guests"], "whom the README signs in"
+    assert [Role.GLOBAL_ADMINISTRATOR] in ELSEWHERE["guests"].values(), "somebody keeps it"
+
+
+async def test_terms_are_asked_elsewhere_and_never_at_home(data: Path, db: Database) -> None:
+    await demo.seed(data, URL, db, KEYS, CAST)
+
+    for person in told(data)["people"]:
+        home, *others = await belongs(db, person["account"])
+        assert await asked(db, person["account"], home) == []
+        for place in others:
+            (rules,) = await asked(db, person["account"], place)
+            assert rules.standing.status is Status.OVERDUE
+            assert rules.standing.version is not None
+            assert rules.terms.names.keys() == {"en", "nl"}
+            for language in ("en", "nl"):
+                async with db.read() as tx:
+                    shown = await terms.text_of(tx, rules.standing.version.id, language)
+                assert shown.text == terms.clean_text(shown.text), "as an administrator could have published it"
+                assert shown.text.startswith(rules.terms.called(language))
+
+
+async def test_the_other_organization_says_whom_to_ask_what_it_sees_and_which_apps_it_has(
+    data: Path, db: Database
+) -> None:
+    await demo.seed(data, URL, db, KEYS, CAST)
+
+    _, elsewhere = await belongs(db, CAST["people"][0]["account"])
+    async with db.read() as tx:
+        held = await organization.hold_settings(tx, elsewhere.organization_id)
+        apps = await app.page(tx, elsewhere.organization_id, after=None, limit=10)
+    assert Change(**ELSEWHERE["settings"]).apply({}, simulated()) == held, "as an administrator could have decided it"
+    assert held["contact"].keys() >= {"name", "email", "phone", "url"}
+    assert held["privacy"].keys() == {"url", "can_see", "cannot_see"}
+    assert {one.name for one in apps} == {each["name"] for each in ELSEWHERE["apps"]}
+    assert all(one.backchannel_logout_uri is None for one in apps), "a demo calls nobody"
+
+
+async def test_a_folder_of_before_the_other_organization_is_left_as_it_is(data: Path, db: Database) -> None:
+    before = {name: value for name, value in CAST.items() if name != "elsewhere"}
+    fleet.write_people(data / fleet.PEOPLE, {"url": URL, "people": []})
+
+    await demo.seed(data, URL, db, KEYS, before)
+    await demo.seed(data, URL, db, KEYS, CAST)
+    demo.equip(data, CAST)
+
+    assert told(data) == {"url": URL, "people": []}
+    assert Fleet.load(data) is not None
 
 
 async def test_the_file_is_for_its_owner_alone(data: Path, db: Database) -> None:

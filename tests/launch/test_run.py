@@ -59,6 +59,7 @@ def children(data: Path) -> dict[str, int]:
 
 MAIN_ROAD = ("The main road",)
 ALL_ROADS = ("The main road", "A forgotten password", "Codes, passkeys, terms")
+ELSEWHERE = ("The main road", "Another organization")
 
 
 def walk(folder: Path, platform: str = "ios", sections: Sequence[str] = MAIN_ROAD) -> str:
@@ -96,6 +97,14 @@ def test_from_nothing_to_an_opened_iphone_and_again(run: Callable, tmp_path: Pat
     assert '"registered":true' in told
     assert "204 No Content" in told, "another password was chosen"
     assert '"kind":"phone","label":"My phone","state":"active"' in told
+    for status in ("overdue", "current"):
+        told = walk(tmp_path, "ios", ELSEWHERE)
+        assert '"state":"succeeded"' in told, "no terms are in the way at home"
+        assert '"name":"Lighthouse Museum","home":false' in told
+        assert "https://museum.example.org/privacy" in told
+        assert f'"status":"{status}"' in told
+        assert "Huisregels voor gasten" in told
+        assert '"name":"Picture archive"' in told
 
     watched = {name: watch(pid) for name, pid in children(data).items()}
     assert watched.keys() == {"redis", "workers", "workers.tick", "api", "platforms.simulation"}
