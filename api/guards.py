@@ -1,6 +1,7 @@
 """Who may pass, and from where they come: sessions, CSRF, floods. Every route names one guard."""
 
 import base64
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -25,7 +26,7 @@ from models.errors import (
     TermsRequired,
 )
 from models.session import SessionState, Who
-from workers.queue import QueueDoor, QueueDown
+from workers.queue import Limit, QueueDoor, QueueDown
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -275,19 +276,17 @@ class Flooded(Exception):
 async def count_floods(door: QueueDoor, floods: tuple[Flood, ...], group: str, *, signed_in: bool) -> None:
     """Count before anything is verified. Raises Flooded; without Redis, Busy for whoever is not signed in."""
     try:
-        for flood in floods:
-            count = await door.count(f"{flood.name}:{group}", flood.window)
-            if count > flood.limit:
-                raise Flooded(flood, began=count == flood.limit + 1)
+        over = await door.count([Limit(f"{one.name}:{group}", one.window, one.limit) for one in floods])
     except QueueDown:
         if not signed_in:
             raise Busy from None
+        return
+    if over is not None:
+        place, count = over
+        raise Flooded(floods[place], began=count == floods[place].limit + 1)
 
 
 async def forgive(door: QueueDoor, floods: tuple[Flood, ...], group: str) -> None:
     """It was no failure: what was counted for it is taken back."""
-    for flood in floods:
-        try:
-            await door.uncount(f"{flood.name}:{group}")
-        except QueueDown:
-            return
+    with contextlib.suppress(QueueDown):
+        await door.uncount([f"{flood.name}:{group}" for flood in floods])

@@ -67,9 +67,12 @@ DEAD_MESSAGE_TTL: Final = timedelta(days=1)
 _LOG = logging.getLogger(__name__)
 _DOWN = (redis.RedisError, OSError, TimeoutError)
 _COUNT: Final = """
-local count = redis.call("INCR", KEYS[1])
-if count == 1 then redis.call("PEXPIRE", KEYS[1], ARGV[1]) end
-return count
+for n, key in ipairs(KEYS) do
+  local count = redis.call("INCR", key)
+  if count == 1 then redis.call("PEXPIRE", key, ARGV[2 * n - 1]) end
+  if count > tonumber(ARGV[2 * n]) then return {n, count} end
+end
+return {0, 0}
 """
 _TAKE: Final = """
 if tonumber(redis.call("GET", KEYS[1]) or "0") >= tonumber(ARGV[2]) then return redis.call("PTTL", KEYS[1]) end
@@ -77,7 +80,9 @@ if redis.call("INCR", KEYS[1]) == 1 then redis.call("PEXPIRE", KEYS[1], ARGV[1])
 return 0
 """
 _UNCOUNT: Final = """
-if tonumber(redis.call("GET", KEYS[1]) or "0") > 0 then return redis.call("DECR", KEYS[1]) end
+for _, key in ipairs(KEYS) do
+  if tonumber(redis.call("GET", key) or "0") > 0 then redis.call("DECR", key) end
+end
 return 0
 """
 
@@ -307,6 +312,15 @@ def _take(items: deque[Item]) -> list[Item]:
     return [items.popleft() for _ in range(min(BATCH, len(items)))]
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`most` times in a window that the first count opens."""
+
+    key: str
+    window: timedelta
+    most: int
+
+
 class QueueDoor:
     """Opened on the loop that uses it; `put` and `nudge` may be called from any thread."""
 
@@ -375,18 +389,23 @@ class QueueDoor:
             _, mark, server = await pipe.execute()
         return f"{mark.decode()}.{server['run_id']}"
 
-    async def count(self, key: str, window: timedelta) -> int:
-        """How often `key` was counted, now included, in the window that its first count opened. Raises QueueDown."""
+    async def count(self, limits: Sequence[Limit]) -> tuple[int, int] | None:
+        """Count in each, as far as the first that is over its limit: its place, and how often it was counted in the
+        window that its first count opened, now included. None: none of them is. Raises QueueDown.
+        """
+        keys = [self._counted(limit.key) for limit in limits]
+        values = [str(one) for limit in limits for one in (_milliseconds(limit.window), limit.most)]
         async with _or_down(self._settings):
-            counted = self._client.eval(
-                _COUNT, 1, f"{self._settings.namespace}:count:{key}", str(_milliseconds(window))
-            )
-            return int(await counted)
+            place, count = await self._client.eval(_COUNT, len(keys), *keys, *values)
+        return (int(place) - 1, int(count)) if place else None
 
-    async def uncount(self, key: str) -> None:
-        """Take one back, because it turned out not to be one. Raises QueueDown."""
+    async def uncount(self, keys: Sequence[str]) -> None:
+        """Take one back of each, because it turned out not to be one. Raises QueueDown."""
         async with _or_down(self._settings):
-            await self._client.eval(_UNCOUNT, 1, f"{self._settings.namespace}:count:{key}")
+            await self._client.eval(_UNCOUNT, len(keys), *(self._counted(key) for key in keys))
+
+    def _counted(self, key: str) -> str:
+        return f"{self._settings.namespace}:count:{key}"
 
     async def take(self, name: str, limit: int, window: timedelta) -> timedelta | None:
         """One of `limit` in a window that its first taker opened. None: taken; else how long to wait.

@@ -21,6 +21,7 @@ from workers.queue import (
     BOUND,
     UNCOUNTED_PAUSE,
     Errand,
+    Limit,
     QueueDoor,
     QueueDown,
     QueueSettings,
@@ -285,14 +286,28 @@ async def test_a_nudge_that_names_no_account_is_passed_over(settings: QueueSetti
 async def test_counts_are_kept_for_each_key_until_their_window_ends(
     settings: QueueSettings, redis_server: RedisServer
 ) -> None:
+    here, there = Limit("192.0.2.1", timedelta(minutes=1), 0), Limit("192.0.2.2", timedelta(milliseconds=50), 0)
     async with QueueDoor(settings) as door:
-        counts = await asyncio.gather(*(door.count("192.0.2.1", timedelta(minutes=1)) for _ in range(40)))
+        counts = await asyncio.gather(*(door.count([here]) for _ in range(40)))
 
-        assert sorted(counts) == list(range(1, 41))
-        assert await door.count("192.0.2.2", timedelta(milliseconds=50)) == 1
+        assert sorted(over for over in counts if over is not None) == [(0, n) for n in range(1, 41)]
+        assert await door.count([there]) == (0, 1)
         assert 0 < redis_server.client.pttl("latchkey:count:192.0.2.1") <= 60_000
         await until(lambda: not redis_server.client.exists("latchkey:count:192.0.2.2"))
-        assert await door.count("192.0.2.2", timedelta(milliseconds=50)) == 1
+        assert await door.count([there]) == (0, 1)
+
+
+async def test_what_one_limit_refuses_is_not_counted_by_the_next(settings: QueueSettings) -> None:
+    few, many = Limit("few", timedelta(minutes=1), 2), Limit("many", timedelta(hours=1), 3)
+    async with QueueDoor(settings) as door:
+        assert [await door.count([few, many]) for _ in range(4)] == [None, None, (0, 3), (0, 4)]
+        assert await door.count([many]) is None, "the third that it counted"
+        assert await door.count([many]) == (0, 4)
+
+        await door.uncount(["few", "many", "never counted"])
+
+        assert await door.count([few, many]) == (0, 4)
+        assert await door.count([many]) == (0, 4)
 
 
 @pytest.mark.parametrize("ill", ["gone", "frozen"])
@@ -305,7 +320,7 @@ async def test_an_ill_redis_is_told_within_a_second_or_so(
 
         async with asyncio.timeout(1.5):
             with pytest.raises(QueueDown):
-                await door.count("192.0.2.1", timedelta(minutes=1))
+                await door.count([Limit("192.0.2.1", timedelta(minutes=1), 1)])
         async with asyncio.timeout(1.5):
             assert not await door.ping()
         async with asyncio.timeout(1.5):
