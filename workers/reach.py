@@ -31,8 +31,9 @@ CONNECT: Final = 1.5
 """Seconds for each of them: all together below the patience for one app, or the last would never get its turn."""
 PATIENT: Final = 1.5
 """Seconds for a name, beside those."""
-LOOK_UPS: Final = 16
-"""Names that are looked up at once. Nothing stops a thread that waits for a resolver: it ends in its own time."""
+LOOK_UPS: Final = 64
+"""Names that are looked up at once, by threads that are made when they are needed. Nothing stops one that waits for a
+resolver: it ends in its own time."""
 LOOK_UPS_EACH: Final = 4
 """Of them for one organization: who answers for its names is its own choice, and may never answer."""
 ONCE: Final = httpx.Limits(max_keepalive_connections=0)

@@ -13,7 +13,7 @@ from api.operations import sign_out as sign_outs
 from api.operations.session import HalfSignedIn, OwesPassword, SignedIn
 from api.passkeys import Party
 from models.database import DatabaseDown
-from models.errors import DomainError, Invalid, TooManyTries
+from models.errors import Busy, DomainError, Invalid, TooManyTries
 from models.job import Job
 from models.sent_code import Purpose
 from models.session import SessionState
@@ -43,7 +43,7 @@ async def sign_in(call: Call[schemas.SignIn, None]) -> Reply:
                 actor=call.actor,
                 device_id=call.body.device_id,
             )
-        except DatabaseDown:
+        except (Busy, DatabaseDown):
             await forgive(needs.door, SIGN_IN_FLOODS, group)
             raise
     if isinstance(done, DomainError):
