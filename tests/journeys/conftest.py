@@ -26,12 +26,14 @@ from tests.clock import Clock
 from tests.journeys.town import AUDIT_KEY, HASHES, Town
 from tests.people import found
 from tests.servers import PATIENT, free_port
+from tests.workers.relying_party import LOOPBACK
 from workers.actors import declare
 from workers.broker import build_broker
 from workers.carriers import NOBODY, Sender
 from workers.database import Resources
 from workers.deliver import deliver
 from workers.letters import Letters
+from workers.logout import Teller
 from workers.main import build_worker
 from workers.needs import Needs
 from workers.outbox import Outbox
@@ -119,9 +121,11 @@ async def worker(
             }
             data.ring = door.put_delivery
             data.ring_task = door.put_task
-            carrier = Outbox(outbox, Letters(town_environment["PUBLIC_URL"]), Sender.of(NOBODY))
+            public_url = town_environment["PUBLIC_URL"]
+            carrier = Outbox(outbox, Letters(public_url), Sender.of(NOBODY))
             ways = {Channel.MAIL: carrier, Channel.SMS: carrier}
-            yield Needs(data, handlers, channels, keys, door, Fault(), ways)
+            teller = await stack.enter_async_context(Teller(public_url, plain=True, meant=LOOPBACK))
+            yield Needs(data, handlers, channels, keys, door, Fault(), ways, teller)
         await data.close()
 
     resources = Resources(needs)

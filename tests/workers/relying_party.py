@@ -24,6 +24,7 @@ class RelyingParty:
     client_id: str
     keys: list[Mapping[str, Any]] = field(default_factory=list)
     uri: str = ""
+    issuer: str = ISSUER
     answers: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -54,7 +55,7 @@ class RelyingParty:
             jwt.PyJWK(dict(key)),
             algorithms=["ES256"],
             audience=self.client_id,
-            issuer=ISSUER,
+            issuer=self.issuer,
             options={
                 "require": ["iss", "aud", "iat", "exp", "jti", "events"],
                 # The tests' clock is set by hand.
