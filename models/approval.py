@@ -12,7 +12,7 @@ It is no job and no state of one: before the yes nothing of it concerns the devi
 while it waits. One of a kind waits per device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -223,7 +223,14 @@ async def lapse(tx: Transaction, held: Approval, *, actor: Actor, now: datetime)
 
 async def end_of_device(tx: Transaction, device_id: UUID, why: str, *, actor: Actor, now: datetime) -> set[UUID]:
     """The device is no longer what it was asked of. The accounts to nudge; the bond is held."""
-    return await _void_all(tx, approval.c.device_id == device_id, why, actor=actor, now=now)
+    return await end_of_devices(tx, [device_id], why, actor=actor, now=now)
+
+
+async def end_of_devices(
+    tx: Transaction, device_ids: Collection[UUID], why: str, *, actor: Actor, now: datetime
+) -> set[UUID]:
+    """The same of several, whose bonds are held: at once, so that accounts are taken in the one order."""
+    return await _void_all(tx, approval.c.device_id.in_(device_ids), why, actor=actor, now=now)
 
 
 async def end_of_account(

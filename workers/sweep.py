@@ -409,9 +409,9 @@ async def _give_up_pending(tx: Transaction, now: datetime, limit: int) -> int:
     asked = sa.exists().where(job.job.c.device_id == device.c.id)
     others = sa.exists().where(re_sign_in.re_sign_in.c.device_id == device.c.id)
     approved = sa.exists().where(approval.approval.c.device_id == device.c.id)
+    await approval.end_of_devices(tx, [bond.device_id for bond in bonds], Reason.DEVICE_LEFT, actor=SWEEP, now=now)
     for bond in bonds:
         await enrollment.end(tx, bond.id, now)
-        await approval.end_of_device(tx, bond.device_id, Reason.DEVICE_LEFT, actor=SWEEP, now=now)
         bound = sa.select(sa.func.count()).where(enrollment.enrollment.c.device_id == bond.device_id)
         known = sa.select(sa.or_(asked, others, approved)).where(device.c.id == bond.device_id)
         if (await tx.execute(known)).scalar_one() or (await tx.execute(bound)).scalar_one() > 1:

@@ -335,10 +335,10 @@ async def _bind(talk: _Talk, check_in: CheckIn) -> Refusal | None:
             await _tell_operator(talk, check_in.address, known)
         return Refusal.NOT_BOUND
     await enrollment.end(talk.tx, earlier.id, talk.now)
-    await _void_approvals(talk, known.id)
     talk.changes["device_id"] = known.id
     invited, talk.held = talk.held, replace(known, state=talk.held.state)
     talk.jobs = await job.open_of_device(talk.tx, known.id, hold=True)
+    await _void_approvals(talk, known.id)
     await talk.tx.execute(
         sa.update(enrollment.enrollment).where(enrollment.enrollment.c.id == talk.bond.id).values(device_id=known.id)
     )
