@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from api.operations import administration
 from api.operations.act import SELECT_FOR_OFFERS, Platforms, reach_of
-from models import departure, enrollment, job, organization, role, sheet, sign_out
+from models import account, departure, enrollment, job, organization, role, sheet, sign_out
 from models.database import Database, Transaction
 from models.device import Device, device
 from models.errors import NotAllowed, NotFound, TooLateToCancel
@@ -140,6 +140,8 @@ async def _stop(tx: Transaction, who: Who, held: Job, *, actor: Actor) -> bool:
     if held.account_id != who.account_id:
         by, reason = "operator", Reason.BY_OPERATOR
         if not who.is_operator:
+            # Whoever asked is told of it: both are held in one order, as everybody who acts on somebody does.
+            await account.lock_all(tx, {who.account_id, held.account_id})
             await administration.must_be(tx, who, role.CREATORS)
             by = "administrator"
     outcome, now = Outcome(JobState.CANCELLED, reason), await tx.now()

@@ -793,6 +793,17 @@ async def test_whoever_may_start_one_may_stop_anothers_and_nobody_else(
         assert await house.told(boss) == ["job.import_accounts.cancelled"], "it is told to whoever asked"
 
 
+async def test_two_who_stop_each_others_file_at_once_both_can(house: House, boss: Person) -> None:
+    """Each is told of theirs: their accounts are held in one order."""
+    await house.appoint("other")
+    read = await send(house, "sign_in_name,display_name\na,A\n")
+    made = await house.ask("POST", "/account-exports", token="other", headers={"Idempotency-Key": "k"})
+
+    stopped = await asyncio.gather(cancel(house, read.json["id"], "other"), cancel(house, made.json["id"], "boss"))
+
+    assert [one.status for one in stopped] == [200, 200]
+
+
 @pytest.mark.parametrize("step", ["import.before_commit", "import.committed"])
 @pytest.mark.parametrize("passing", [1, 2, 3])
 async def test_of_a_stop_and_the_end_one_wins_and_no_row_is_done_twice_or_untold(
