@@ -125,7 +125,7 @@ def _quota(given: int | str | None) -> int | str | None:
     if given in {None, UNLIMITED}:
         return given
     if not isinstance(given, int) or not 1 <= given <= DEVICES_PER_ACCOUNT_MOST:
-        raise BrokenRule(f"from 1 to {DEVICES_PER_ACCOUNT_MOST}, or {UNLIMITED}")
+        raise BrokenRule("range_or_unlimited", least=1, most=DEVICES_PER_ACCOUNT_MOST)
     return given
 
 

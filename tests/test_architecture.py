@@ -251,13 +251,24 @@ def test_what_the_code_can_tell_has_words_in_both_languages_with_the_same_parame
         assert parameters(said["en"][key]) == parameters(said["nl"][key]), key
 
 
+def spelled(rule: ast.expr) -> list[str]:
+    """The names of rules that stand here as they are."""
+    if isinstance(rule, ast.IfExp):
+        return [*spelled(rule.body), *spelled(rule.orelse)]
+    return [rule.value] if isinstance(rule, ast.Constant) and isinstance(rule.value, str) else []
+
+
 def rules_named() -> Iterator[tuple[str, set[str]]]:
     """Every rule that an answer may name, with what it gives for the rule's words."""
     for file in sources("api", "models", "workers"):
         for node in ast.walk(tree(file)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "BrokenRule":
-                if node.args and isinstance(node.args[0], ast.Constant):
-                    yield str(node.args[0].value), {one.arg for one in node.keywords if one.arg is not None}
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in {"BrokenRule", "_invalid"}
+            ):
+                for name in spelled(node.args[-1]):
+                    yield name, {one.arg for one in node.keywords if one.arg is not None}
             elif isinstance(node, ast.Dict):
                 given = {
                     key.value: value
@@ -279,6 +290,20 @@ def test_every_rule_that_can_be_broken_has_words_in_both_languages_and_what_stan
     for rule, given in found:
         for texts in said.values():
             assert parameters(texts[f"rule.{rule}"]) <= given, rule
+
+
+def test_a_rule_is_a_name_wherever_it_is_broken_and_never_a_sentence_made_there() -> None:
+    """What is handed on is spelled by whoever calls `_invalid`, or stands in the table of the reader's words."""
+    unnamed = [
+        f"{file}:{node.lineno}"
+        for file in sources("api", "models", "workers")
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "BrokenRule"
+        if not all(map(re.compile(r"[a-z0-9_]+").fullmatch, spelled(node.args[0]) or ["?"]))
+        if not (isinstance(node.args[0], ast.Name) and file.name in {"app.py", "terms_keeping.py"})
+    ]
+
+    assert unnamed == []
 
 
 def constants_named(platform: str, *names: str) -> Iterator[str]:
