@@ -7,7 +7,7 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 from uuid import UUID
@@ -22,7 +22,10 @@ from models.app import App
 from models.app import add as add_app
 from models.approval import submit
 from models.base import metadata
+from models.database import Database
 from models.event import Actor
+from models.hot import Answer as Found
+from models.hot import Question
 from models.notification import Severity, tell
 from models.vocabulary import Act, new_id
 from tests.api.house import Answer, House
@@ -333,6 +336,72 @@ async def test_nobody_waits_for_what_another_organization_is_doing(house: House)
         for step in steps():
             async with asyncio.timeout(10):
                 await send(house, step, ids[step.name], ids)
+
+
+class Asked:
+    """Every statement that a database is sent, in its order. BEGIN and COMMIT go without saying."""
+
+    def __init__(self, db: Database) -> None:
+        self.statements: list[str] = []
+        driver: Any = db._driver
+        for name in ("begin", "look"):
+            setattr(driver, name, self._heard(getattr(driver, name)))
+
+    def _heard(self, connect: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+        async def connected() -> Any:
+            return _Heard(await connect(), self.statements)
+
+        return connected
+
+
+class _Heard:
+    def __init__(self, connection: Any, statements: list[str]) -> None:
+        self._connection = connection
+        self._statements = statements
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def execute(self, statement: sa.Executable, parameters: Any) -> Any:
+        self._statements.append(str(statement))
+        return await self._connection.execute(statement, parameters)
+
+    async def ask(self, questions: Sequence[Question]) -> list[Found]:
+        self._statements += [str(hot.statement) for hot, _ in questions]
+        found: list[Found] = await self._connection.ask(questions)
+        return found
+
+    async def commit(self, later: Sequence[Question]) -> list[Found]:
+        self._statements += [str(hot.statement) for hot, _ in later]
+        found: list[Found] = await self._connection.commit(later)
+        return found
+
+
+async def test_the_database_is_asked_no_more_of_another_organizations_id_than_of_one_that_never_was(
+    house: House,
+) -> None:
+    """The same cost, told without a watch: the same statements, in whichever order their locks are taken."""
+    ids = await furnish(house)
+    asked = Asked(house.db)
+
+    wrong = []
+    for step in steps():
+        before, nobodys = new_id(house.clock.now), new_id(house.clock.now)
+        # Once before: what is done the first time alone, as recording that access was denied, is of no id.
+        _, one, other = [await cost(house, step, sent, ids, asked) for sent in (before, ids[step.name], nobodys)]
+        if one != other:
+            wrong.append(
+                f"{step}: {len(one)} statements, and {len(other)} of one that never was: {set(one) ^ set(other)}"
+            )
+
+    assert wrong == [], "\n".join(wrong)
+    assert asked.statements
+
+
+async def cost(house: House, step: Step, sent: UUID, ids: Mapping[str, UUID], asked: Asked) -> list[str]:
+    before = len(asked.statements)
+    await send(house, step, sent, ids)
+    return sorted(asked.statements[before:])
 
 
 BODY_ANSWERS: Final = frozenset({400, 401, 403, 404, 409, 422})
