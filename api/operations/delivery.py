@@ -28,12 +28,13 @@ async def _sent_by(tx: Transaction, who: Who, account_id: UUID) -> UUID:
     """In whose name what may be read was sent. Raises NotFound, alike for whom nobody has and whom one may not help."""
     held = sa.select(account.account).where(account.account.c.id == account_id)
     whose = (await tx.execute(held)).one_or_none()
+    # All of it is asked before anything is answered: an account elsewhere costs what none does.
+    member = await organization.is_member(tx, who.organization_id, account_id)
+    theirs = await organization.roles_of(tx, who.organization_id, account_id)
     if whose is None:
         raise NotFound
-    member = await organization.is_member(tx, who.organization_id, account_id)
     if who.is_operator:
         return who.organization_id if member else whose.organization_id
-    theirs = await organization.roles_of(tx, who.organization_id, account_id)
     if not member or whose.is_operator or not role.may(role.RESET, who.roles, theirs):
         raise NotFound
     return who.organization_id
