@@ -105,9 +105,9 @@ async def secure(
         subject=about.subject,
         facts={"notice": about.notice},
     )
-    for one in await _came(tx, whose, about, now):
-        await _take_away(tx, keys, held, one, actor=actor, now=now)
     answered = held.secured_at is not None and about.at < held.secured_at
+    for one in await _came(tx, whose, about, answered=answered, now=now):
+        await _take_away(tx, keys, held, one, actor=actor, now=now)
     await _put_back(tx, keys, whose, about, answered=answered, actor=actor, now=now)
     if answered:
         return []
@@ -199,15 +199,19 @@ async def _gone(tx: Transaction, whose: Person, about: About, now: datetime) -> 
     ]
 
 
-async def _came(tx: Transaction, whose: Person, about: About, now: datetime) -> list[UUID]:
+async def _came(tx: Transaction, whose: Person, about: About, *, answered: bool, now: datetime) -> list[UUID]:
     """The methods that came by it: a chain of addresses hides none of them.
 
     What took the place of one since is of the same hand; so is what came in the kind of an address that was taken
-    away, since no notice of it went there any more.
+    away, since no notice of it went there any more. But only of one that was theirs the day before, and not once the
+    owner has spoken: else an intruder who adds an address and removes it takes away by its link what the owner adds.
     """
     if about.method_id is not None:
         return [about.method_id, *await contact.successors(tx, whose.id, about.method_id)]
-    return [came for gone in await _gone(tx, whose, about, now) for came in await contact.since(tx, gone, about.at)]
+    if answered:
+        return []
+    lost = [gone for gone in await _gone(tx, whose, about, now) if gone.was_settled(about.at)]
+    return [came for gone in lost for came in await contact.since(tx, gone, about.at)]
 
 
 async def _tell(

@@ -1,6 +1,7 @@
 """Phones and mail addresses as methods, over HTTP, on both databases: proven by a code that was sent (A7, A15, B6)."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -731,6 +732,15 @@ async def say_not_me(house: House, token: str) -> int:
     return (await house.ask("POST", "/not-me", {"token": token})).status
 
 
+async def come_back(house: House, person: Person) -> str:
+    """With another password, by the newest link that was mailed; signed in."""
+    token, new = (await sent(house, "not_me.reset_link"))[-1][1], "plain otter walks along the dyke"
+    assert (await house.ask("POST", "/password-resets", {"token": token, "new": new})).status == 204
+    back = await house.sign_in(replace(person, password=new))
+    assert back.status == 201, back.json
+    return str(back.json["token"])
+
+
 async def in_force(house: House, kind: str = "email") -> list[tuple[UUID, str]]:
     methods = await house.rows(sa.select(verification).where(verification.c.kind == kind))
     return [(row.id, row.label) for row in methods if row.state == "active"]
@@ -792,6 +802,58 @@ async def test_a15_what_came_in_its_kind_after_it_went_goes_as_if_it_had_taken_i
     assert await in_force(house, "phone") == [(UUID(phone), "My phone")]
     assert await say_not_me(house, await link_to(house, "thief2@example.net", "security.method_removed")) == 204
     assert {one for one, _ in await in_force(house)} == {old, UUID(before)}, "and does not come back by its own link"
+
+
+async def test_a15_a_stranger_who_added_an_address_and_removed_it_takes_nothing_by_its_link_of_what_the_owner_adds(
+    house: House, anna: Person
+) -> None:
+    """Its mailbox holds a link of the removal for three days."""
+    theirs = await add(house, "email", "thief@example.net", label="Mine")
+    house.clock.now += MINUTE
+    await remove(house, theirs)
+    link = await link_to(house, "thief@example.net", "security.method_removed")
+    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="token")
+    house.clock.now += MINUTE
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "session.signed_out_everywhere")) == 204
+    house.clock.now += MINUTE
+    mine = await add(house, "email", MAIL, label="Home", token=await come_back(house, anna))
+
+    assert await say_not_me(house, link) == 204
+
+    assert await in_force(house) == [(UUID(mine), "Home")]
+
+
+@pytest.mark.parametrize("ago", [timedelta(hours=24), timedelta(hours=24) - MOMENT])
+async def test_a15_what_came_after_an_address_went_goes_only_if_that_was_there_the_day_before(
+    house: House, anna: Person, ago: timedelta
+) -> None:
+    """Whoever has had an address for less than a day says nothing of what came after it."""
+    old = await give_address(house, anna, VerificationKind.EMAIL, "thief@example.net", age=ago)
+    await remove(house, old)
+    house.clock.now += MINUTE
+    later = await add(house, "email", MAIL, label="Home")
+
+    assert await say_not_me(house, await link_to(house, "thief@example.net", "security.method_removed")) == 204
+
+    settled = ago == timedelta(hours=24)
+    assert [one for one, _ in await in_force(house)] == [old if settled else UUID(later)]
+
+
+async def test_a15_an_address_that_went_takes_nothing_along_that_came_after_the_owner_has_spoken(
+    house: House, anna: Person
+) -> None:
+    """Even one that was there the day before."""
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await remove(house, old)
+    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="token")
+    house.clock.now += MINUTE
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "session.signed_out_everywhere")) == 204
+    house.clock.now += MINUTE
+    mine = await add(house, "email", "new@example.net", label="Office", token=await come_back(house, anna))
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert {one for one, _ in await in_force(house)} == {old, UUID(mine)}
 
 
 async def test_a15_a_thiefs_address_comes_back_by_no_link_once_the_owner_has_spoken(house: House, anna: Person) -> None:
