@@ -221,9 +221,12 @@ async def successors(tx: Transaction, account_id: UUID, first: UUID) -> list[UUI
 
 
 async def since(tx: Transaction, gone: Contact, at: datetime) -> list[UUID]:
-    """What was confirmed after that one went, of its kind, in force or gone in its turn."""
+    """What was confirmed after that one went, of its kind, in force or gone in its turn; after a mail address, which
+    gets the notices, of every kind.
+    """
+    kinds = KINDS if gone.kind is VerificationKind.EMAIL else {gone.kind}
     statement = sa.select(contact.c.id).where(
-        contact.c.account_id == gone.account_id, contact.c.kind == gone.kind.value, contact.c.confirmed_at > at
+        contact.c.account_id == gone.account_id, contact.c.kind.in_(kinds), contact.c.confirmed_at > at
     )
     return list((await tx.execute(statement.order_by(contact.c.id))).scalars())
 

@@ -336,6 +336,11 @@ async def by_id(tx: Transaction, account_id: UUID, verification_id: UUID) -> Ver
     return None if row is None else Verification.of(row)
 
 
+async def since(tx: Transaction, account_id: UUID, at: datetime) -> list[UUID]:
+    """What came or was made anew after that, of any kind, and is in force."""
+    return [one.id for one in await of_account(tx, account_id) if one.created_at > at]
+
+
 def asked_for(methods: Sequence[Verification], now: datetime) -> list[Verification]:
     """What finishes a sign-in after the password; nothing for whoever has nothing that stands."""
     living = [one for one in methods if one.lives(now) and Use.MFA in one.usable_for]

@@ -203,15 +203,19 @@ async def _came(tx: Transaction, whose: Person, about: About, *, answered: bool,
     """The methods that came by it: a chain of addresses hides none of them.
 
     What took the place of one since is of the same hand; so is what came in the kind of an address that was taken
-    away, since no notice of it went there any more. But only of one that was theirs the day before, and not once the
-    owner has spoken: else an intruder who adds an address and removes it takes away by its link what the owner adds.
+    away, and after a mail address whatever came, since no notice of it went there any more. But only of one that was
+    theirs the day before, and not once the owner has spoken: else an intruder who adds an address and removes it takes
+    away by its link what the owner adds.
     """
     if about.method_id is not None:
         return [about.method_id, *await contact.successors(tx, whose.id, about.method_id)]
     if answered:
         return []
     lost = [gone for gone in await _gone(tx, whose, about, now) if gone.was_settled(about.at)]
-    return [came for gone in lost for came in await contact.since(tx, gone, about.at)]
+    came = [one for gone in lost for one in await contact.since(tx, gone, about.at)]
+    if any(gone.kind is VerificationKind.EMAIL for gone in lost):
+        came += await verification.since(tx, whose.id, about.at)
+    return list(dict.fromkeys(came))
 
 
 async def _tell(

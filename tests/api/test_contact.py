@@ -10,10 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from models import account, address, contact, recovery, sent_code
+from models import verification as verifications
 from models.delivery import Channel, Delivery, delivery
 from models.event import event
 from models.re_sign_in import re_sign_in
 from models.verification import VerificationKind, verification
+from models.vocabulary import new_id
 from tests.api.house import Answer, House, give_address
 from tests.people import Person, give_device, give_totp
 
@@ -794,14 +796,76 @@ async def test_a15_what_came_in_its_kind_after_it_went_goes_as_if_it_had_taken_i
     await add(house, "email", "thief@example.net", label="Mine")
     gone = await add(house, "email", "thief2@example.net", label="Mine, too")
     await remove(house, gone)
-    phone = await add(house)
 
     assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
 
     assert {one for one, _ in await in_force(house)} == {old, UUID(before)}
-    assert await in_force(house, "phone") == [(UUID(phone), "My phone")]
     assert await say_not_me(house, await link_to(house, "thief2@example.net", "security.method_removed")) == 204
     assert {one for one, _ in await in_force(house)} == {old, UUID(before)}, "and does not come back by its own link"
+
+
+async def give(house: House, person: Person, kind: str) -> None:
+    """A method that came just now."""
+    now, method_id = house.clock.now, new_id(house.clock.now)
+    if kind == "totp":
+        await give_totp(house.db, house.keys, person, now, label="Their app", is_default=False)
+    elif kind == "phone":
+        await give_address(house, person, VerificationKind.PHONE, SECOND, age=timedelta(0))
+    else:
+        whose = {"organization_id": person.organization_id, "account_id": person.id}
+        begun = {"verification_id": method_id, **whose, "label": "Their key", "begun_in": method_id}
+        async with house.db.write() as tx:
+            await tx.execute(verifications.new_passkey(**begun, now=now))
+            pending = await verifications.by_id(tx, person.id, method_id)
+            assert pending is not None
+            await verifications.activate(tx, pending, now)
+
+
+@pytest.mark.parametrize("kind", ["totp", "passkey", "phone"])
+async def test_a15_whatever_came_after_a_mail_address_went_goes_of_whichever_kind(
+    house: House, anna: Person, kind: str
+) -> None:
+    """No notice of it went there. What was there already stays: of that the address was told."""
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    await remove(house, old)
+    house.clock.now += MOMENT
+    await give(house, anna, kind)
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert await in_force(house) == [(old, "email")]
+    methods = await house.rows(sa.select(verification).where(verification.c.kind != "email"))
+    assert [row.label for row in methods if row.state == "active"] == ["App"]
+
+
+async def test_a15_a_phone_that_was_added_and_removed_after_a_mail_address_went_does_not_come_back(
+    house: House, anna: Person
+) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    await remove(house, old)
+    house.clock.now += MINUTE
+    await remove(house, await give_address(house, anna, VerificationKind.PHONE, SECOND, age=timedelta(0)))
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert [row.id for row in await house.rows(sa.select(contact.contact))] == [old]
+
+
+async def test_a15_after_a_phone_went_only_phones_go(house: House, anna: Person) -> None:
+    """Of the others its owner was told by mail."""
+    old = await give_address(house, anna, VerificationKind.PHONE, NUMBER)
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    await remove(house, old)
+    house.clock.now += MINUTE
+    for kind in ("totp", "phone"):
+        await give(house, anna, kind)
+
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "security.method_removed")) == 204
+
+    assert await in_force(house, "phone") == [(old, "phone")]
+    assert [label for _, label in await in_force(house, "totp")] == ["App", "Their app"]
 
 
 async def test_a15_a_stranger_who_added_an_address_and_removed_it_takes_nothing_by_its_link_of_what_the_owner_adds(
