@@ -37,6 +37,8 @@ throttle = sa.Table(
 )
 
 KEEP: Final = timedelta(days=2)
+TO_VERIFY: Final = timedelta(seconds=30)
+"""So long a try that was counted may at most be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def _holding(insert: Callable[[sa.Table], "Insert"]) -> Hot:
 _WRITE: Final = Hot(
     sa.update(throttle)
     .where(throttle.c.key == sa.bindparam("which"))
-    .values({name: sa.bindparam(f"new_{name}") for name in ("tries", "since", "shut_until", "erase_at")})
+    .values({name: sa.bindparam(f"new_{name}") for name in ("tries", "since", "shut_until", "erase_at", "shut_of")})
 )
 _CLEAR: Final = Hot(sa.delete(throttle).where(throttle.c.key == sa.bindparam("which")))
 
@@ -164,10 +166,18 @@ async def _hold(tx: Transaction, key: str, now: datetime) -> tuple[int, datetime
     return row.tries, row.since, row.shut_until
 
 
-def _write(tx: Transaction, key: str, tries: int, since: datetime, shut_until: datetime, now: datetime) -> None:
+def _write(
+    tx: Transaction,
+    key: str,
+    tries: int,
+    since: datetime,
+    shut_until: datetime,
+    now: datetime,
+    shut_of: UUID | None = None,
+) -> None:
     erase_at = max(now + KEEP, shut_until + KEEP)
     new = {"new_tries": tries, "new_since": since, "new_shut_until": shut_until, "new_erase_at": erase_at}
-    tx.later(_WRITE, {"which": key, **new})
+    tx.later(_WRITE, {"which": key, **new, "new_shut_of": shut_of})
 
 
 async def left(tx: Transaction, budget: Budget, who: str, now: datetime) -> int:
@@ -226,26 +236,20 @@ async def give_back(tx: Transaction, budgets: tuple[Budget, ...], who: str) -> N
     )
 
 
-async def count_failure_first(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> timedelta | None:
-    """Count a try as failed before it is verified. None: it may be verified; else how long the door stays shut."""
-    return (await count_failure(tx, lockout, who, now))[0]
+async def count_failure_first(
+    tx: Transaction, lockout: Lockout, who: str, now: datetime, *, owner: UUID | None = None
+) -> timedelta | None:
+    """Count a try as failed before it is verified. None: it may be verified; else how long the door stays shut.
 
-
-async def count_failure(tx: Transaction, lockout: Lockout, who: str, now: datetime) -> tuple[timedelta | None, bool]:
-    """The same, and whether this is the failure that shuts the door for good."""
+    `owner`: whom the sweep is to tell if this one shuts it for good. None: nobody has that name, at the same cost.
+    """
     key = f"{lockout.name}:{who}"
     tries, since, shut_until = await _hold(tx, key, now)
     if now < shut_until:
-        return shut_until - now, False
+        return shut_until - now
     tries += 1
-    _write(tx, key, tries, since, now + lockout.pause(tries), now)
-    return None, tries == lockout.most
-
-
-async def shut_for_good(tx: Transaction, lockout: Lockout, who: str, account_id: UUID | None) -> None:
-    """Whom the sweep is to tell of it. None: nobody has that name, at the same cost."""
-    statement = sa.update(throttle).where(throttle.c.key == f"{lockout.name}:{who}")
-    await tx.execute(statement.values(shut_of=sa.literal(account_id, Id)))
+    _write(tx, key, tries, since, now + lockout.pause(tries), now, owner if tries == lockout.most else None)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +260,12 @@ class ShutDoor:
     account_id: UUID
 
 
-async def shut_doors(tx: Transaction, limit: int) -> list[ShutDoor]:
-    statement = sa.select(throttle.c.key, throttle.c.shut_of).where(throttle.c.shut_of.is_not(None)).limit(limit)
+async def shut_doors(tx: Transaction, now: datetime, limit: int) -> list[ShutDoor]:
+    """But for those of a moment ago: the try that shut one may prove right, and opens it again."""
+    statement = sa.select(throttle.c.key, throttle.c.shut_of).where(
+        throttle.c.shut_of.is_not(None), throttle.c.shut_until <= now + FOR_EVER - TO_VERIFY
+    )
+    statement = statement.limit(limit)
     return [ShutDoor(row.key, row.shut_of) for row in await tx.execute(statement)]
 
 

@@ -246,7 +246,7 @@ class Sweep:
         Here, and not where it happens: there it would take longer for a name that somebody has.
         """
         async with self.database.read() as tx:
-            found = await throttle.shut_doors(tx, self.at_once)
+            found = await throttle.shut_doors(tx, await tx.now(), self.at_once)
         await each(*(partial(self._tell_of_door, door) for door in found))
 
     async def _tell_of_door(self, door: ShutDoor) -> None:

@@ -32,8 +32,6 @@ class Tried:
     lapsed: bool = False
     session_id: UUID | None = None
     """The session in which it is tried, where that one's own count is kept as well."""
-    last: bool = False
-    """If it is wrong, no other is let in before somebody opens the door."""
 
     @property
     def password_hash(self) -> str | None:
@@ -68,11 +66,13 @@ async def count(
             known = await browser.known(tx, NOBODY if row is None else row.id, hash_token(browser_token))
         counter = throttle.key_of_name(account.fold(name), throttle_key) if known is None else known.lane
         now = await tx.now()
-        wait, last = await throttle.count_failure(tx, PASSWORD, counter, now)
+        # Written with the count: whoever is shut out is told, even if nobody comes back to say that it was wrong.
+        owner = None if row is None else row.id
+        wait = await throttle.count_failure_first(tx, PASSWORD, counter, now, owner=owner)
         if wait is None and session_id is not None:
             wait = await throttle.count_failure_first(tx, PASSWORD_IN_SESSION, str(session_id), now)
         lapsed = row is not None and row.password_until is not None and row.password_until < now
-        tried = Tried(counter, row, wait, known, lapsed, session_id, last)
+        tried = Tried(counter, row, wait, known, lapsed, session_id)
         if tried.wait is not None:
             await remember(tx, tried, action, actor, now, TooManyTries.code)
         return tried
@@ -98,8 +98,6 @@ async def forgive(tx: Transaction, tried: Tried) -> None:
 async def remember(tx: Transaction, tried: Tried, action: str, actor: Actor, now: datetime, reason: str) -> None:
     """One line in the record of whose name it is. A name that nobody has is in nobody's record, at the same cost."""
     shut = await throttle.shut_for(tx, PASSWORD, tried.counter, now)
-    if tried.last:
-        await throttle.shut_for_good(tx, PASSWORD, tried.counter, None if tried.row is None else tried.row.id)
     if tried.row is None:
         await throttle.keep(tx, PASSWORD, tried.counter, now)
         return

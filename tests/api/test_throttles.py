@@ -1,13 +1,15 @@
 """What a person and an operator see of the limits, over HTTP, on both databases (section B6 of the fact sheet)."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from api.operations import passkey_try
+from api.operations import passkey_try, password_try
 from models import passkey, throttle, verification
 from models.delivery import Delivery, Link, delivery
+from models.event import Actor
 from models.fault import Fault
 from models.verification import VerificationKind
 from models.vocabulary import Secret, new_id
@@ -186,6 +188,26 @@ async def test_b6_a_door_that_was_opened_before_anybody_was_told_is_no_news(hous
 
     assert await house.told(anna) == ["account.unlocked_by_administrator"]
     assert await house.told(boss) == []
+
+
+async def test_b6_whoever_was_shut_out_is_told_even_if_nobody_came_back_to_say_that_it_was_wrong(house: House) -> None:
+    """The process may end between the count and what came of it; but a right try is given its time."""
+    anna = await house.hire("anna@example.org")
+    last = house.clock.now
+    for _ in range(throttle.PASSWORD.most):
+        last = house.clock.forward(3600)
+        for name in ("nobody@example.org", anna.name):
+            await password_try.count(house.db, name, b"t" * 32, password_try.OPEN, Actor("person"), browser_token=None)
+
+    house.clock.now = last + throttle.TO_VERIFY - timedelta(microseconds=1)
+    await sweep(house, Bell()).shut_doors()
+    assert await house.told(anna) == []
+    house.clock.forward(timedelta(microseconds=1))
+    for _ in range(2):
+        await sweep(house, Bell()).shut_doors()
+
+    assert await house.told(anna) == ["password.shut"]
+    assert await house.rows(sa.select(throttle.throttle).where(throttle.throttle.c.shut_of.is_not(None))) == []
 
 
 async def test_b6_the_ninety_ninth_wrong_password_tells_nobody_and_the_hundredth_that_is_right_neither(
