@@ -21,6 +21,7 @@ async def change(call: Call[schemas.AccountProfileChanged, None]) -> Reply:
     page = await edit.change(
         needs.database,
         needs.keys,
+        needs.throttle_key,
         call.person,
         account_id,
         given_of(call.body),
@@ -37,7 +38,13 @@ async def change_many(call: Call[schemas.ProfilesChanged, None]) -> Reply:
     needs = call.needs
     rows = [edit.Row(one.account_id, _matching(one.etag), given_of(one.changes)) for one in call.body.rows]
     done = await edit.change_many(
-        needs.database, needs.keys, call.person, rows, route="/api/v1/accounts/edit", actor=call.actor
+        needs.database,
+        needs.keys,
+        needs.throttle_key,
+        call.person,
+        rows,
+        route="/api/v1/accounts/edit",
+        actor=call.actor,
     )
     for one in done:
         if one.changed:

@@ -8,7 +8,7 @@ from uuid import UUID
 from api.operations import account, administration, refusal
 from api.operations.administration import Target
 from api.pictures import Pictures
-from models import event, notification, photo, profile, role, roster
+from models import event, notification, password, photo, profile, recovery, role, roster, throttle
 from models.database import Database, Transaction
 from models.errors import DomainError, Invalid, NotFound, PreconditionFailed
 from models.event import Actor
@@ -47,6 +47,7 @@ async def show(db: Database, who: Who, account_id: UUID) -> Profile:
 async def change(
     db: Database,
     keys: Keyring,
+    throttle_key: bytes,
     who: Who,
     account_id: UUID,
     given: Mapping[str, Any],
@@ -55,12 +56,12 @@ async def change(
     actor: Actor,
 ) -> Profile | DomainError:
     """All of it or nothing. `matches`: whether a mark is the one it was made from."""
-    done = await _change(db, keys, who, Row(account_id, matches, given), actor=actor)
+    done = await _change(db, keys, throttle_key, who, Row(account_id, matches, given), actor=actor)
     return done if isinstance(done, DomainError) else done[0]
 
 
 async def _change(
-    db: Database, keys: Keyring, who: Who, row: Row, *, actor: Actor
+    db: Database, keys: Keyring, throttle_key: bytes, who: Who, row: Row, *, actor: Actor
 ) -> tuple[Profile, bool] | DomainError:
     """The page, and whether it was changed by this."""
     async with db.write() as tx:
@@ -74,11 +75,16 @@ async def _change(
             if refused is not None:
                 return refused
         await roster.apply(tx, keys, target.held, wanted, actor=actor, now=target.now)
+        if wanted.sign_in_name is not None:
+            # Strangers may have guessed at the name before it was theirs.
+            counter = throttle.key_of_name(wanted.sign_in_name, throttle_key)
+            await password.open_road(tx, target.held, counter)
+            await recovery.allow_again(tx, target.held, counter)
         return await profile.of_account(tx, row.account_id, whole=True), bool(wanted.fields)
 
 
 async def change_many(
-    db: Database, keys: Keyring, who: Who, rows: Sequence[Row], *, route: str, actor: Actor
+    db: Database, keys: Keyring, throttle_key: bytes, who: Who, rows: Sequence[Row], *, route: str, actor: Actor
 ) -> list[Result]:
     """One after the other, each for itself: what is refused of one keeps nothing from the others.
 
@@ -91,7 +97,7 @@ async def change_many(
     results = []
     for row in rows:
         try:
-            done = await _change(db, keys, who, row, actor=actor)
+            done = await _change(db, keys, throttle_key, who, row, actor=actor)
         except DomainError as error:
             if isinstance(error, refusal.DENIED):
                 ids = {"account_id": str(row.account_id)}

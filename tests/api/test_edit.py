@@ -14,6 +14,7 @@ from models import account, contact, organization, session, verification
 from models.delivery import Delivery, delivery
 from models.event import event
 from models.profile import FIELDS, Editor, profile
+from models.throttle import PASSWORD
 from models.verification import VerificationKind
 from models.vocabulary import new_id
 from tests.api.house import Answer, House, give_address
@@ -401,6 +402,25 @@ async def test_another_sign_in_name_counts_from_now_on_and_is_told_at_both_addre
     assert "account.renamed" in await house.told(anna)
     assert (await house.sign_in(anna)).status == 401
     assert (await house.sign_in(replace(anna, name="anna.jansen@example.org"))).status == 201
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_what_strangers_guessed_at_a_name_before_it_was_somebody_s_does_not_shut_them_out(
+    house: House, boss: Person, anna: Person, many: bool
+) -> None:
+    name = "anna.jansen@example.org"
+    for n in range(PASSWORD.free):
+        body = {"account": name, "password": "wrong"}
+        assert (await house.ask("POST", "/sessions", body, address=f"198.51.{n}.1")).status == 401
+    assert (await house.sign_in(replace(anna, name=name))).status == 429
+
+    if many:
+        edited = await edit_many(house, [row(anna, sign_in_name=name)])
+    else:
+        edited = await edit(house, anna, sign_in_name=name)
+
+    assert edited.status == 200, edited.json
+    assert (await house.sign_in(replace(anna, name=name))).status == 201
 
 
 async def test_a_sign_in_name_is_somebody_s_alone(house: House, boss: Person, anna: Person) -> None:
