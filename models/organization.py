@@ -325,10 +325,11 @@ async def let_recover(tx: Transaction, organization_id: UUID, account_id: UUID, 
 
 
 async def administrators_of(tx: Transaction, organization_id: UUID) -> list[UUID]:
-    """Who may act on others' accounts; they must hear when one of theirs is opened anew."""
-    statement = sa.select(membership.c.account_id, membership.c.roles).where(
-        membership.c.organization_id == organization_id,
-        _HAS_ROLES,
+    """Who is not blocked and may act on others' accounts; they must hear when one of theirs is opened anew."""
+    statement = (
+        sa.select(membership.c.account_id, membership.c.roles)
+        .join_from(membership, account, account.c.id == membership.c.account_id)
+        .where(membership.c.organization_id == organization_id, _HAS_ROLES, account.c.blocked_at.is_(None))
     )
     rows = (await tx.execute(statement)).all()
     return sorted(row.account_id for row in rows if role.holds(row.roles, role.ACTORS))

@@ -75,7 +75,7 @@ async def hold(tx: Transaction, whose: Person) -> tuple[Any, list[UUID]]:
     """
     watching = await organization.administrators_of(tx, whose.organization_id)
     rows = {one: await account.lock(tx, one) for one in sorted({whose.id, *watching})}
-    return rows[whose.id], [one for one in watching if one != whose.id and rows[one].blocked_at is None]
+    return rows[whose.id], [one for one in watching if one != whose.id]
 
 
 async def secure(

@@ -414,6 +414,13 @@ async def test_home_shuts_out_its_own_and_whom_they_ruled_hears_of_it(house: Hou
     await house.open_session(gina, "gina")
     keeper = await house.appoint("keeper@beta.example", "privileged_role_administrator", organization_id=beta)
     await house.hire("nobody@beta.example", organization_id=beta)
+    blocked, deleted = [
+        await house.appoint(f"{gone}@beta.example", "user_administrator", organization_id=beta)
+        for gone in ("blocked", "deleted")
+    ]
+    async with house.db.write() as tx:
+        await account.block(tx, blocked.id, house.clock.now)
+        await account.delete(tx, await account.lock(tx, deleted.id), house.clock.now)
 
     done = await (do(house, "block", gina) if act == "block" else delete(house, gina))
 
