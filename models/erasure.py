@@ -149,7 +149,13 @@ KEPT: Final[Mapping[str, Kept]] = {
     ),
     # What cannot be found by its person, and is gone by itself before or soon after
     "throttle": Kept(
-        throttle.KEEP, "the last try", stays={"key tries since shut_until erase_at shut_of": "goes by itself"}
+        throttle.SHUT_KEPT,
+        "the last try, of a door that it shut for good",
+        stays={
+            "key": "of whom, keyed or by an id; goes by itself, two days after the last try or what it shut",
+            "tries since shut_until erase_at": _OURS,
+            "shut_of": "until they were told",
+        },
     ),
     "recovery": Kept(
         settings.RECOVERY_KEPT,

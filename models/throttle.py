@@ -37,6 +37,9 @@ throttle = sa.Table(
 )
 
 KEEP: Final = timedelta(days=2)
+SHUT_KEPT: Final = timedelta(days=365)
+"""From its last try on, of a door that is shut for good: by then whoever missed it has had it opened, or is gone. A
+hundred more guesses a year are none."""
 TO_VERIFY: Final = timedelta(seconds=30)
 """So long a try that was counted may at most be on its way."""
 
@@ -52,7 +55,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Lockout:
-    """From the `free`-th failure in a row each shuts the door longer, from the `most`-th on until it is cleared."""
+    """From the `free`-th failure in a row each shuts the door longer, from the `most`-th on until it is cleared, or
+    the row is erased."""
 
     name: str
     free: int
@@ -175,7 +179,8 @@ def _write(
     now: datetime,
     shut_of: UUID | None = None,
 ) -> None:
-    erase_at = max(now + KEEP, shut_until + KEEP)
+    for_good = shut_until - now >= FOR_EVER
+    erase_at = now + SHUT_KEPT if for_good else max(now, shut_until) + KEEP
     new = {"new_tries": tries, "new_since": since, "new_shut_until": shut_until, "new_erase_at": erase_at}
     tx.later(_WRITE, {"which": key, **new, "new_shut_of": shut_of})
 

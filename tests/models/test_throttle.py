@@ -150,7 +150,7 @@ async def test_at_most_failures_the_door_stays_shut_and_only_clearing_opens_it(d
         assert await count(db, now) is None
         now += timedelta(minutes=5)
 
-    assert await count(db, now + timedelta(days=365)) is not None
+    assert await count(db, now + timedelta(days=400)) is not None
     async with db.write() as tx:
         await throttle.clear(tx, SHORT, "me")
     assert await count(db, now) is None
@@ -177,10 +177,24 @@ async def test_what_is_old_is_erased_and_a_door_that_is_still_shut_is_not(db: Da
 
     async with db.write() as tx:
         early = await throttle.erase_due(tx, NOON + throttle.KEEP - timedelta(seconds=1), 100)
-        later = await throttle.erase_due(tx, NOON + timedelta(days=365), 100)
+        later = await throttle.erase_due(tx, NOON + throttle.SHUT_KEPT, 100)
 
     assert (early, later) == (0, 1)
     assert await count(db, NOON + timedelta(days=366), who="shut") is not None
+
+
+async def test_a_door_that_is_shut_for_good_is_erased_a_year_after_its_last_try(db: Database) -> None:
+    """Whose it is may be erased long before, and the row cannot be found by them."""
+    last = NOON + 5 * timedelta(minutes=5)
+    for n in range(6):
+        assert await count(db, NOON + n * timedelta(minutes=5)) is None
+    assert await count(db, last + timedelta(days=300)) is not None, "what is not counted keeps it no longer"
+
+    async with db.write() as tx:
+        early = await throttle.erase_due(tx, last + throttle.SHUT_KEPT - timedelta(seconds=1), 100)
+        due = await throttle.erase_due(tx, last + throttle.SHUT_KEPT, 100)
+
+    assert (early, due) == (0, 1)
 
 
 async def test_keeping_a_row_changes_nothing_that_is_decided_by_it(db: Database) -> None:
