@@ -218,16 +218,18 @@ async def send(
     link: Link | None = None,
     expires_at: datetime | None = None,
     not_before: datetime | None = None,
+    delivery_id: UUID | None = None,
 ) -> UUID:
     """Leave it to the workers. They are rung when the transaction is kept, and not at all when it is not; of what is to
     go out `not_before` a moment the sweep rings then.
 
     `to` and `secret` (a code, or the token of `link`) are sealed, and erased when it is over. `key` names the text:
-    `mail.<key>.subject` and `.text`, `sms.<key>`. Past `expires_at` it is not sent any more.
+    `mail.<key>.subject` and `.text`, `sms.<key>`. Past `expires_at` it is not sent any more. `delivery_id`: the id of
+    what it carries, where that may end before it is sent (`withdraw`).
     """
     if link is not None and secret is None:
         raise ValueError("a link needs its token")
-    delivery_id = new_id(now)
+    delivery_id = delivery_id or new_id(now)
     content = Secret(json.dumps([to, None if secret is None else secret.text()]).encode())
     end = now + LIFE if expires_at is None else expires_at
     due_at = now + _ring_pause(0) if not_before is None else not_before
@@ -484,6 +486,13 @@ async def expire(tx: Transaction, held: Delivery, now: datetime) -> None:
         .where(delivery.c.id == held.id, delivery.c.state == DeliveryState.QUEUED.value)
         .values(**_over(DeliveryState.EXPIRED, None, now))
     )
+
+
+async def withdraw(tx: Transaction, ids: Sequence[UUID], now: datetime) -> None:
+    """What these were to carry is over: those that still wait are not sent any more, and one that is under way is not
+    tried again."""
+    waiting = sa.update(delivery).where(delivery.c.id.in_(ids), delivery.c.state == DeliveryState.QUEUED.value)
+    await tx.execute(waiting.values(**_over(DeliveryState.EXPIRED, None, now)))
 
 
 @dataclass(frozen=True, slots=True)

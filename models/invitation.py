@@ -12,6 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from models import delivery
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.session import hash_token, new_token
@@ -88,7 +89,8 @@ async def issue(
         invitation.c.address_hash == address_hash,
         invitation.c.ended_at.is_(None),
     )
-    await tx.execute(earlier.values(ended_at=now, outcome=Ending.REPLACED.value))
+    ended = earlier.values(ended_at=now, outcome=Ending.REPLACED.value).returning(invitation.c.id)
+    await delivery.withdraw(tx, list((await tx.execute(ended)).scalars()), now)
     token = new_token()
     values = {
         "id": new_id(now),
@@ -133,8 +135,10 @@ async def page(tx: Transaction, organization_id: UUID, *, before: UUID | None, l
 
 
 async def end(tx: Transaction, held: Invitation, how: Ending, now: datetime) -> None:
+    """Its letter has its id: one that still waits goes with it."""
     statement = sa.update(invitation).where(invitation.c.id == held.id)
     await tx.execute(statement.values(ended_at=now, outcome=how.value))
+    await delivery.withdraw(tx, [held.id], now)
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

@@ -224,6 +224,20 @@ async def take_each(tx: Transaction, wanted: Sequence[tuple[Budget, str]], now: 
     return None
 
 
+async def stand_in_line(tx: Transaction, budget: Budget, who: str, now: datetime) -> timedelta | None:
+    """Take one, if need be of a later period. None: of this one; else how long until its turn."""
+    key = f"{budget.name}:{who}"
+    tries, since, _ = await _hold(tx, key, now)
+    over = (now - since) // budget.period
+    if over < 0 or tries <= over * budget.limit:
+        tries, since = 0, now
+    else:
+        tries, since = tries - over * budget.limit, since + over * budget.period
+    turn = since + tries // budget.limit * budget.period
+    _write(tx, key, tries + 1, since, turn, now)  # the row is kept as long as anybody's turn is to come
+    return turn - now if tries >= budget.limit else None
+
+
 async def has_room(tx: Transaction, budgets: tuple[Budget, ...], who: str, now: datetime) -> bool:
     """Whether there would be one to take; nothing is taken or held."""
     periods = {f"{budget.name}:{who}": budget for budget in budgets}

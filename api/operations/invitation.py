@@ -44,7 +44,7 @@ async def invite(
         if wait is not None:
             return TooManyTries(wait)
         # What others have sent there is not this organization's to know: it is answered alike, and the mail waits.
-        held_back = await throttle.take(tx, (INVITATION_MAILS,), hashed, now)
+        held_back = await throttle.stand_in_line(tx, INVITATION_MAILS, hashed, now)
         made, token = await invitation.issue(
             tx,
             organization_id=who.organization_id,
@@ -68,6 +68,7 @@ async def invite(
             expires_at=made.expires_at,
             not_before=None if held_back is None else now + held_back,
             now=now,
+            delivery_id=made.id,
         )
         await event.record(
             tx,

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from models import invitation, organization, throttle
-from models.delivery import Delivery, Link, claim, delivery
+from models.delivery import Delivery, DeliveryState, Link, claim, delivery
 from models.invitation import invitation as invitations
 from models.keyed import of_address
 from models.organization import membership
@@ -188,13 +188,32 @@ async def test_a_newer_one_takes_its_place(house: House, anna: Person, ben: Pers
 
 async def test_one_that_is_withdrawn_leads_nowhere(house: House, anna: Person, ben: Person) -> None:
     made = (await invite(house)).json
+    token = await link(house)
 
     for _ in range(2):
         done = await house.ask("DELETE", f"/invitations/{made['id']}", token="ben")
         assert done.status == 204
 
     assert await states(house) == ["withdrawn"]
-    assert (await accept(house, await link(house))).status == 404
+    assert (await accept(house, token)).status == 404
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "replaced"])
+async def test_the_letter_of_one_that_ended_is_not_sent_any_more(
+    house: House, anna: Person, ben: Person, how: str
+) -> None:
+    made = (await invite(house)).json
+    if how == "withdrawn":
+        await house.ask("DELETE", f"/invitations/{made['id']}", token="ben")
+    else:
+        await invite(house)
+
+    first, *others = await letters(house)
+
+    assert (str(first.id), first.state, first.content) == (made["id"], DeliveryState.EXPIRED, None)
+    assert [one.state for one in others] == [DeliveryState.QUEUED] * (how == "replaced")
+    async with house.db.write() as tx:
+        assert await claim(tx, first.id, house.clock.now) is None
 
 
 async def test_another_organizations_invitation_is_nobodys(house: House, anna: Person, ben: Person) -> None:
@@ -302,6 +321,22 @@ async def test_past_twenty_letters_a_day_to_an_address_the_next_one_waits_and_is
     async with house.db.write() as tx:
         assert (await claim(tx, letter.id, letter.available_at - MOMENT)) is None
         assert (await claim(tx, letter.id, letter.available_at)) is not None
+
+
+async def test_what_is_held_back_is_counted_on_the_day_on_which_it_goes_out(house: House) -> None:
+    began = house.clock.now
+    async with house.db.write() as tx:
+        turns = [await throttle.stand_in_line(tx, INVITATION_MAILS, "one", began) for _ in range(45)]
+    day = INVITATION_MAILS.period
+    assert turns == [None] * 20 + [day] * 20 + [2 * day] * 5
+
+    async with house.db.write() as tx:
+        later = [await throttle.stand_in_line(tx, INVITATION_MAILS, "one", began + 2 * day - MOMENT) for _ in range(2)]
+        free = [await throttle.stand_in_line(tx, INVITATION_MAILS, "one", began + 2 * day) for _ in range(14)]
+        anew = await throttle.stand_in_line(tx, INVITATION_MAILS, "one", began + 9 * day)
+    assert later == [MOMENT] * 2, "the second day's were all taken"
+    assert free == [None] * 13 + [day], "and of the third day's seven"
+    assert anew is None
 
 
 def hash_of(mail: str) -> str:
