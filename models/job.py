@@ -412,15 +412,15 @@ _HOLD_RUN: Final = Hot(
     .where(
         job.c.id == sa.bindparam("held"),
         job.c.attempt == sa.bindparam("held_attempt"),
-        job.c.state == sa.bindparam("held_state"),
+        job.c.moves == sa.bindparam("held_moves"),
     )
     .with_for_update()
 )
 
 
 def hold_run(held: Job) -> Question:
-    """Lock the job for its run. No row: this run has lost its lease."""
-    return _HOLD_RUN, {"held": held.id, "held_attempt": held.attempt, "held_state": held.state.value}
+    """Lock the job for its run, where it was left. No row: this run has lost its lease, or the job has moved."""
+    return _HOLD_RUN, {"held": held.id, "held_attempt": held.attempt, "held_moves": held.moves}
 
 
 async def release(

@@ -50,6 +50,14 @@ async def test_a_device_shows_every_act_and_why_one_is_not_available(house: Hous
         "reach": {"road": "poll", "expected_by": "2026-03-01T20:00:00Z"},
         "lock": None,
         "rename": {"available": True, "reason": None},
+        "os_name": None,
+        "maker": None,
+        "join": "joined",
+        "managed": True,
+        "compliant": None,
+        "enabled": True,
+        "registered_at": "2026-03-01T12:00:00Z",
+        "activity": {"check_in": None, "sign_in": None, "command": None},
     }
     acts = {one["act"]: (one["available"], one["reason"], one["proof"]) for one in shown.json["acts"]}
     assert acts["remote_lock"] == (True, None, "none")

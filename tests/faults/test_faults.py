@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -52,19 +53,21 @@ async def test_death_at_each_marked_step_does_no_harm(build: Build, platform: st
 
         await house.quiet()
         await until(tick_is_in_its_last_life)
-        late = house.residents[0]
-        late.phone.go_offline()
-        expired = await house.ask(late)
-        await house.quiet()
-        house.jump(timedelta(hours=25))
+        for late in house.residents[:3]:
+            late.phone.go_offline()
+            expired = await house.ask(late)
+            await house.quiet()
+            house.jump(timedelta(hours=25))
 
-        async def ended() -> bool:
-            return not (await house.only(expired)).is_open
+            async def ended(job_id: UUID = expired) -> bool:
+                return not (await house.only(job_id)).is_open
 
-        await until(ended)
+            await until(ended)
+            assert (await house.only(expired)).state is JobState.EXPIRED
+            if len(tick.died_at) == len(AT_TICK):
+                break  # else a courier was quicker than the sweep to say that it is over
         await house.inspect()
 
-        assert (await house.only(expired)).state is JobState.EXPIRED
         states = await house.states()
         assert set(states) == {JobState.SUCCEEDED, JobState.EXPIRED}
         assert states[JobState.SUCCEEDED] >= 18
