@@ -27,7 +27,8 @@ check: dev-environment ## Look at formatting, lint, types, import contracts, mig
 
 prove: dev-environment ## Run the long tests: faults, fleets, timing
 	@$(BIN)/python -m pytest -q -m "prove and together" -n 4 --timeout=3000 $(ARGS) $(or-none-picked)
-	@$(BIN)/python -m pytest -q -m "prove and not together" --timeout=3000 $(ARGS) $(or-none-picked)
+	@$(BIN)/python -m pytest -q -m "prove and not together" -n 2 --timeout=3000 tests/faults $(ARGS) $(or-none-picked)
+	@$(BIN)/python -m pytest -q -m "prove and not together" --timeout=3000 --ignore=tests/faults $(ARGS) $(or-none-picked)
 
 bench: dev-environment ## Measure, each figure beside its floor
 	@$(BIN)/python -m bench $(ARGS)
@@ -40,7 +41,7 @@ clean: ## Remove the environment and all caches; .data stays
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Who picks some may pick none of one half; without a pick, none is a failure.
+# Who picks some may pick none of one part; without a pick, none is a failure.
 or-none-picked = $(if $(ARGS),|| test $$? -eq 5)
 
 # The locks hold hashes and name no host. An environment that was made from the lock as it stands is left as it is:
