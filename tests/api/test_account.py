@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from models import account, organization
 from models.delivery import Delivery, delivery
 from models.event import event
-from models.job import ask as ask_for
 from models.job import job
 from models.re_sign_in import re_sign_in
 from models.session import session
-from models.vocabulary import Act, Queue, new_id
+from models.vocabulary import Act, new_id
+from tests import runs
 from tests.api.house import Answer, House
 from tests.people import Person, found, give_device, welcome
 
@@ -211,21 +211,8 @@ async def test_a_block_ends_everything_at_once_and_opening_it_again_brings_nothi
     house: House, boss: Person, anna: Person
 ) -> None:
     phone = await give_device(house.db, anna, house.clock.now)
-    job_id = new_id(house.clock.now)
     async with house.db.write() as tx:
-        await ask_for(
-            tx,
-            job_id=job_id,
-            organization_id=anna.organization_id,
-            account_id=anna.id,
-            device_id=phone,
-            act=Act.REMOTE_LOCK,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key="k",
-            request_hash=b"",
-            now=house.clock.now,
-        )
+        await runs.ask(tx, anna, phone, Act.REMOTE_LOCK, house.clock.now)
     await house.open_session(anna, "other")
     await house.ask("POST", "/re-sign-ins", {"device_id": str(phone), "act": "reset_passcode"}, token="other")
 

@@ -14,7 +14,7 @@ from models.device import stands_in_the_way
 from models.event import Actor
 from models.job import Words
 from models.settings import FRESH_PROOF
-from models.vocabulary import DEPARTURES, Act, JobState, Outcome, Reason, Secret
+from models.vocabulary import DEPARTURES, Act, JobState, Outcome, Reason
 from tests import runs
 from tests.api.house import PASSWORD, Answer, House
 from tests.people import Person, give_device
@@ -58,12 +58,7 @@ async def plan(house: House, job_id: str, *, hand_over: bool = False) -> None:
     """As a worker and a check-in would."""
     now = house.clock.now
     async with house.db.write() as tx:
-        held = await runs.claim(tx, UUID(job_id))
-        assert held is not None
-        sealed = job.seal_plan(house.keys, held, Secret(b"plan"))
-        await runs.store_plan(tx, held, ref=job_id, sealed=sealed, now=now)
-        held = await job.by_id(tx, held.id)
-        assert held is not None
+        held = await runs.planned(tx, house.keys, UUID(job_id), now)
         if hand_over:
             await job.deliver(tx, held, by="device", now=now)
 

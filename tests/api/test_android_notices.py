@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from models import job, seen_message
 from models.base import metadata
 from models.enrollment import enrollment
-from models.vocabulary import Act, JobState, Queue, new_id
+from models.vocabulary import Act, JobState
 from platforms.android.acts import Planned
 from platforms.base import Keys, Shared
 from tests import runs
@@ -63,29 +63,11 @@ async def hear(house: House, body: bytes, signer: Signer = SIGNER, **claims: Any
 
 async def order(house: House, anna: Person, phone: UUID) -> UUID:
     """A lock that Google holds."""
-    job_id = new_id(NOW)
     async with house.db.write() as tx:
-        await job.ask(
-            tx,
-            organization_id=anna.organization_id,
-            account_id=anna.id,
-            device_id=phone,
-            act=Act.REMOTE_LOCK,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key=job_id.hex,
-            request_hash=b"hash",
-            now=NOW,
-            job_id=job_id,
-        )
-        held = await runs.claim(tx, job_id)
-        assert held is not None
-        sealed = job.seal_plan(house.keys, held, Planned().write())
-        await runs.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=NOW, by_courier=True)
-        held = await job.by_id(tx, job_id)
-        assert held is not None
+        asked = await runs.ask(tx, anna, phone, Act.REMOTE_LOCK, NOW)
+        held = await runs.planned(tx, house.keys, asked.id, NOW, plan=Planned().write(), by_courier=True)
         await job.deliver(tx, held, by="worker", now=NOW, receipt=OPERATION)
-    return job_id
+    return held.id
 
 
 async def state(house: House, job_id: UUID) -> str:

@@ -17,7 +17,7 @@ from models.enrollment import enrollment
 from models.event import event
 from models.fault import Fault
 from models.settings import CONFIRMATION
-from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Queue, Reason, Secret, new_id
+from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Reason, Secret, new_id
 from platforms.base import (
     Answer,
     Caller,
@@ -126,32 +126,14 @@ async def bond_of(house: House, device_id: UUID) -> sa.Row[tuple[object, ...]]:
     return row
 
 
-async def order(house: House, anna: Person, device_id: UUID, **values: object) -> UUID:
+async def order(house: House, anna: Person, device_id: UUID) -> UUID:
     """A job as it is when a courier has taken it."""
     now = house.clock.now
-    job_id = new_id(now)
     async with house.db.write() as tx:
-        await job.ask(
-            tx,
-            organization_id=anna.organization_id,
-            account_id=anna.id,
-            device_id=device_id,
-            act=Act.REMOTE_LOCK,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key=job_id.hex,
-            request_hash=b"hash",
-            now=now,
-            job_id=job_id,
-        )
-        held = await runs.claim(tx, job_id)
-        assert held is not None
-        sealed = job.seal_plan(house.keys, held, Secret(b"plan"))
-        await runs.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=now, by_courier=True)
-        held = await job.by_id(tx, job_id)
-        assert held is not None
+        asked = await runs.ask(tx, anna, device_id, Act.REMOTE_LOCK, now)
+        held = await runs.planned(tx, house.keys, asked.id, now, by_courier=True)
         await job.deliver(tx, held, by="worker", now=now, receipt="operation-7")
-    return job_id
+    return held.id
 
 
 async def state(house: House, job_id: UUID) -> JobState:
@@ -441,29 +423,11 @@ async def test_new_signers_are_fetched_once_the_pause_is_over(
 
 async def handed_over(house: House, anna: Person, device_id: UUID, act: Act) -> UUID:
     now = house.clock.now
-    job_id = new_id(now)
     async with house.db.write() as tx:
-        await job.ask(
-            tx,
-            organization_id=anna.organization_id,
-            account_id=anna.id,
-            device_id=device_id,
-            act=act,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key=job_id.hex,
-            request_hash=b"hash",
-            now=now,
-            job_id=job_id,
-        )
-        held = await runs.claim(tx, job_id)
-        assert held is not None
-        sealed = job.seal_plan(house.keys, held, Secret(b"plan"))
-        await runs.store_plan(tx, held, ref=str(job_id), sealed=sealed, now=now)
-        held = await job.by_id(tx, job_id)
-        assert held is not None
+        asked = await runs.ask(tx, anna, device_id, act, now)
+        held = await runs.planned(tx, house.keys, asked.id, now)
         await job.deliver(tx, held, by="device", now=now)
-    return job_id
+    return held.id
 
 
 async def keep_passcode(house: House, anna: Person, device_id: UUID, job_id: UUID) -> None:

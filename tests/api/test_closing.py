@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from models import account, organization, profile
 from models.delivery import delivery
 from models.event import event
-from models.job import ask, job
+from models.job import job
 from models.organization import membership
 from models.re_sign_in import re_sign_in
 from models.settings import ACCOUNT_KEPT, FRESH_PROOF
-from models.vocabulary import Act, Queue, new_id
+from models.vocabulary import Act
+from tests import runs
 from tests.api.house import Answer, House
 from tests.clock import NOON
 from tests.people import Person, found, give_device
@@ -124,25 +125,12 @@ async def test_an_account_that_another_system_keeps_is_closed_there(house: House
 @pytest.mark.parametrize("act", [Act.WIPE, Act.REMOVE])
 async def test_what_was_asked_for_a_lost_device_is_not_taken_back_by_it(house: House, anna: Person, act: Act) -> None:
     phone = await give_device(house.db, anna, house.clock.now)
-    asked = new_id(house.clock.now)
     async with house.db.write() as tx:
-        await ask(
-            tx,
-            job_id=asked,
-            organization_id=anna.organization_id,
-            account_id=anna.id,
-            device_id=phone,
-            act=act,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key="k",
-            request_hash=b"",
-            now=house.clock.now,
-        )
+        asked = await runs.ask(tx, anna, phone, act, house.clock.now)
 
     answer = await close(house)
 
-    assert (answer.status, answer.json["code"], answer.json["job_id"]) == (409, "action_in_progress", str(asked))
+    assert (answer.status, answer.json["code"], answer.json["job_id"]) == (409, "action_in_progress", str(asked.id))
 
 
 async def test_the_last_global_administrator_stays_and_one_of_two_may_go(house: House) -> None:

@@ -14,14 +14,14 @@ import sqlalchemy as sa
 import models
 from models.delivery import Delivery, delivery
 from models.device import DeviceState
-from models.job import ask as ask_for
 from models.job import job
 from models.notification import notification
 from models.passcode import keep, passcode
 from models.re_sign_in import re_sign_in
 from models.settings import DEVICES_PER_ACCOUNT, FRESH_PROOF, RECENT_PROOF
 from models.throttle import throttle
-from models.vocabulary import Act, PasscodeKind, Queue, Secret, new_id
+from models.vocabulary import Act, PasscodeKind, Secret, new_id
+from tests import runs
 from tests.api.house import Answer, House
 from tests.people import Person, found, give_device, welcome
 
@@ -45,23 +45,8 @@ async def ask(house: House, device_id: UUID, act: str, key: str = "k") -> Answer
 
 async def put(house: House, person: Person, device_id: UUID, act: Act) -> UUID:
     """A job that was asked for already."""
-    now = house.clock.now
-    job_id = new_id(now)
     async with house.db.write() as tx:
-        await ask_for(
-            tx,
-            job_id=job_id,
-            organization_id=person.organization_id,
-            account_id=person.id,
-            device_id=device_id,
-            act=act,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key=job_id.hex,
-            request_hash=b"",
-            now=now,
-        )
-    return job_id
+        return (await runs.ask(tx, person, device_id, act, house.clock.now)).id
 
 
 async def listed(house: House, token: str = "t") -> list[dict[str, Any]]:

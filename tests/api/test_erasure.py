@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 
 from models import account, event, leaving, sheet, sign_in
-from models import job as jobs
 from models.base import metadata
 from models.csv_text import Head
 from models.device import device
@@ -20,7 +19,8 @@ from models.job import job
 from models.settings import ACCOUNT_KEPT, MEMBERSHIP_KEPT
 from models.terms import hash_of
 from models.verification import VerificationKind
-from models.vocabulary import Queue, Secret, Task, new_id
+from models.vocabulary import Queue, Secret, Task
+from tests import runs
 from tests.api.house import House, give_address
 from tests.people import Person, found, give_device, give_terms, welcome
 from tests.workers.shop import Bell
@@ -233,19 +233,7 @@ async def have_files(house: House, person: Person, *, rows: int, parts: int, nam
     """A report and a file of accounts that this administrator asked for."""
     now = house.clock.now
     async with house.db.write() as tx:
-        asked = await jobs.ask(
-            tx,
-            job_id=new_id(now),
-            organization_id=person.organization_id,
-            account_id=person.id,
-            device_id=None,
-            act=Task.IMPORT_ACCOUNTS,
-            queue=Queue.BULK,
-            by="administrator",
-            idempotency_key=None,
-            request_hash=None,
-            now=now,
-        )
+        asked = await runs.ask(tx, person, None, Task.IMPORT_ACCOUNTS, now, queue=Queue.BULK, by="administrator")
         await sheet.begin(
             tx,
             job_id=asked.id,

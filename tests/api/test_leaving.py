@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from models import account, leaving, organization
-from models import job as jobs
 from models.delivery import delivery
 from models.device import DeviceState, device
 from models.enrollment import enrollment, of_link
@@ -20,7 +19,7 @@ from models.re_sign_in import re_sign_in
 from models.role import Role
 from models.session import session
 from models.settings import FRESH_PROOF, MEMBERSHIP_KEPT
-from models.vocabulary import Act, JobState, Outcome, Queue, Reason, Secret, Task, new_id
+from models.vocabulary import Act, JobState, Outcome, Reason, Task
 from platforms.base import CheckIn, EnrollmentState, Refusal, Report
 from tests import runs
 from tests.api.house import Answer, House
@@ -615,25 +614,12 @@ async def test_rights_are_forgotten_after_thirty_days_and_all_of_it_a_month_late
 async def on_its_way_out(house: House, anna: Person, beta: UUID) -> tuple[UUID, UUID]:
     """A device of Beta that was to be wiped when its person left, and the wipe."""
     phone = await give_device(house.db, guest(anna, beta), house.clock.now)
-    wipe = new_id(house.clock.now)
     async with house.db.write() as tx:
         await tx.execute(sa.update(enrollment).where(enrollment.c.device_id == phone).values(address=ADDRESS))
-        await jobs.ask(
-            tx,
-            organization_id=beta,
-            account_id=anna.id,
-            device_id=phone,
-            act=Act.WIPE,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key=None,
-            request_hash=None,
-            now=house.clock.now,
-            job_id=wipe,
-        )
+        wipe = await runs.ask(tx, guest(anna, beta), phone, Act.WIPE, house.clock.now)
     await there(house, anna, beta)
     assert (await leave(house, beta)).status == 202
-    return phone, wipe
+    return phone, wipe.id
 
 
 async def trust(house: House, device_id: UUID) -> str:
@@ -661,29 +647,11 @@ async def test_a_device_that_cannot_be_wiped_is_trusted_as_long_as_it_has_an_own
     if not gone:
         await welcome(house.db, beta, anna, house.clock.now)
     async with house.db.write() as tx:
-        held = await runs.claim(tx, wipe)
-        assert held is not None
-        sealed = jobs.seal_plan(house.keys, held, Secret(b"plan"))
-        await runs.store_plan(tx, held, ref="wipe-1", sealed=sealed, now=house.clock.now, by_courier=False)
+        await runs.planned(tx, house.keys, wipe, house.clock.now, ref="wipe-1")
     house.clock.forward(timedelta(seconds=1))
     async with house.db.write() as tx:
-        lock = await jobs.ask(
-            tx,
-            organization_id=beta,
-            account_id=anna.id,
-            device_id=phone,
-            act=Act.REMOTE_LOCK,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key=None,
-            request_hash=None,
-            now=house.clock.now,
-            job_id=new_id(house.clock.now),
-        )
-        held = await runs.claim(tx, lock.id)
-        assert held is not None
-        sealed = jobs.seal_plan(house.keys, held, Secret(b"plan"))
-        await runs.store_plan(tx, held, ref="lock-1", sealed=sealed, now=house.clock.now, by_courier=False)
+        lock = await runs.ask(tx, guest(anna, beta), phone, Act.REMOTE_LOCK, house.clock.now)
+        await runs.planned(tx, house.keys, lock.id, house.clock.now, ref="lock-1")
     spoken = Spoken(house, monkeypatch)
     failed = Outcome(JobState.FAILED, Reason.PLATFORM_UNSUPPORTED)
     spoken.check_in = CheckIn(wants_order=True)

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from models import passcode
-from models.job import ask
 from models.passcode import passcode as passcodes
-from models.vocabulary import Act, PasscodeKind, Queue, Secret, new_id
+from models.vocabulary import Act, PasscodeKind, Secret
 from platforms.base import PasscodeRule
+from tests import runs
 from tests.api.house import Answer, House
 from tests.people import Person, give_device
 
@@ -31,27 +31,14 @@ async def with_a_code(house: House, **more: Any) -> tuple[Person, UUID]:
 async def make_code(house: House, person: Person, device_id: UUID, code: str) -> None:
     now = house.clock.now
     async with house.db.write() as tx:
-        job_id = new_id(now)
-        await ask(
-            tx,
-            job_id=job_id,
-            organization_id=person.organization_id,
-            account_id=person.id,
-            device_id=device_id,
-            act=Act.RESET_PASSCODE,
-            queue=Queue.INTERACTIVE,
-            by="person",
-            idempotency_key=job_id.hex,
-            request_hash=b"",
-            now=now,
-        )
+        asked = await runs.ask(tx, person, device_id, Act.RESET_PASSCODE, now)
         await tx.execute(sa.text("UPDATE job SET state = 'succeeded'"))
         await passcode.keep(
             tx,
             organization_id=person.organization_id,
             device_id=device_id,
             account_id=person.id,
-            job_id=job_id,
+            job_id=asked.id,
             kind=PasscodeKind.TEMPORARY_ALPHANUMERIC,
             secret=Secret(code.encode()),
             keys=house.keys,

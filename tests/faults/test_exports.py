@@ -10,12 +10,13 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from models import export, job
+from models import export
 from models.database import Transaction
 from models.delivery import delivery
 from models.export import SECTIONS
 from models.notification import notification
-from models.vocabulary import JobState, Queue, Task, new_id
+from models.vocabulary import JobState, Queue, Task
+from tests import runs
 from tests.faults.conftest import Build
 from tests.people import give_device, hire
 
@@ -31,20 +32,7 @@ async def test_a_worker_killed_amid_a_file_of_ones_own_data_leaves_one_whole_fil
         phone = await give_device(house.db, anna, now)
 
         async def ask(tx: Transaction) -> UUID:
-            made = await job.ask(
-                tx,
-                job_id=new_id(now),
-                organization_id=anna.organization_id,
-                account_id=anna.id,
-                device_id=None,
-                act=Task.EXPORT,
-                queue=Queue.BULK,
-                by="person",
-                idempotency_key="k",
-                request_hash=b"hash",
-                now=await tx.now(),
-            )
-            return made.id
+            return (await runs.ask(tx, anna, None, Task.EXPORT, await tx.now(), queue=Queue.BULK)).id
 
         job_id = await house.insist(ask, write=True)
 

@@ -1,6 +1,5 @@
 """A worker that is killed while it reads accounts in: no row is done twice, and none is left out."""
 
-import hashlib
 from collections import Counter
 
 import pytest
@@ -14,7 +13,8 @@ from models.delivery import delivery
 from models.event import Actor, event
 from models.notification import notification
 from models.sheet import COLUMNS, REQUIRED
-from models.vocabulary import JobState, Queue, Task, new_id
+from models.vocabulary import JobState, Queue, Task
+from tests import runs
 from tests.faults.conftest import Build
 from tests.faults.installation import Installation, until
 from tests.people import hire
@@ -31,19 +31,7 @@ async def begin(house: Installation) -> job.Job:
 
     async def work(tx: Transaction) -> job.Job:
         now = await tx.now()
-        asked = await job.ask(
-            tx,
-            job_id=new_id(now),
-            organization_id=boss.organization_id,
-            account_id=boss.id,
-            device_id=None,
-            act=Task.IMPORT_ACCOUNTS,
-            queue=Queue.BULK,
-            by="administrator",
-            idempotency_key="k",
-            request_hash=hashlib.sha256(content).digest(),
-            now=now,
-        )
+        asked = await runs.ask(tx, boss, None, Task.IMPORT_ACCOUNTS, now, queue=Queue.BULK, by="administrator")
         await sheet.begin(
             tx,
             job_id=asked.id,

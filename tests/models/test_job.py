@@ -29,7 +29,7 @@ from models.event import WORKER, device_actor, event
 from models.job import CRASHES, ENDINGS, LEASE, LIFE, MOVES, OFFERS_TOLD, OPEN, Job, Words
 from models.sealed import Keyring, SealBroken
 from models.settings import DatabaseSettings
-from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Queue, Reason, Secret, new_id
+from models.vocabulary import Act, JobState, Outcome, PasscodeKind, Reason, Secret, new_id
 from tests import runs
 from tests.clock import NOON, Clock
 from tests.people import Person, found, give_device, hire
@@ -56,22 +56,8 @@ class Desk:
     device_id: UUID
 
     async def ask(self, act: Act = Act.RESET_PASSCODE, *, key: str | None = None, device_id: UUID | None = None) -> Job:
-        now = self.clock.now
-        job_id = new_id(now)
         async with self.db.write() as tx:
-            return await job.ask(
-                tx,
-                organization_id=self.person.organization_id,
-                account_id=self.person.id,
-                device_id=device_id or self.device_id,
-                act=act,
-                queue=Queue.INTERACTIVE,
-                by="person",
-                idempotency_key=key or job_id.hex,
-                request_hash=b"hash",
-                now=now,
-                job_id=job_id,
-            )
+            return await runs.ask(tx, self.person, device_id or self.device_id, act, self.clock.now, key=key)
 
     async def see(self, job_id: UUID) -> Job:
         async with self.db.read() as tx:

@@ -13,7 +13,8 @@ from models.database import Database
 from models.passcode import Passcode
 from models.sealed import Keyring, SealBroken
 from models.settings import READABLE_PASSCODE
-from models.vocabulary import Act, PasscodeKind, Queue, Secret, new_id
+from models.vocabulary import Act, PasscodeKind, Secret
+from tests import runs
 from tests.clock import NOON, Clock
 from tests.people import Person, found, give_device, hire
 
@@ -66,35 +67,23 @@ class Drawer:
     device_id: UUID
 
     async def keep(self, value: bytes = b"1234", *, device_id: UUID | None = None) -> UUID:
-        device_id, now, job_id = device_id or self.device_id, self.clock.now, new_id(self.clock.now)
+        device_id, now = device_id or self.device_id, self.clock.now
         async with self.db.write() as tx:
-            asked = await job.ask(
-                tx,
-                organization_id=self.person.organization_id,
-                account_id=self.person.id,
-                device_id=device_id,
-                act=Act.RESET_PASSCODE,
-                queue=Queue.INTERACTIVE,
-                by="person",
-                idempotency_key=job_id.hex,
-                request_hash=b"",
-                now=now,
-                job_id=job_id,
-            )
+            asked = await runs.ask(tx, self.person, device_id, Act.RESET_PASSCODE, now)
             await job.move(tx, asked, job.JobState.SUCCEEDED, by="worker", why=None, now=now)
             await passcode.keep(
                 tx,
                 organization_id=self.person.organization_id,
                 device_id=device_id,
                 account_id=self.person.id,
-                job_id=job_id,
+                job_id=asked.id,
                 kind=PasscodeKind.TEMPORARY_NUMERIC,
                 secret=Secret(value),
                 keys=self.keys,
                 readable_until=now + DAY,
                 now=now,
             )
-        return job_id
+        return asked.id
 
     async def newest(self) -> Passcode:
         async with self.db.write() as tx:

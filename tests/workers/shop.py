@@ -16,7 +16,7 @@ from models.fault import Fault
 from models.job import Job
 from models.notification import notification
 from models.sealed import Keyring
-from models.vocabulary import Act, JobState, Order, Outcome, PasscodeKind, PlatformName, Queue, Secret, new_id
+from models.vocabulary import Act, JobState, Order, Outcome, PasscodeKind, PlatformName, Queue, Secret
 from platforms.base import Command, Enrollment, Facts, PasscodeRule, Plan, Receipt, Report
 from platforms.errors import Unreachable
 from tests import runs
@@ -156,23 +156,8 @@ class Shop:
         )
 
     async def ask(self, act: Act = Act.RESET_PASSCODE, device_id: UUID | None = None) -> UUID:
-        now = self.clock.now
-        job_id = new_id(now)
         async with self.db.write() as tx:
-            await job.ask(
-                tx,
-                organization_id=self.person.organization_id,
-                account_id=self.person.id,
-                device_id=device_id or self.device_id,
-                act=act,
-                queue=Queue.INTERACTIVE,
-                by="person",
-                idempotency_key=job_id.hex,
-                request_hash=b"hash",
-                now=now,
-                job_id=job_id,
-            )
-        return job_id
+            return (await runs.ask(tx, self.person, device_id or self.device_id, act, self.clock.now)).id
 
     async def run(self, job_id: UUID) -> Job:
         await run_job(self.needs, job_id)
