@@ -19,6 +19,7 @@ from models.verification import VerificationKind
 from models.vocabulary import new_id
 from tests.api.house import Answer, House, give_address
 from tests.api.test_profile import fill, hide, png
+from tests.models.test_profile import MOST
 from tests.people import Person, found
 
 GLOBAL = "global_administrator"
@@ -105,25 +106,6 @@ async def test_what_is_hidden_from_the_person_is_shown_to_who_keeps_it(
 
     assert value(edited, "job_title") == "Nurse"
     assert "job_title" not in (await house.ask("GET", "/profile", token="anna")).json["fields"]
-
-
-MOST = {
-    "display_name": 256,
-    "given_name": 64,
-    "surname": 64,
-    "job_title": 128,
-    "department": 64,
-    "company_name": 64,
-    "office": 128,
-    "street": 1024,
-    "postal_code": 40,
-    "city": 128,
-    "state": 128,
-    "country": 128,
-    "business_phone": 64,
-    "mobile_phone": 64,
-    "mail_nickname": 64,
-}
 
 
 @pytest.mark.rule("A10.3")

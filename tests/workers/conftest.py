@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
@@ -15,15 +16,33 @@ from uuid import UUID
 import pytest
 
 from tests.servers import RedisServer
-from workers.queue import QueueSettings
+from workers.queue import QueueSettings, Relay
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+WITHIN = 10.0
 
 
 @pytest.fixture
 def settings(redis_server: RedisServer) -> QueueSettings:
     return QueueSettings(redis_server.url)
+
+
+@pytest.fixture
+def relay(settings: QueueSettings) -> Iterator[Relay]:
+    relay = Relay(settings)
+    relay.start()
+    yield relay
+    relay.end()
+    relay.join(WITHIN)
+
+
+def eventually(true: Callable[[], object], within: float = WITHIN) -> None:
+    pause = threading.Event()
+    deadline = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < deadline
+        pause.wait(0.005)
 
 
 class WorkerProcess:

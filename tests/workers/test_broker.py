@@ -18,14 +18,13 @@ from dramatiq.middleware import AgeLimit, AsyncIO, ShutdownNotifications, TimeLi
 from models.settings import SettingsError
 from models.vocabulary import Queue
 from tests.servers import RedisServer
+from tests.workers.conftest import WITHIN, eventually
 from workers.actors import TABLE, declare
 from workers.broker import DoorbellBroker, DoorbellConsumer, QuietMessage, build_broker
 from workers.database import NotOpened, Resources
 from workers.main import build_worker, dead_threads
 from workers.queue import QueueSettings, Relay, actor_name, worker_client
 from workers.settings import WorkerSettings
-
-WITHIN = 10.0
 
 
 @dataclass
@@ -86,23 +85,6 @@ def running(settings: QueueSettings, client: redis.Redis) -> Iterator[Running]:
     yield Running(broker, worker, resources.needs())
     resources.needs().open_gate()
     worker.stop(timeout=5_000)
-
-
-@pytest.fixture
-def relay(settings: QueueSettings) -> Iterator[Relay]:
-    relay = Relay(settings)
-    relay.start()
-    yield relay
-    relay.end()
-    relay.join(WITHIN)
-
-
-def eventually(true: Callable[[], object], within: float = WITHIN) -> None:
-    pause = threading.Event()
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline
-        pause.wait(0.005)
 
 
 def push(server: RedisServer, queue: str, body: bytes) -> str:

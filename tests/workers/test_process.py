@@ -6,7 +6,6 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,27 +13,8 @@ import pytest
 
 from models.vocabulary import Queue
 from tests.servers import RedisServer
-from tests.workers.conftest import StartWorker, WorkerProcess
-from workers.queue import QueueSettings, Relay
-
-WITHIN = 10.0
-
-
-@pytest.fixture
-def relay(settings: QueueSettings) -> Iterator[Relay]:
-    relay = Relay(settings)
-    relay.start()
-    yield relay
-    relay.end()
-    relay.join(WITHIN)
-
-
-def eventually(true: Callable[[], object], within: float = WITHIN) -> None:
-    pause = threading.Event()
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline
-        pause.wait(0.005)
+from tests.workers.conftest import StartWorker, WorkerProcess, eventually
+from workers.queue import Relay
 
 
 def fetched(server: RedisServer, queue: Queue) -> int:
