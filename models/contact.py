@@ -206,29 +206,34 @@ async def set_aside(tx: Transaction, verification_id: UUID, by: UUID | None, unt
     await tx.execute(statement.values(replaced_by=by, kept_until=until))
 
 
-async def successors(tx: Transaction, account_id: UUID, first: UUID) -> list[UUID]:
-    """Whatever took its place, and then that one's place, and so on."""
+async def successors(tx: Transaction, account_id: UUID, first: UUID, until: datetime | None) -> list[UUID]:
+    """Whatever took its place, and then that one's place, and so on, to the first that came later than `until`."""
     rows = await tx.execute(
-        sa.select(contact.c.id, contact.c.replaced_by).where(
-            contact.c.account_id == account_id, contact.c.replaced_by.is_not(None)
-        )
+        sa.select(contact.c.id, contact.c.replaced_by).where(contact.c.account_id == account_id, _came_by(until))
     )
     by = {row.id: row.replaced_by for row in rows}
     found: list[UUID] = []
-    while (first := by.pop(first, None)) is not None:
-        found.append(first)
+    heir = by.pop(first, None)
+    while heir in by:
+        found.append(heir)
+        heir = by.pop(heir)
     return found
 
 
-async def since(tx: Transaction, gone: Contact, at: datetime) -> list[UUID]:
+async def since(tx: Transaction, gone: Contact, at: datetime, until: datetime | None) -> list[UUID]:
     """What was confirmed after that one went, of its kind, in force or gone in its turn; after a mail address, which
     gets the notices, of every kind.
     """
     kinds = KINDS if gone.kind is VerificationKind.EMAIL else {gone.kind}
     statement = sa.select(contact.c.id).where(
-        contact.c.account_id == gone.account_id, contact.c.kind.in_(kinds), contact.c.confirmed_at > at
+        contact.c.account_id == gone.account_id, contact.c.kind.in_(kinds), contact.c.confirmed_at > at, _came_by(until)
     )
     return list((await tx.execute(statement.order_by(contact.c.id))).scalars())
+
+
+def _came_by(until: datetime | None) -> sa.ColumnElement[bool]:
+    """Confirmed then or before; without a moment, at any."""
+    return contact.c.confirmed_at.is_not(None) if until is None else contact.c.confirmed_at <= until
 
 
 async def set_aside_of(tx: Transaction, account_id: UUID, now: datetime) -> list[Contact]:

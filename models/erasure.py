@@ -194,8 +194,8 @@ KEPT: Final[Mapping[str, Kept]] = {
         settings.NOT_ME_LINK,
         "its making",
         stays={
-            "id organization_id account_id notice method_id gone_id token_hash created_at expires_at used_at": "hashes"
-            " and ids; goes by itself"
+            "id organization_id account_id notice method_id gone_id token_hash created_at expires_at used_at"
+            " answered_at": "hashes and ids; goes by itself"
         },
     ),
     # What goes with its person

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from models.base import Id, Moment, metadata
+from models.base import Id, Moment, metadata, partial_index
 from models.database import Transaction
 from models.hot import Hot
 from models.session import hash_token
@@ -31,6 +31,11 @@ not_me = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("expires_at", Moment, nullable=False, index=True),
     sa.Column("used_at", Moment, nullable=True),
+    sa.Column(
+        "answered_at", Moment, nullable=True, comment="when its owner first said, after it, that it was somebody else"
+    ),
+    # The next word answers these.
+    partial_index("ix_not_me_open", "account_id", where="answered_at IS NULL"),
 )
 
 
@@ -45,6 +50,7 @@ class NotMe:
     created_at: datetime
     expires_at: datetime
     used_at: datetime | None
+    answered_at: datetime | None
 
     @classmethod
     def of(cls, row: Any) -> "NotMe":
@@ -58,6 +64,7 @@ class NotMe:
             created_at=row.created_at,
             expires_at=row.expires_at,
             used_at=row.used_at,
+            answered_at=row.answered_at,
         )
 
     def lives(self, now: datetime) -> bool:
@@ -101,10 +108,17 @@ async def by_token(tx: Transaction, token_hash: bytes) -> NotMe | None:
     return None if row is None else NotMe.of(row)
 
 
-async def use(tx: Transaction, found: NotMe, now: datetime) -> bool:
-    """False: it was used before."""
+async def use(tx: Transaction, found: NotMe, now: datetime) -> NotMe | None:
+    """As it is with its account held: another word may have been said since it was found. None: it was used before."""
     statement = sa.update(not_me).where(not_me.c.id == found.id, not_me.c.used_at.is_(None)).values(used_at=now)
-    return (await tx.execute(statement)).rowcount == 1
+    row = (await tx.execute(statement.returning(not_me))).one_or_none()
+    return None if row is None else NotMe.of(row)
+
+
+async def answer(tx: Transaction, account_id: UUID, now: datetime) -> None:
+    """Its owner has spoken: of whatever was told until now, whichever link they followed. The first word counts."""
+    outstanding = sa.update(not_me).where(not_me.c.account_id == account_id, not_me.c.answered_at.is_(None))
+    await tx.execute(outstanding.values(answered_at=now))
 
 
 async def erase_due(tx: Transaction, now: datetime, limit: int) -> int:

@@ -336,9 +336,10 @@ async def by_id(tx: Transaction, account_id: UUID, verification_id: UUID) -> Ver
     return None if row is None else Verification.of(row)
 
 
-async def since(tx: Transaction, account_id: UUID, at: datetime) -> list[UUID]:
-    """What came or was made anew after that, of any kind, and is in force."""
-    return [one.id for one in await of_account(tx, account_id) if one.created_at > at]
+async def since(tx: Transaction, account_id: UUID, at: datetime, until: datetime | None) -> list[UUID]:
+    """What came or was made anew after that and no later than `until`, of any kind, and is in force."""
+    came = [one for one in await of_account(tx, account_id) if one.created_at > at]
+    return [one.id for one in came if until is None or one.created_at <= until]
 
 
 def asked_for(methods: Sequence[Verification], now: datetime) -> list[Verification]:

@@ -41,6 +41,8 @@ class About:
     subject: tuple[str, UUID]
     at: datetime
     """When it happened: what the account had the day before was its owner's."""
+    answered_at: datetime | None
+    """When its owner first said, after it, that it was somebody else; none yet."""
     method_id: UUID | None = None
     """The method that came then, or was used."""
     gone_id: UUID | None = None
@@ -62,9 +64,11 @@ async def report(db: Database, keys: Keyring, token: str, *, actor: Actor) -> li
         now = await tx.now()
         if held is None or not found.lives(now):
             raise NotFound
-        if not await not_me.use(tx, found, now):
+        used = await not_me.use(tx, found, now)
+        if used is None:
             return [found.account_id]
-        about = About(found.notice, ("not_me", found.id), found.created_at, found.method_id, found.gone_id)
+        subject = ("not_me", used.id)
+        about = About(used.notice, subject, used.created_at, used.answered_at, used.method_id, used.gone_id)
         return await secure(tx, keys, held, watchers, about, actor=actor, now=now) or [found.account_id]
 
 
@@ -92,7 +96,7 @@ async def secure(
     nobody, where nothing ended.
 
     The one place for it: what else an intruder could come back by is taken away here. What happened before the owner
-    last said so was answered then: of that only the method still goes.
+    said so was answered by that word: of it, what came until then still goes, and what was taken away comes back.
     """
     whose = Person(held.id, held.organization_id)
     await event.record(
@@ -105,13 +109,13 @@ async def secure(
         subject=about.subject,
         facts={"notice": about.notice},
     )
-    answered = held.secured_at is not None and about.at < held.secured_at
-    for one in await _came(tx, whose, about, answered=answered, now=now):
+    for one in await _came(tx, whose, about, now):
         await _take_away(tx, keys, held, one, actor=actor, now=now)
-    await _put_back(tx, keys, whose, about, answered=answered, actor=actor, now=now)
-    if answered:
+    await _put_back(tx, keys, whose, about, actor=actor, now=now)
+    if about.answered_at is not None:
         return []
     await account.secured(tx, whose.id, now)
+    await not_me.answer(tx, whose.id, now)
     await access_pass.end_all(tx, whose, held.session_generation, actor=actor, now=now)
     await browser.forget_all(tx, whose.id, now)
     await links.end_all(tx, whose.id, now)
@@ -166,13 +170,14 @@ async def _take_away(
 
 
 async def _put_back(
-    tx: Transaction, keys: Keyring, whose: Person, about: About, *, answered: bool, actor: Actor, now: datetime
+    tx: Transaction, keys: Keyring, whose: Person, about: About, *, actor: Actor, now: datetime
 ) -> None:
     """The address that was taken away then, or whose place was taken, is its owner's again, as it was.
 
     What was taken away must have been theirs the day before, and so must all once the owner has spoken: an intruder who
     adds an address and removes it must come back by no link of its notices, whoever follows it.
     """
+    answered = about.answered_at is not None
     mine = await contact.of_account(tx, whose.id)
     for gone in await _gone(tx, whose, about, now):
         again = any((one.kind, one.address_hash) == (gone.kind, gone.address_hash) for one in mine.values())
@@ -199,22 +204,21 @@ async def _gone(tx: Transaction, whose: Person, about: About, now: datetime) -> 
     ]
 
 
-async def _came(tx: Transaction, whose: Person, about: About, *, answered: bool, now: datetime) -> list[UUID]:
+async def _came(tx: Transaction, whose: Person, about: About, now: datetime) -> list[UUID]:
     """The methods that came by it: a chain of addresses hides none of them.
 
     What took the place of one since is of the same hand; so is what came in the kind of an address that was taken
     away, and after a mail address whatever came, since no notice of it went there any more. But only of one that was
-    theirs the day before, and not once the owner has spoken: else an intruder who adds an address and removes it takes
-    away by its link what the owner adds.
+    theirs the day before: else an intruder who adds an address and removes it takes away by its link what the owner
+    adds. And nothing that came after the owner first spoke: that word put the intruder out, whichever link said it.
     """
+    until = about.answered_at
     if about.method_id is not None:
-        return [about.method_id, *await contact.successors(tx, whose.id, about.method_id)]
-    if answered:
-        return []
+        return [about.method_id, *await contact.successors(tx, whose.id, about.method_id, until)]
     lost = [gone for gone in await _gone(tx, whose, about, now) if gone.was_settled(about.at)]
-    came = [one for gone in lost for one in await contact.since(tx, gone, about.at)]
+    came = [one for gone in lost for one in await contact.since(tx, gone, about.at, until)]
     if any(gone.kind is VerificationKind.EMAIL for gone in lost):
-        came += await verification.since(tx, whose.id, about.at)
+        came += await verification.since(tx, whose.id, about.at, until)
     return list(dict.fromkeys(came))
 
 

@@ -37,7 +37,8 @@ async def disown(db: Database, keys: Keyring, who: Who, line_id: UUID, *, actor:
         now = await tx.now()
         told: list[UUID] = []
         if await sign_in.disown(tx, who.account_id, line_id, now):
-            about = not_me.About("sign_in", ("sign_in", line_id), line.at)
+            answered_at = held.secured_at if held.secured_at is not None and line.at < held.secured_at else None
+            about = not_me.About("sign_in", ("sign_in", line_id), line.at, answered_at)
             told = await not_me.secure(tx, keys, held, watchers, about, actor=actor, now=now)
         after = await sign_in.by_id(tx, who.organization_id, who.account_id, line_id)
         return after or line, told

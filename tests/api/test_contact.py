@@ -734,6 +734,13 @@ async def say_not_me(house: House, token: str) -> int:
     return (await house.ask("POST", "/not-me", {"token": token})).status
 
 
+async def speak(house: House, token: str = "token") -> None:
+    """That was not me: by the link of another notice, a minute after it."""
+    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token=token)
+    house.clock.now += MINUTE
+    assert await say_not_me(house, await link_to(house, "anna@example.org", "session.signed_out_everywhere")) == 204
+
+
 async def come_back(house: House, person: Person) -> str:
     """With another password, by the newest link that was mailed; signed in."""
     token, new = (await sent(house, "not_me.reset_link"))[-1][1], "plain otter walks along the dyke"
@@ -744,7 +751,8 @@ async def come_back(house: House, person: Person) -> str:
 
 
 async def in_force(house: House, kind: str = "email") -> list[tuple[UUID, str]]:
-    methods = await house.rows(sa.select(verification).where(verification.c.kind == kind))
+    of_kind = sa.select(verification).where(verification.c.kind == kind).order_by(verification.c.created_at)
+    methods = await house.rows(of_kind)
     return [(row.id, row.label) for row in methods if row.state == "active"]
 
 
@@ -811,6 +819,8 @@ async def give(house: House, person: Person, kind: str) -> None:
         await give_totp(house.db, house.keys, person, now, label="Their app", is_default=False)
     elif kind == "phone":
         await give_address(house, person, VerificationKind.PHONE, SECOND, age=timedelta(0))
+    elif kind == "email":
+        await give_address(house, person, VerificationKind.EMAIL, "thief@example.net", age=timedelta(0))
     else:
         whose = {"organization_id": person.organization_id, "account_id": person.id}
         begun = {"verification_id": method_id, **whose, "label": "Their key", "begun_in": method_id}
@@ -876,9 +886,7 @@ async def test_a15_a_stranger_who_added_an_address_and_removed_it_takes_nothing_
     house.clock.now += MINUTE
     await remove(house, theirs)
     link = await link_to(house, "thief@example.net", "security.method_removed")
-    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="token")
-    house.clock.now += MINUTE
-    assert await say_not_me(house, await link_to(house, "anna@example.org", "session.signed_out_everywhere")) == 204
+    await speak(house)
     house.clock.now += MINUTE
     mine = await add(house, "email", MAIL, label="Home", token=await come_back(house, anna))
 
@@ -909,15 +917,147 @@ async def test_a15_an_address_that_went_takes_nothing_along_that_came_after_the_
     """Even one that was there the day before."""
     old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
     await remove(house, old)
-    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="token")
-    house.clock.now += MINUTE
-    assert await say_not_me(house, await link_to(house, "anna@example.org", "session.signed_out_everywhere")) == 204
+    await speak(house)
     house.clock.now += MINUTE
     mine = await add(house, "email", "new@example.net", label="Office", token=await come_back(house, anna))
 
     assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
 
     assert {one for one, _ in await in_force(house)} == {old, UUID(mine)}
+
+
+async def all_in_force(house: House) -> set[str]:
+    return {label for kind in VerificationKind for _, label in await in_force(house, kind.value)}
+
+
+@pytest.mark.parametrize("kind", ["email", "phone", "totp", "passkey"])
+async def test_a15_what_came_between_the_removal_and_the_first_word_goes_by_a_later_one_and_what_came_after_stays(
+    house: House, anna: Person, kind: str
+) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    await remove(house, old)
+    house.clock.now += MINUTE
+    await give(house, anna, kind)
+    house.clock.now += MINUTE
+    await speak(house)
+    house.clock.now += MOMENT
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="Mine", is_default=False)
+    house.clock.now += timedelta(hours=71)
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert await in_force(house) == [(old, "email")]
+    assert await all_in_force(house) == {"email", "App", "Mine"}
+
+
+@pytest.mark.parametrize("later", [timedelta(0), MOMENT])
+@pytest.mark.parametrize(("gone", "came"), [("email", "totp"), ("phone", "phone")])
+async def test_a15_what_came_at_the_moment_of_the_first_word_goes_and_what_came_after_it_stays(
+    house: House, anna: Person, gone: str, came: str, later: timedelta
+) -> None:
+    await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
+    address = MAIL if gone == "email" else NUMBER
+    old = await give_address(house, anna, VerificationKind(gone), address)
+    await remove(house, old)
+    link = await link_to(house, MAIL if gone == "email" else "anna@example.org", "security.method_removed")
+    await speak(house)
+    house.clock.now += later
+    await give(house, anna, came)
+    before = {one for one, _ in await in_force(house, came)}
+    house.clock.now += MINUTE
+
+    assert await say_not_me(house, link) == 204
+
+    assert old in {one for one, _ in await in_force(house, gone)}
+    after = {one for one, _ in await in_force(house, came)}
+    assert len(before - after) == (0 if later else 1)
+
+
+async def test_a15_of_two_words_the_first_says_what_goes(house: House, anna: Person) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await remove(house, old)
+    house.clock.now += MINUTE
+    await add(house, "email", "thief@example.net", label="Theirs")
+    await speak(house)
+    token = await come_back(house, anna)
+    house.clock.now += MINUTE
+    mine = await add(house, "email", "new@example.net", label="Office", token=token)
+    await speak(house, token)
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert {one for one, _ in await in_force(house)} == {old, UUID(mine)}
+
+
+async def test_a15_a_word_about_a_sign_in_is_a_first_word_too(house: House, anna: Person) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    await remove(house, old)
+    house.clock.now += MINUTE
+    await add(house, "email", "thief@example.net", label="Theirs")
+    token = (await house.sign_in(anna)).json["token"]
+    (line,) = (await house.ask("GET", "/sign-ins", token=token)).json["items"]
+    house.clock.now += MINUTE
+    assert (await house.ask("POST", f"/sign-ins/{line['id']}/not-me", token=token)).status == 200
+    house.clock.now += MINUTE
+    mine = await add(house, "email", "new@example.net", label="Office", token=await come_back(house, anna))
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    assert {one for one, _ in await in_force(house)} == {old, UUID(mine)}
+
+
+async def replaced_twice(house: House, anna: Person) -> tuple[UUID, str, str]:
+    """Home, by somebody else; the last that took its place, and the link that the one between has of that."""
+    home = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
+    first = await add(house, "email", "thief@example.net", label="Theirs", replaces=str(home))
+    last = await add(house, "email", "thief2@example.net", label="Theirs, too", replaces=first)
+    return home, last, await link_to(house, "thief@example.net", "security.method_removed")
+
+
+@pytest.mark.parametrize("later", [timedelta(0), MOMENT])
+async def test_a15_a_chain_of_addresses_ends_at_the_first_that_came_after_the_owner_has_spoken(
+    house: House, anna: Person, later: timedelta
+) -> None:
+    """What came at that very moment still goes."""
+    home, theirs, link = await replaced_twice(house, anna)
+    house.clock.now += MINUTE
+    await speak(house)
+    house.clock.now += later
+    token = await come_back(house, anna)
+    mine = await add(house, "email", "new@example.net", label="Office", replaces=theirs, token=token)
+    newest = await add(house, "email", "newer@example.net", label="Desk", replaces=mine, token=token)
+    own = {UUID(newest)} if later else set()
+    house.clock.now += timedelta(hours=48)
+
+    assert await say_not_me(house, link) == 204
+
+    assert {one for one, _ in await in_force(house)} == own
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+    assert {one for one, _ in await in_force(house)} == {home, *own}
+
+
+async def test_a15_what_a_chain_that_was_cut_leaves_is_used_for_nothing_and_goes_with_the_rest(
+    house: House, anna: Person
+) -> None:
+    home, theirs, link = await replaced_twice(house, anna)
+    gone = house.clock.now
+    await speak(house)
+    token = await come_back(house, anna)
+    house.clock.now += MINUTE
+    mine = UUID(await add(house, "email", "new@example.net", label="Office", replaces=theirs, token=token))
+
+    assert await say_not_me(house, link) == 204
+
+    kept = {row.id: row for row in await house.rows(sa.select(contact.contact))}
+    assert UUID(theirs) not in kept
+    assert (kept[mine].replaces, kept[mine].replaced_by, kept[mine].kept_until) == (None, None, None)
+    async with house.db.write() as tx:
+        assert set(await contact.of_account(tx, anna.id)) == {mine}
+        assert (await address.of_account(tx, anna.id, house.keys)).mails == ("anna@example.org", "new@example.net")
+        assert await contact.erase_due(tx, gone + timedelta(hours=72), 10) == 0
+        assert await contact.erase_due(tx, gone + timedelta(hours=72) + MOMENT, 10) == 2
+        assert await contact.of_method(tx, home) is None
 
 
 async def test_a15_a_thiefs_address_comes_back_by_no_link_once_the_owner_has_spoken(house: House, anna: Person) -> None:
@@ -928,9 +1068,7 @@ async def test_a15_a_thiefs_address_comes_back_by_no_link_once_the_owner_has_spo
     await remove(house, theirs)
     house.clock.now += MINUTE
     await remove(house, old)
-    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="token")
-    house.clock.now += MINUTE
-    assert await say_not_me(house, await link_to(house, "anna@example.org", "session.signed_out_everywhere")) == 204
+    await speak(house)
 
     assert await say_not_me(house, await link_to(house, "thief@example.net", "security.method_removed")) == 204
     assert await in_force(house) == []

@@ -299,6 +299,21 @@ async def test_a3_two_who_report_at_once_for_each_other_both_can(house: House) -
     assert await asyncio.gather(*(report(house, token) for token in tokens)) == [204, 204]
 
 
+async def test_a15_of_two_links_that_are_followed_at_once_only_one_is_the_first_word(
+    house: House, anna: Person
+) -> None:
+    await house.open_session(anna, "thief")
+    await house.ask("POST", "/security/methods/recovery-codes", token="thief")
+    await house.ask("POST", "/sign-out-everywhere", {"confirm": True}, token="thief")
+    tokens = [token_of(house, one) for one in await notices(house)]
+    house.clock.forward(60)
+
+    assert await asyncio.gather(*(report(house, token) for token in tokens)) == [204, 204]
+
+    assert (await house.told(anna)).count("not_me.link_sent") == 1
+    assert {row.answered_at for row in await house.rows(sa.select(not_me.not_me))} == {house.clock.now}
+
+
 async def test_a15_t_the_link_lives_seventy_two_hours_its_last_moment_included(
     house: House, anna: Person, letter: Delivery
 ) -> None:

@@ -888,6 +888,12 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("expires_at", Moment, nullable=False),
         sa.Column("used_at", Moment, nullable=True),
+        sa.Column(
+            "answered_at",
+            Moment,
+            nullable=True,
+            comment="when its owner first said, after it, that it was somebody else",
+        ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_not_me_account_id_account")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organization.id"], name=op.f("fk_not_me_organization_id_organization")
@@ -896,6 +902,14 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is one long list
         sa.UniqueConstraint("token_hash", name=op.f("uq_not_me_token_hash")),
     )
     op.create_index(op.f("ix_not_me_expires_at"), "not_me", ["expires_at"], unique=False)
+    op.create_index(
+        "ix_not_me_open",
+        "not_me",
+        ["account_id"],
+        unique=False,
+        postgresql_where=sa.text("answered_at IS NULL"),
+        sqlite_where=sa.text("answered_at IS NULL"),
+    )
     op.create_table(
         "contact",
         sa.Column("id", Id, nullable=False, comment="its method's"),
