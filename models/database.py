@@ -74,6 +74,21 @@ class Timed:
         return (self._looks, values) if now is None else (self._told, {**values, "now": now})
 
 
+class Inserting:
+    """A hot statement that begins with `Transaction.insert`, of which each database brings its own."""
+
+    __slots__ = ("_spelled", "_write")
+
+    def __init__(self, write: Callable[["type[Insert]"], sa.Executable]) -> None:
+        self._write = write
+        self._spelled: dict[type[Insert], Hot] = {}
+
+    def by(self, insert: "type[Insert]") -> Hot:
+        if insert not in self._spelled:
+            self._spelled[insert] = Hot(self._write(insert))
+        return self._spelled[insert]
+
+
 _CLOCK: Final = Hot(sa.select(NOW_COLUMN))
 
 
@@ -208,12 +223,8 @@ class Transaction:
 
     async def now(self) -> datetime:
         """The transaction's time, asked once. Ask after the locks are held: what waited for them is older."""
-        if self._now is None and self._clock is not None:
-            return self.heard_now(self._clock())
-        if self._now is None:
-            clock = await self.ask(_CLOCK, {})
-            return self.heard_now(clock.one().now)
-        return self._now
+        known = self.known_now
+        return known if known is not None else self.heard_now((await self.ask(_CLOCK, {})).one().now)
 
     @property
     def known_now(self) -> datetime | None:
@@ -246,9 +257,10 @@ class Transaction:
             self._now = value.astimezone(UTC)
         return self._now
 
-    def insert(self, table: sa.Table) -> "Insert":
-        """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`, spelled alike on both."""
-        return self._connection.insert(table)
+    @property
+    def insert(self) -> "type[Insert]":
+        """The INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`, spelled alike on both."""
+        return self._connection.insert
 
 
 class Database:
@@ -362,7 +374,8 @@ def _host_clock() -> datetime:
 class _Connection(Protocol):
     async def execute(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[Any]: ...
     async def ask(self, questions: Sequence[Question]) -> list[Answer]: ...
-    def insert(self, table: sa.Table) -> "Insert": ...
+    @property
+    def insert(self) -> "type[Insert]": ...
 
     # Either one ends the transaction and frees the connection, even when cancelled or failing.
     async def commit(self, later: Sequence[Question]) -> list[Answer]: ...
@@ -478,10 +491,11 @@ class _SqliteConnection:
         if not self.file.in_transaction:
             raise DatabaseDown("SQLite has taken this transaction back")
 
-    def insert(self, table: sa.Table) -> "Insert":
+    @property
+    def insert(self) -> "type[Insert]":
         from sqlalchemy.dialects.sqlite import Insert as SqliteInsert  # noqa: PLC0415 - only where SQLite is used
 
-        return SqliteInsert(table)  # type: ignore[return-value] # what we use of it is spelled alike
+        return SqliteInsert  # type: ignore[return-value] # what we use of it is spelled alike
 
     async def commit(self, later: Sequence[Question]) -> list[Answer]:
         try:
@@ -677,10 +691,11 @@ class _PostgreSQLConnection:
         asked = given[begun : begun + len(spelled)]
         return [compiled.answer(one.rows, one.count) for (compiled, _), one in zip(spelled, asked, strict=True)]
 
-    def insert(self, table: sa.Table) -> "Insert":
+    @property
+    def insert(self) -> "type[Insert]":
         from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert  # noqa: PLC0415 - as for SQLite
 
-        return PostgreSQLInsert(table)
+        return PostgreSQLInsert
 
     async def commit(self, later: Sequence[Question]) -> list[Answer]:
         return await _to_the_end(self._commit(later))

@@ -6,11 +6,10 @@ One per subject, updated in place.
 `seq > last`, and nothing can slip in behind a number that was read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 
 from models.account import account
 from models.base import Id, Json, Moment, metadata, partial_index
-from models.database import Timed, Transaction
+from models.database import Inserting, Timed, Transaction
 from models.hot import Hot, Question
 from models.settings import NOTIFICATION_KEPT
 from models.vocabulary import new_id
@@ -98,16 +97,15 @@ _RAISED: Final = sa.select(account.c.notification_seq).where(_WHOSE).scalar_subq
 _TOLD_ANEW: Final = ("seq", "key", "params", "severity", "read_at", "expires_at")
 
 
-@lru_cache
-def _telling(insert: Callable[[sa.Table], "Insert"]) -> Hot:
-    """`insert`: the database's own."""
+def _telling(insert: "type[Insert]") -> sa.Executable:
     new = insert(notification).values(seq=_RAISED)
     anew = {name: new.excluded[name] for name in _TOLD_ANEW}
-    return Hot(
-        new.on_conflict_do_update(
-            index_elements=[notification.c.subject_id], set_={**anew, "version": notification.c.version + 1}
-        )
+    return new.on_conflict_do_update(
+        index_elements=[notification.c.subject_id], set_={**anew, "version": notification.c.version + 1}
     )
+
+
+_TELL: Final = Inserting(_telling)
 
 
 async def tell(
@@ -140,9 +138,8 @@ async def tell(
         "read_at": None,
         "expires_at": now + NOTIFICATION_KEPT,
     }
-    insert = type(tx.insert(notification))
     tx.later(_RAISE, {"whose": account_id})
-    tx.later(_telling(insert), values)  # type: ignore[arg-type] # a class can be hashed, whatever it makes
+    tx.later(_TELL.by(tx.insert), values)
 
 
 def telling_otherwise(subject: sa.ScalarSelect[Any]) -> tuple[Hot, Hot]:

@@ -6,17 +6,16 @@ parallel tries are a hundred counted tries.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from models.base import Id, Moment, metadata, partial_index
-from models.database import Transaction
+from models.database import Inserting, Transaction
 from models.errors import FOR_EVER
 from models.hot import Hot
 from models.vocabulary import EPOCH
@@ -146,14 +145,13 @@ def key_of_name(sign_in_name: str, key: bytes) -> str:
     return hmac.new(key, sign_in_name.encode(), hashlib.sha256).hexdigest()
 
 
-@lru_cache
-def _holding(insert: Callable[[sa.Table], "Insert"]) -> Hot:
-    """`insert`: the database's own."""
+def _holding(insert: "type[Insert]") -> sa.Executable:
     fresh = insert(throttle)
     held = fresh.on_conflict_do_update(index_elements=[throttle.c.key], set_={"key": fresh.excluded.key})
-    return Hot(held.returning(throttle))
+    return held.returning(throttle)
 
 
+_HOLD: Final = Inserting(_holding)
 _WRITE: Final = Hot(
     sa.update(throttle)
     .where(throttle.c.key == sa.bindparam("which"))
@@ -165,8 +163,7 @@ _CLEAR: Final = Hot(sa.delete(throttle).where(throttle.c.key == sa.bindparam("wh
 async def _hold(tx: Transaction, key: str, now: datetime) -> tuple[int, datetime, datetime]:
     """The row, made if it was not there, and held until commit: in one statement, since others delete it."""
     fresh = {"key": key, "tries": 0, "since": now, "shut_until": EPOCH, "erase_at": now + KEEP}
-    insert = type(tx.insert(throttle))
-    row = (await tx.ask(_holding(insert), fresh)).one()  # type: ignore[arg-type] # a class can be hashed, whatever it makes
+    row = (await tx.ask(_HOLD.by(tx.insert), fresh)).one()
     return row.tries, row.since, row.shut_until
 
 

@@ -253,12 +253,17 @@ async def grant(
 
 
 async def _must_leave_a_global(tx: Transaction, who: Who, target: Target) -> None:
-    """Somebody must be left who can give roles. One at a time in an organization. Raises LastAdministrator."""
+    """Somebody must be left who can give roles. Raises LastAdministrator."""
     if Role.GLOBAL_ADMINISTRATOR not in target.roles or target.held.blocked_at is not None:
         return
-    await organization.hold_roles(tx, who.organization_id)
-    if await organization.count_active(tx, who.organization_id, Role.GLOBAL_ADMINISTRATOR) < 2:
+    if not await _another_global(tx, who.organization_id):
         raise LastAdministrator
+
+
+async def _another_global(tx: Transaction, organization_id: UUID) -> bool:
+    """Whether one of its global administrators can go. One at a time in an organization: it is held until commit."""
+    await organization.hold_roles(tx, organization_id)
+    return await organization.count_active(tx, organization_id, Role.GLOBAL_ADMINISTRATOR) > 1
 
 
 async def _leaves_without_a_global(tx: Transaction, who: Who, target: Target) -> list[UUID]:
@@ -272,8 +277,7 @@ async def _leaves_without_a_global(tx: Transaction, who: Who, target: Target) ->
         return []
     orphaned = []
     for place in await organization.ruled_by(tx, target.held.id):
-        await organization.hold_roles(tx, place)
-        if await organization.count_active(tx, place, Role.GLOBAL_ADMINISTRATOR) > 1:
+        if await _another_global(tx, place):
             continue
         if place == who.organization_id:
             raise LastAdministrator

@@ -222,7 +222,7 @@ async def test_what_is_newest_of_each_device_is_found_by_its_index(house: House,
     """A scan would go unseen here, and not among a million rows."""
     nobody = sa.literal_column("'019ca945-0a00-7be2-bb92-f6cfb4d9e1e4'")
     theirs = (device.c.organization_id == nobody, device.c.account_id == nobody)
-    dialect = sqlite.dialect() if house.db.is_sqlite else psycopg.dialect()  # type: ignore[no-untyped-call]
+    dialect = sqlite.dialect() if house.db.is_sqlite else psycopg.dialect()
     statement = SELECT_FOR_OFFERS.add_columns(*columns).where(*theirs)
     spelled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     async with house.db.write() as tx:

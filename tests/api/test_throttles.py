@@ -148,7 +148,7 @@ class Bell:
 
 
 def sweep(house: House, bell: Bell) -> Sweep:
-    return Sweep(house.db, house.keys, Secret(b"a" * 32), bell, Fault())  # type: ignore[arg-type] # a bell is all it needs
+    return Sweep(house.db, house.keys, Secret(b"a" * 32), bell, Fault())  # a bell is all it needs
 
 
 async def test_b6_whoever_was_shut_out_by_a_hundred_wrong_passwords_is_told_once_and_so_are_those_who_can_open_it(

@@ -1,14 +1,13 @@
 """Write an organization's accounts into a file, so many at a time: a part of it in each transaction."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from models import account, job, organization, profile, role, sheet
 from models.csv_text import BOM, write
 from models.database import Transaction
 from models.event import WORKER
-from models.job import Job, Told
+from models.job import Job
 from models.sheet import COLUMNS, Sheet
 from models.vocabulary import JobState, Outcome, Reason
 from workers import jobs
@@ -68,5 +67,4 @@ def _cells(row: Any, values: Mapping[str, Any]) -> Sequence[str]:
     return [str({**values, **own}.get(name) or "") for name in COLUMNS]
 
 
-async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> Told | None:
-    return await sheet.close(tx, held, outcome, now)
+close: Final = sheet.close

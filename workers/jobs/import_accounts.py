@@ -15,7 +15,7 @@ from models.csv_text import Fault, Reader, Row
 from models.database import Transaction
 from models.errors import Broken, BrokenRule, DomainError, Invalid, NotAllowed, SignInNameTaken, TooManyTries
 from models.event import WORKER
-from models.job import Job, Told
+from models.job import Job
 from models.profile import FIELDS, Value
 from models.roster import SIGN_IN_NAME, Edit, New
 from models.sealed import Keyring
@@ -334,5 +334,4 @@ def _errors(error: DomainError) -> tuple[Mapping[str, str | int], ...]:
     return ({name: str(value) for name, value in error.facts.items()},) if error.facts else ()
 
 
-async def close(tx: Transaction, held: Job, outcome: Outcome, now: datetime) -> Told | None:
-    return await sheet.close(tx, held, outcome, now)
+close: Final = sheet.close
