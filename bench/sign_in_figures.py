@@ -73,12 +73,13 @@ async def _sign_ins(house: House, database: Loader, name: str, password_hash: st
     numbers = itertools.count()
     async with house.floor_api(database) as floor, house.api(database, TRUSTED_PROXIES=LOOPBACK) as api:
         for turn in range(house.rounds + 1):
-            people = _people(database, organization_id, count, password_hash)
+            people = _people(house, database, organization_id, count, password_hash)
             plainly = await drive(floor.port, [[request("POST", "/f5")] for _ in range(count)], 202)
             alone = await drive(api.port, [[signing_in(one, next(numbers))] for one in people], 201)
             at_rest = await _reading(api.port, reader, seconds / 2)
             # Each comes until they are let in: nobody twice, and always somebody.
-            people = _people(database, organization_id, int(alone.rate * seconds * 2) + TIMES * PLACES, password_hash)
+            many = int(alone.rate * seconds * 2) + TIMES * PLACES
+            people = _people(house, database, organization_id, many, password_hash)
             coming = iter([signing_in(one, next(numbers)) for one in people])
             crowd, meanwhile = await asyncio.gather(
                 _crowd(api.port, coming, seconds), _reading(api.port, reader, seconds)
@@ -103,10 +104,11 @@ async def _sign_ins(house: House, database: Loader, name: str, password_hash: st
     ]
 
 
-def _people(database: Loader, organization_id: UUID, count: int, password_hash: str) -> list[Person]:
+def _people(house: House, database: Loader, organization_id: UUID, count: int, password_hash: str) -> list[Person]:
+    """Who has signed in before."""
     now = utc_now()
     people = rows.invent(count, now)
-    rows.hire(database, organization_id, people, now, password_hash)
+    rows.hire(database, organization_id, people, now, password_hash, house.keyring)
     return people
 
 

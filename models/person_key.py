@@ -7,7 +7,7 @@ An opened key lives as long as its transaction, so that none outlives its erasur
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -36,6 +36,11 @@ class PersonKey:
 
     account_id: UUID
     sealed: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, account_id: UUID, row: Any) -> Self | None:
+        """None: they have none yet, or none any more."""
+        return None if row.person_key is None else cls(account_id, row.person_key)
 
 
 def new(keys: Keyring, account_id: UUID) -> bytes:

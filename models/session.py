@@ -235,10 +235,20 @@ async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | 
     if row is None:
         return None
     now = await tx.now() if tx.knows_time else tx.heard_now(row.now)
+    who = who_of(row, now)
+    return None if who is None else (who, now)
+
+
+def holder(token_hash: bytes) -> Question:
+    """As `resolve`, for who knows the time and asks other things in the same breath: a row for `who_of`."""
+    return _RESOLVE, {"token": token_hash}
+
+
+def who_of(row: Any, now: datetime) -> Who | None:
     found = Session.of(row)
     if row.blocked_at is not None or not found.lives(row.session_generation, now):
         return None
-    who = Who(
+    return Who(
         session=found,
         sign_in_name=row.sign_in_name,
         display_name=row.display_name,
@@ -247,10 +257,9 @@ async def resolve(tx: Transaction, token_hash: bytes) -> tuple[Who, datetime] | 
         home_id=row.home_id,
         roles=tuple(row.roles),
         is_operator=row.is_operator,
-        person_key=None if row.person_key is None else PersonKey(found.account_id, row.person_key),
+        person_key=PersonKey.of(found.account_id, row),
         hides_identity=Section.IDENTITY.value in row.settings.get("hidden_sections", ()),
     )
-    return who, now
 
 
 _INSERT: Final = Hot(sa.insert(session))

@@ -20,7 +20,7 @@ from models.base import Id, Json, Moment, metadata, partial_index
 from models.browser import browser
 from models.database import Transaction
 from models.event import keep_insert_only
-from models.hot import Hot
+from models.hot import Hot, Question
 from models.organization import membership
 from models.session import hash_token
 from models.standing import NOTICE, Answer, Expiry, Schedule, Standing, Version
@@ -458,10 +458,19 @@ _OF_PERSON: Final = Hot(
 )
 
 
+def asking(asked: Asked) -> Question:
+    """What is known of this person and the organization's terms, for who asks other things in the same breath."""
+    return _OF_PERSON, _whose(asked)
+
+
 async def of_person(tx: Transaction, asked: Asked, now: datetime, terms_id: UUID | None = None) -> list[Mine]:
     """The organization's terms as they are to this person, in the order in which they are asked; one of them alone,
     where that is wanted. An organization without any costs one question."""
-    rows = [row for row in (await tx.ask(_OF_PERSON, _whose(asked))).rows if terms_id in {None, row.id}]
+    rows = (await tx.ask(*asking(asked))).rows
+    return await _all_mine(tx, [row for row in rows if terms_id in {None, row.id}], now)
+
+
+async def _all_mine(tx: Transaction, rows: Sequence[Any], now: datetime) -> list[Mine]:
     by_terms = await versions(tx, [row.id for row in rows])
     return [_mine(row, by_terms[row.id], now) for row in rows]
 
@@ -484,7 +493,12 @@ def _mine(row: Any, published: Sequence[Version], now: datetime) -> Mine:
 
 async def first_asked(tx: Transaction, asked: Asked, now: datetime) -> UUID | None:
     """The version that must be accepted next; one at a time. None: there is none."""
-    for mine in await of_person(tx, asked, now):
+    return await first_of(tx, (await tx.ask(*asking(asked))).rows, now)
+
+
+async def first_of(tx: Transaction, rows: Sequence[Any], now: datetime) -> UUID | None:
+    """As `first_asked`, of what `asking` was answered."""
+    for mine in await _all_mine(tx, rows, now):
         if mine.standing.is_asked and mine.standing.version is not None:
             return mine.standing.version.id
     return None

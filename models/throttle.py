@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from models.base import Id, Moment, metadata, partial_index
 from models.database import Inserting, Transaction
 from models.errors import FOR_EVER
-from models.hot import Hot
+from models.hot import Answer, Hot, Question
 from models.vocabulary import EPOCH
 
 if TYPE_CHECKING:
@@ -162,9 +162,13 @@ _CLEAR: Final = Hot(sa.delete(throttle).where(throttle.c.key == sa.bindparam("wh
 
 async def _hold(tx: Transaction, key: str, now: datetime) -> tuple[int, datetime, datetime]:
     """The row, made if it was not there, and held until commit: in one statement, since others delete it."""
-    fresh = {"key": key, "tries": 0, "since": now, "shut_until": EPOCH, "erase_at": now + KEEP}
-    row = (await tx.ask(_HOLD.by(tx.insert), fresh)).one()
+    row = (await tx.ask(*_held(tx, key, now))).one()
     return row.tries, row.since, row.shut_until
+
+
+def _held(tx: Transaction, key: str, since: datetime) -> Question:
+    fresh = {"key": key, "tries": 0, "since": since, "shut_until": EPOCH, "erase_at": since + KEEP}
+    return _HOLD.by(tx.insert), fresh
 
 
 def _write(
@@ -252,19 +256,25 @@ async def give_back(tx: Transaction, budgets: tuple[Budget, ...], who: str) -> N
     )
 
 
+def holding(tx: Transaction, lockout: Lockout, who: str) -> Question:
+    """How counting begins, for who asks other things in the same breath and does not know the time before."""
+    return _held(tx, f"{lockout.name}:{who}", EPOCH)
+
+
 async def count_failure_first(
-    tx: Transaction, lockout: Lockout, who: str, now: datetime, *, owner: UUID | None = None
+    tx: Transaction, lockout: Lockout, who: str, now: datetime, *, owner: UUID | None = None, held: Answer | None = None
 ) -> timedelta | None:
     """Count a try as failed before it is verified. None: it may be verified; else how long the door stays shut.
 
     `owner`: whom the sweep is to tell if this one shuts it for good. None: nobody has that name, at the same cost.
+    `held`: what `holding` was answered.
     """
-    key = f"{lockout.name}:{who}"
-    tries, since, shut_until = await _hold(tx, key, now)
-    if now < shut_until:
-        return shut_until - now
-    tries += 1
-    _write(tx, key, tries, since, now + lockout.pause(tries), now, owner if tries == lockout.most else None)
+    row = (await tx.ask(*holding(tx, lockout, who)) if held is None else held).one()
+    until: datetime = row.shut_until
+    if now < until:
+        return until - now
+    tries, since = row.tries + 1, row.since if row.tries else now
+    _write(tx, row.key, tries, since, now + lockout.pause(tries), now, owner if tries == lockout.most else None)
     return None
 
 

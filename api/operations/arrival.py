@@ -14,19 +14,25 @@ from models.sign_in import Outcome
 from models.throttle import SECOND_FACTOR_TOLD
 
 
+async def token_of(tx: Transaction, browser_token: str | None) -> str:
+    """The token that a browser is to keep: its own, if we once gave it out, or a new one."""
+    if browser_token is None or not await browser.is_ours(tx, hash_token(browser_token)):
+        return new_token()
+    return browser_token
+
+
 async def arrive(
     tx: Transaction,
     keys: Keyring,
     opened: Session,
-    browser_token: str | None,
+    kept: str,
     *,
     actor: Actor,
     now: datetime,
     remember: UUID | None = None,
-) -> str:
-    """The token that the browser is to keep: its own, if we once gave it out, or a new one.
-
-    `remember`: the method that was used in it, and that is not to be asked for there for a while.
+) -> None:
+    """`kept`: the token that the browser keeps. `remember`: the method that was used in it, and that is not to be asked
+    for there for a while.
     """
     await sign_in.note(
         tx,
@@ -37,13 +43,11 @@ async def arrive(
         now=now,
         session_id=opened.id,
     )
-    if browser_token is None or not await browser.is_ours(tx, hash_token(browser_token)):
-        browser_token = new_token()
     browser_id, unseen = await browser.meet(
         tx,
         organization_id=opened.organization_id,
         account_id=opened.account_id,
-        token_hash=hash_token(browser_token),
+        token_hash=hash_token(kept),
         address=actor.address,
         client=actor.client,
         now=now,
@@ -60,7 +64,6 @@ async def arrive(
             now=now,
             severity=Severity.WARNING,
         )
-    return browser_token
 
 
 async def failed_second_factor(

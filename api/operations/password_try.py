@@ -59,16 +59,20 @@ async def count(
     own count, too.
     """
     async with db.write() as tx:
-        [found] = await tx.together_and_now(account.named(name))
-        row, known = found.one_or_none(), None
+        counter, known, held = throttle.key_of_name(account.fold(name), throttle_key), None, None
+        if browser_token is None:
+            found, held = await tx.together_and_now(account.named(name), throttle.holding(tx, PASSWORD, counter))
+        else:
+            found = await tx.ask(*account.named(name))
+        row = found.one_or_none()
         if browser_token is not None:
             # Asked for a name that nobody has, too, at the same cost.
             known = await browser.known(tx, NOBODY if row is None else row.id, hash_token(browser_token))
-        counter = throttle.key_of_name(account.fold(name), throttle_key) if known is None else known.lane
+            counter = counter if known is None else known.lane
         now = await tx.now()
         # Written with the count: whoever is shut out is told, even if nobody comes back to say that it was wrong.
         owner = None if row is None else row.id
-        wait = await throttle.count_failure_first(tx, PASSWORD, counter, now, owner=owner)
+        wait = await throttle.count_failure_first(tx, PASSWORD, counter, now, owner=owner, held=held)
         if wait is None and session_id is not None:
             wait = await throttle.count_failure_first(tx, PASSWORD_IN_SESSION, str(session_id), now)
         lapsed = row is not None and row.password_until is not None and row.password_until < now

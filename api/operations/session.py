@@ -31,7 +31,9 @@ from models.errors import (
     TooManyTries,
 )
 from models.event import Actor
+from models.hot import Answer
 from models.passkey import Purpose
+from models.person_key import PersonKey
 from models.re_sign_in import ReSignIn, ReSignInState
 from models.sealed import Keyring
 from models.session import (
@@ -159,7 +161,7 @@ async def sign_in(  # noqa: PLR0911 - each is another end of it
             proven_at=skipped,
             device_id=None if here is None else here.id,
         )
-        person = as_person(actor, opened)
+        person = as_person(actor, opened, held)
         if state is SessionState.SECOND_FACTOR:
             await record(tx, opened, "begin", actor=person, now=now)
             sent = await code_send.send_first(
@@ -167,8 +169,7 @@ async def sign_in(  # noqa: PLR0911 - each is another end of it
             )
             return HalfSignedIn(token, await contact.with_hints(tx, keys, methods), sent)
         if state is SessionState.MUST_CHANGE_PASSWORD:
-            await record(tx, opened, "begin", actor=person, now=now, facts={"owes": "password"})
-            return OwesPassword(token, await arrival.arrive(tx, keys, opened, browser_token, actor=person, now=now))
+            return await _owes_password(tx, keys, opened, "begin", token, browser_token, actor=person, now=now)
         return await _signed_in(
             tx, keys, opened, token, window, browser_token, actor=person, now=now, remembered=skipped is not None
         )
@@ -300,8 +301,7 @@ async def _finish(
     ):
         raise CodeRefused
     if state is SessionState.MUST_CHANGE_PASSWORD:
-        await record(tx, half, "second_factor", actor=actor, now=now, facts={"owes": "password"})
-        return OwesPassword(token, await arrival.arrive(tx, keys, half, browser_token, actor=actor, now=now))
+        return await _owes_password(tx, keys, half, "second_factor", token, browser_token, actor=actor, now=now)
     # A stand-in is no reason to spare somebody the second factor for weeks.
     by = accepted.id if remember and accepted.kind in NAMED else None
     return await _signed_in(tx, keys, half, token, at.window, browser_token, actor=actor, now=now, remember=by)
@@ -357,11 +357,9 @@ async def sign_in_by_passkey(
             client=actor.client,
             device_id=None if here is None else here.id,
         )
-        person = as_person(actor, opened)
+        person = as_person(actor, opened, held)
         if state is SessionState.MUST_CHANGE_PASSWORD:
-            await record(tx, opened, "begin", actor=person, now=now, facts={"owes": "password"})
-            kept = await arrival.arrive(tx, keys, opened, browser_token, actor=person, now=now)
-            return OwesPassword(session_token, kept)
+            return await _owes_password(tx, keys, opened, "begin", session_token, browser_token, actor=person, now=now)
         return await _signed_in(tx, keys, opened, session_token, window, browser_token, actor=person, now=now)
 
 
@@ -546,21 +544,46 @@ async def _signed_in(
 
     Everybody arrives at home. Whoever does it for a window of another organization of theirs goes on to there.
     """
-    who = await _resolved(tx, token)
-    actor = replace(actor, person_key=who.person_key)
+    kept = await arrival.token_of(tx, browser_token)
+    # All in the one breath in which the browser is asked for.
+    holder = tx.soon(*session.holder(hash_token(token)))
+    asked = tx.soon(*terms.asking(terms.Asked(opened.organization_id, opened.account_id, opened.id, kept)))
     await record(tx, opened, "open", actor=actor, now=now, facts={"remembered": True} if remembered else None)
-    kept = await arrival.arrive(tx, keys, opened, browser_token, actor=actor, now=now, remember=remember)
+    await arrival.arrive(tx, keys, opened, kept, actor=actor, now=now, remember=remember)
+    who = _who_of(holder.answer, now)
     if window is not None and await _goes_on(tx, who, window):
         who, token = await go(tx, who, who.session, window.organization_id, actor=actor, now=now)
+        tied = await _tie(tx, window, who.session, actor=actor, now=now)
+        return SignedIn(who, token, kept, tied, now, await terms_first(tx, who, kept, now))
     tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
-    return SignedIn(who, token, kept, tied, now, await terms_first(tx, who, kept, now))
+    owed = await _wait_for(tx, who, await terms.first_of(tx, asked.answer.rows, now))
+    return SignedIn(who, token, kept, tied, now, owed)
 
 
-async def _resolved(tx: Transaction, token: str) -> Who:
-    found = await session.resolve(tx, hash_token(token))
-    if found is None:
+async def _owes_password(
+    tx: Transaction,
+    keys: Keyring,
+    opened: Session,
+    verb: str,
+    token: str,
+    browser_token: str | None,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> OwesPassword:
+    """The last factor was done, and there it ends until the password is another. `verb`: what was done."""
+    kept = await arrival.token_of(tx, browser_token)
+    await record(tx, opened, verb, actor=actor, now=now, facts={"owes": "password"})
+    await arrival.arrive(tx, keys, opened, kept, actor=actor, now=now)
+    return OwesPassword(token, kept)
+
+
+def _who_of(answer: Answer, now: datetime) -> Who:
+    row = answer.one_or_none()
+    who = None if row is None else session.who_of(row, now)
+    if who is None:
         raise NotSignedIn
-    return found[0]
+    return who
 
 
 async def _goes_on(tx: Transaction, who: Who, window: ReSignIn) -> bool:
@@ -583,16 +606,20 @@ async def go(
     token = new_token()
     await _ended_here(tx, held, actor=actor, now=now)
     moved = await session.move(tx, held, organization_id, token_hash=hash_token(token), life=life, now=now)
-    await record(tx, moved, "open", actor=as_person(actor, moved), now=now, facts={"moved": True})
-    return await _resolved(tx, token), token
+    actor = replace(actor, kind="account", id=moved.account_id, session_id=moved.id)
+    await record(tx, moved, "open", actor=actor, now=now, facts={"moved": True})
+    return _who_of(await tx.ask(*session.holder(hash_token(token))), now), token
 
 
 async def terms_first(tx: Transaction, who: Who, browser_token: str | None, now: datetime) -> UUID | None:
     """What a sign-in that is otherwise finished still waits for. Asked here, and never in the middle of a session."""
-    asked = await terms.first_asked(tx, terms_asked(who, browser_token), now)
-    if asked is not None:
+    return await _wait_for(tx, who, await terms.first_asked(tx, terms_asked(who, browser_token), now))
+
+
+async def _wait_for(tx: Transaction, who: Who, version_id: UUID | None) -> UUID | None:
+    if version_id is not None:
         await session.wait_for_terms(tx, who.session.id)
-    return asked
+    return version_id
 
 
 def terms_asked(who: Who, browser_token: str | None) -> terms.Asked:
@@ -695,6 +722,7 @@ async def record(
     )
 
 
-def as_person(actor: Actor, opened: Session) -> Actor:
-    """From here on it is known who acts."""
-    return replace(actor, kind="account", id=opened.account_id, session_id=opened.id)
+def as_person(actor: Actor, opened: Session, row: Any) -> Actor:
+    """From here on it is known who acts. `row`: their account's."""
+    key = PersonKey.of(opened.account_id, row)
+    return replace(actor, kind="account", id=opened.account_id, session_id=opened.id, person_key=key)
