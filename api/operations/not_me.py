@@ -207,16 +207,17 @@ async def _gone(tx: Transaction, whose: Person, about: About, now: datetime) -> 
 async def _came(tx: Transaction, whose: Person, about: About, now: datetime) -> list[UUID]:
     """The methods that came by it: a chain of addresses hides none of them.
 
-    What took the place of one since is of the same hand; so is what came in the kind of an address that was taken
-    away, and after a mail address whatever came, since no notice of it went there any more. But only of one that was
-    theirs the day before: else an intruder who adds an address and removes it takes away by its link what the owner
+    What took the place of one since is of the same hand; so is what came in the kind of an address that went, removed
+    or replaced, and after a mail address whatever came, since no notice of it went there any more. But only of one that
+    was theirs the day before: else an intruder who adds an address and removes it takes away by its link what the owner
     adds. And nothing that came after the owner first spoke: that word put the intruder out, whichever link said it.
     """
-    until = about.answered_at
+    until, came = about.answered_at, list[UUID]()
     if about.method_id is not None:
-        return [about.method_id, *await contact.successors(tx, whose.id, about.method_id, until)]
+        came += [about.method_id, *await contact.successors(tx, whose.id, about.method_id, until)]
     lost = [gone for gone in await _gone(tx, whose, about, now) if gone.was_settled(about.at)]
-    came = [one for gone in lost for one in await contact.since(tx, gone, about.at, until)]
+    for gone in lost:
+        came += await contact.since(tx, gone, about.at, until)
     if any(gone.kind is VerificationKind.EMAIL for gone in lost):
         came += await verification.since(tx, whose.id, about.at, until)
     return list(dict.fromkeys(came))

@@ -730,6 +730,14 @@ async def remove(house: House, method_id: str | UUID) -> None:
     assert gone.status == 204, gone.json
 
 
+async def lose(house: House, mail: UUID, how: str) -> None:
+    """By somebody else's hand."""
+    if how == "removed":
+        await remove(house, mail)
+    else:
+        await add(house, "email", "in.its.place@example.net", label="Theirs", replaces=str(mail))
+
+
 async def say_not_me(house: House, token: str) -> int:
     return (await house.ask("POST", "/not-me", {"token": token})).status
 
@@ -831,14 +839,15 @@ async def give(house: House, person: Person, kind: str) -> None:
             await verifications.activate(tx, pending, now)
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced"])
 @pytest.mark.parametrize("kind", ["totp", "passkey", "phone"])
 async def test_a15_whatever_came_after_a_mail_address_went_goes_of_whichever_kind(
-    house: House, anna: Person, kind: str
+    house: House, anna: Person, kind: str, how: str
 ) -> None:
     """No notice of it went there. What was there already stays: of that the address was told."""
     old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
     await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
-    await remove(house, old)
+    await lose(house, old, how)
     house.clock.now += MOMENT
     await give(house, anna, kind)
 
@@ -930,13 +939,14 @@ async def all_in_force(house: House) -> set[str]:
     return {label for kind in VerificationKind for _, label in await in_force(house, kind.value)}
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced"])
 @pytest.mark.parametrize("kind", ["email", "phone", "totp", "passkey"])
-async def test_a15_what_came_between_the_removal_and_the_first_word_goes_by_a_later_one_and_what_came_after_stays(
-    house: House, anna: Person, kind: str
+async def test_a15_what_came_between_the_loss_and_the_first_word_goes_by_a_later_one_and_what_came_after_stays(
+    house: House, anna: Person, kind: str, how: str
 ) -> None:
     old = await give_address(house, anna, VerificationKind.EMAIL, MAIL)
     await give_totp(house.db, house.keys, anna, house.clock.now, label="App")
-    await remove(house, old)
+    await lose(house, old, how)
     house.clock.now += MINUTE
     await give(house, anna, kind)
     house.clock.now += MINUTE
@@ -1075,6 +1085,21 @@ async def test_a15_a_thiefs_address_comes_back_by_no_link_once_the_owner_has_spo
     assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
 
     assert await in_force(house) == [(old, "email")]
+
+
+@pytest.mark.parametrize("ago", [timedelta(hours=24), timedelta(hours=24) - MOMENT])
+async def test_a15_beside_what_took_its_place_more_goes_only_if_it_was_there_the_day_before(
+    house: House, anna: Person, ago: timedelta
+) -> None:
+    old = await give_address(house, anna, VerificationKind.EMAIL, MAIL, age=ago)
+    await lose(house, old, "replaced")
+    house.clock.now += MINUTE
+    later = await add(house, "email", "later@example.net", label="Later")
+
+    assert await say_not_me(house, await link_to(house, MAIL, "security.method_removed")) == 204
+
+    settled = ago == timedelta(hours=24)
+    assert {one for one, _ in await in_force(house)} == ({old} if settled else {old, UUID(later)})
 
 
 @pytest.mark.parametrize("ago", [timedelta(hours=24), timedelta(hours=24) - MOMENT])
