@@ -59,11 +59,10 @@ async def count(
     own count, too.
     """
     async with db.write() as tx:
-        counter, known, held = throttle.key_of_name(account.fold(name), throttle_key), None, None
-        if browser_token is None:
-            found, held = await tx.together_and_now(account.named(name), throttle.holding(tx, PASSWORD, counter))
-        else:
-            found = await tx.ask(*account.named(name))
+        counter, known = throttle.key_of_name(account.fold(name), throttle_key), None
+        # A browser may have a count of its own: that is found out first.
+        begun = [throttle.holding(tx, PASSWORD, counter)] if browser_token is None else []
+        found, *held = await tx.together_and_now(account.named(name), *begun)
         row = found.one_or_none()
         if browser_token is not None:
             # Asked for a name that nobody has, too, at the same cost.
@@ -72,7 +71,9 @@ async def count(
         now = await tx.now()
         # Written with the count: whoever is shut out is told, even if nobody comes back to say that it was wrong.
         owner = None if row is None else row.id
-        wait = await throttle.count_failure_first(tx, PASSWORD, counter, now, owner=owner, held=held)
+        wait = await throttle.count_failure_first(
+            tx, PASSWORD, counter, now, owner=owner, held=held[0] if held else None
+        )
         if wait is None and session_id is not None:
             wait = await throttle.count_failure_first(tx, PASSWORD_IN_SESSION, str(session_id), now)
         lapsed = row is not None and row.password_until is not None and row.password_until < now

@@ -161,7 +161,7 @@ async def sign_in(  # noqa: PLR0911 - each is another end of it
             proven_at=skipped,
             device_id=None if here is None else here.id,
         )
-        person = as_person(actor, opened, held)
+        person = as_person(actor, opened, PersonKey.of(held.id, held))
         if state is SessionState.SECOND_FACTOR:
             await record(tx, opened, "begin", actor=person, now=now)
             sent = await code_send.send_first(
@@ -357,7 +357,7 @@ async def sign_in_by_passkey(
             client=actor.client,
             device_id=None if here is None else here.id,
         )
-        person = as_person(actor, opened, held)
+        person = as_person(actor, opened, PersonKey.of(held.id, held))
         if state is SessionState.MUST_CHANGE_PASSWORD:
             return await _owes_password(tx, keys, opened, "begin", session_token, browser_token, actor=person, now=now)
         return await _signed_in(tx, keys, opened, session_token, window, browser_token, actor=person, now=now)
@@ -550,14 +550,12 @@ async def _signed_in(
     asked = tx.soon(*terms.asking(terms.Asked(opened.organization_id, opened.account_id, opened.id, kept)))
     await record(tx, opened, "open", actor=actor, now=now, facts={"remembered": True} if remembered else None)
     await arrival.arrive(tx, keys, opened, kept, actor=actor, now=now, remember=remember)
-    who = _who_of(holder.answer, now)
+    who, theirs = _who_of(holder.answer, now), asked.answer
     if window is not None and await _goes_on(tx, who, window):
         who, token = await go(tx, who, who.session, window.organization_id, actor=actor, now=now)
-        tied = await _tie(tx, window, who.session, actor=actor, now=now)
-        return SignedIn(who, token, kept, tied, now, await terms_first(tx, who, kept, now))
+        theirs = await tx.ask(*terms.asking(terms_asked(who, kept)))
     tied = None if window is None else await _tie(tx, window, who.session, actor=actor, now=now)
-    owed = await _wait_for(tx, who, await terms.first_of(tx, asked.answer.rows, now))
-    return SignedIn(who, token, kept, tied, now, owed)
+    return SignedIn(who, token, kept, tied, now, await _wait_for(tx, who, await terms.first_of(tx, theirs.rows, now)))
 
 
 async def _owes_password(
@@ -606,7 +604,7 @@ async def go(
     token = new_token()
     await _ended_here(tx, held, actor=actor, now=now)
     moved = await session.move(tx, held, organization_id, token_hash=hash_token(token), life=life, now=now)
-    actor = replace(actor, kind="account", id=moved.account_id, session_id=moved.id)
+    actor = as_person(actor, moved, who.person_key)
     await record(tx, moved, "open", actor=actor, now=now, facts={"moved": True})
     return _who_of(await tx.ask(*session.holder(hash_token(token))), now), token
 
@@ -722,7 +720,6 @@ async def record(
     )
 
 
-def as_person(actor: Actor, opened: Session, row: Any) -> Actor:
-    """From here on it is known who acts. `row`: their account's."""
-    key = PersonKey.of(opened.account_id, row)
+def as_person(actor: Actor, opened: Session, key: PersonKey | None) -> Actor:
+    """From here on it is known who acts. `key`: theirs, where it came with what was read of them anyway."""
     return replace(actor, kind="account", id=opened.account_id, session_id=opened.id, person_key=key)
