@@ -166,7 +166,7 @@ async def test_the_oldest_rings_are_dropped_when_redis_stays_away(settings: Queu
 
 
 async def test_put_does_not_wait_for_a_frozen_redis(settings: QueueSettings, redis_server: RedisServer) -> None:
-    patience = 20.0
+    patience = 60.0  # whoever waited even once would take all of it, on however busy a machine
     async with QueueDoor(replace(settings, patience=patience)) as door:
         redis_server.freeze(still=True)
         started = asyncio.get_running_loop().time()
